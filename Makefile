@@ -1,0 +1,34 @@
+# Each of these does its own set-up: a virtual environment in .venv and caches in .cache, nothing outside this folder.
+PYTHON ?= python3
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export XDG_CONFIG_HOME := $(CURDIR)/.cache/config
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: train test web lint clean
+
+train: .venv/base  ## trains the CNN on the drawings in data/grades.db, made-up ones on the first run
+	.venv/bin/python -m gradejax.main --config=configs/cnn.py
+
+web: .venv/web  ## serves the pages to draw, guess and browse on
+	.venv/bin/python -m gradejax.web
+
+test: .venv/test  ## runs the test suite
+	.venv/bin/python -m pytest -n auto --dist worksteal
+
+lint: .venv/test  ## looks at the code's style
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+clean:  ## removes what the above have made, but for data/ and runs/
+	rm -rf .venv .cache
+
+.venv/base: EXTRAS =
+.venv/web: EXTRAS = [web]
+.venv/test: EXTRAS = [web,test]
+.venv/base .venv/web .venv/test: setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'error: gradejax needs Python 3.11 or later: make PYTHON=python3.12 ...'; exit 1; }
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo 'error: no venv module: apt install python3-venv'; exit 1; }
+	.venv/bin/pip install --quiet --editable '.$(EXTRAS)'
+	@touch $@

@@ -1,0 +1,33 @@
+"""The CNN: two convolutions with batch norm, 226,063 parameters.
+
+    python -m gradejax.main --config=configs/cnn.py
+
+On 2,198 real drawings by 55 writers it reaches 99.28% on writers not seen (mean of seeds 0 to 4, 95% confidence
+interval ± 0.65), in 40 epochs of about 0.5 s: 26 s of training on two CPU cores with AVX2, compilation included. On the
+2,250 synthetic drawings of a first run, seed 0 reaches 99.56%.
+
+Augmentation is as published in the notebook of origin. Label smoothing buys accuracy (98.64% without it, with
+weight decay 0.1 in its place) and makes the confidence too low: the ECE is about 0.11.
+"""
+
+from ml_collections import ConfigDict
+
+from gradejax.config import base
+
+
+def get_config() -> ConfigDict:
+    config = base()
+    config.model.name = "cnn"
+    config.model.channels = (32, 64)
+    config.model.hidden = 128
+    config.model.dropout = 0.3
+
+    config.train.learning_rate = 3e-3
+    config.train.label_smoothing = 0.1
+    config.train.ema_decay = 0.99
+
+    config.augment.rotation = 5.0
+    config.augment.shift = 0.05
+    config.augment.shear = 0.05
+    config.augment.zoom = 0.05
+    return config

@@ -1,0 +1,38 @@
+"""Draws the README's pictures of made-up drawings and of a finished run.
+
+    python docs/pictures.py [--workdir=DIR]
+
+Writes docs/drawings.png, and with --workdir copies that run's confusion matrix and mistakes.
+"""
+
+import shutil
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from absl import flags
+
+from gradejax import command, report
+from gradejax.drawings import decode_ink, resample
+from gradejax.grades import GRADE_INDEX
+from gradejax.synthetic import write_drawings
+
+_FLAGS = flags.FlagValues()
+flags.DEFINE_string("workdir", None, "A finished run.", flag_values=_FLAGS)
+_FOLDER = Path(__file__).parent
+_COLUMNS = 14
+
+
+def main(_: list[str]) -> None:
+    """Writes the pictures."""
+    drawings = list(write_drawings(15 * _COLUMNS, writers=_COLUMNS))
+    ink = np.stack([resample(decode_ink(drawing.png), 84) for drawing in drawings])
+    labels = np.array([GRADE_INDEX[drawing.label] for drawing in drawings])
+    with matplotlib.rc_context({"savefig.dpi": 80}):
+        report.contact_sheet(ink, labels, _COLUMNS).savefig(_FOLDER / "drawings.png")
+    if _FLAGS.workdir:
+        shutil.copy(Path(_FLAGS.workdir) / "plots" / "confusion.png", _FOLDER / "confusion.png")
+
+
+if __name__ == "__main__":
+    command.run(main, _FLAGS)

@@ -1,0 +1,111 @@
+"""Makes the README's pictures of the pages: docs/draw.png, docs/guess.png, docs/browse.png.
+
+    python docs/screenshots.py [--workdir=runs/best]
+
+A real server over made-up drawings, and Chromium (`apt-get install chromium`) driven by Playwright.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from absl import flags
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from gradejax import command
+from gradejax.drawings import Drawing
+from gradejax.errors import UserError
+from gradejax.stores import open_store
+from gradejax.synthetic import write_drawings
+
+FOLDER = Path(__file__).parent
+CLASSES = ("7a", "7b", "8c")
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("workdir", None, "The run whose model guesses; else the newest", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise UserError("Chromium is missing: apt-get install chromium")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        uri = f"sqlite:///{folder}/grades.db"
+        store = open_store(uri)
+        drawings = list(write_drawings(640, seed=20, writers=24))
+        store.add(replace(drawing, tags=(CLASSES[i // 15 % 3],)) for i, drawing in enumerate(drawings))
+        store.close()
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        with served(uri) as url:
+            picture_draw(browser, url, next(one for one in drawings if one.label == "B"))
+            picture_guess(browser, url, next(one for one in drawings if one.label == "A-"))
+            picture_browse(browser, url)
+        browser.close()
+
+
+@contextmanager
+def served(uri: str) -> Iterator[str]:
+    flags = [f"--store={uri}", "--port=0", *([f"--workdir={FLAGS.workdir}"] if FLAGS.workdir else [])]
+    server = subprocess.Popen([sys.executable, "-m", "gradejax.web", *flags], stdout=subprocess.PIPE, text=True)
+    try:
+        yield server.stdout.readline().split()[-1].rstrip("/")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def picture_draw(browser: Browser, url: str, drawing: Drawing) -> None:
+    page = opened(browser, f"{url}/", width=720, height=700)
+    page.get_by_label("Tags").fill("7b")
+    while page.locator("#prompt strong").inner_text() != drawing.label:
+        page.get_by_role("button", name="Skip").click()
+    draw(page, drawing)
+    page.screenshot(path=FOLDER / "draw.png")
+
+
+def picture_guess(browser: Browser, url: str, drawing: Drawing) -> None:
+    page = opened(browser, f"{url}/guess", width=960, height=620)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    draw(page, drawing)
+    expect(page.get_by_role("button", name="Right")).to_be_enabled()
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+    page.screenshot(path=FOLDER / "guess.png")
+
+
+def picture_browse(browser: Browser, url: str) -> None:
+    page = opened(browser, f"{url}/browse", width=1180, height=1180)
+    page.get_by_text("Counts by tag and label").click()
+    pictures = page.locator("#gallery [role=option]")
+    for i in (2, 3, 12):
+        pictures.nth(i).click()
+    page.wait_for_load_state("networkidle")
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=FOLDER / "browse.png")
+
+
+def opened(browser: Browser, url: str, width: int, height: int) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.5)
+    page.goto(url)
+    return page
+
+
+def draw(page: Page, drawing: Drawing) -> None:
+    """With the mouse, where the drawing's own pen went."""
+    box = page.locator("#paper").bounding_box()
+    scale = box["width"] / 280
+    for stroke in drawing.strokes:
+        for i, point in enumerate(stroke):
+            page.mouse.move(box["x"] + point["x"] * scale, box["y"] + point["y"] * scale)
+            if i == 0:
+                page.mouse.down()
+        page.mouse.up()
+
+
+if __name__ == "__main__":
+    command.run(main, FLAGS)

@@ -1,0 +1,1 @@
+"""Recognises hand-drawn school grades, A+ to E-."""

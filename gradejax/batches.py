@@ -1,0 +1,92 @@
+"""Shuffled, augmented, prefetched batches. Epoch `e` of seed `s` is always the same, on every machine."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from gradejax.augment import AffineRanges, random_affines, warp
+
+T = TypeVar("T")
+
+
+class Chunk(NamedTuple):
+    """The batches of several steps in a row: what one jitted scan takes."""
+
+    ink: UInt8[np.ndarray, "steps batch size size"]
+    labels: Int32[np.ndarray, "steps batch"]
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Steps in which each of `n` drawings is seen at least once."""
+    return -(-n // batch_size)
+
+
+def epoch_chunks(
+    ink: UInt8[np.ndarray, "n size size"],
+    labels: Int32[np.ndarray, " n"],
+    rows: np.ndarray,
+    *,
+    batch_size: int,
+    augment: AffineRanges,
+    seed: int,
+    epoch: int,
+    max_steps: int = 128,
+) -> Iterator[Chunk]:
+    """One epoch over the drawings `rows`, in chunks of at most `max_steps` steps.
+
+    Each drawing is seen once; the last batch is filled up with the first of the shuffled order. The chunks are as
+    even as can be, so that a scan over them is compiled for at most two lengths. `ink` may be memory-mapped: a
+    chunk is all that is read at a time.
+    """
+    steps = steps_per_epoch(len(rows), batch_size)
+    order = np.random.default_rng((seed, epoch)).permutation(rows)
+    order = np.resize(order, steps * batch_size).reshape(steps, batch_size)
+    for number, chunk in enumerate(np.array_split(order, -(-steps // max_steps))):
+        taken = chunk.ravel()
+        maps = random_affines(np.random.default_rng((seed, epoch, number)), len(taken), ink.shape[1], augment)
+        yield Chunk(warp(ink[taken], maps).reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
+
+
+def prefetch(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
+    """The items of `make()`, made in a thread of its own, at most `depth` ahead of their use.
+
+    An exception there is raised here; when the consumer stops early, so does the thread.
+    """
+    ready: queue.Queue = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: object) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        try:
+            for item in make():
+                if not put((item, None)):
+                    return
+            put((None, StopIteration()))
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

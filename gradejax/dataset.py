@@ -1,0 +1,239 @@
+"""A store's drawings as arrays, decoded once and cached; splits into training and validation."""
+
+import errno
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Int32, UInt8
+from rich.console import Console
+from rich.progress import Progress
+
+from gradejax.drawings import BadDrawing, Drawing, decode_ink, resample
+from gradejax.errors import UserError
+from gradejax.grades import GRADE_INDEX, GRADES
+from gradejax.stores import Query, Store
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+"""Raise it when decoding or resampling changes what comes out: caches of another format are rebuilt."""
+_DECODED_TOGETHER = 512
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Drawings as arrays, in order of insertion.
+
+    Attributes:
+        ink: `(n, size, size)`, 0 ground to 255 stroke; memory-mapped where it comes from a cache.
+        labels: class indices, `(n,)`.
+        writers: an index into `writer_names` for each drawing, `(n,)`. Drawings whose hand is not known count as
+            one writer per set of tags.
+        writer_names: `writer NAME` or `tags a, b`.
+        digest: SHA-256 of all of these: the same in whatever store the drawings lie.
+        refused: how many documents were passed over, by reason.
+    """
+
+    ink: UInt8[np.ndarray, "n size size"]
+    labels: Int32[np.ndarray, " n"]
+    writers: Int32[np.ndarray, " n"]
+    writer_names: tuple[str, ...]
+    digest: str
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which drawings are trained on and which are only looked at: indices into a Dataset, ascending."""
+
+    train: Int[np.ndarray, " n_train"]
+    validation: Int[np.ndarray, " n_validation"]
+
+
+def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
+    """The drawings that `query` means, as ink of `size` x `size`.
+
+    Documents that are no drawings are passed over, counted by reason and logged.
+
+    Arguments:
+        cache: a folder for the decoded arrays. What lies there is used when the store's fingerprint, the query and
+            the preprocessing are the same and its digest is right, and replaced otherwise. None: no cache.
+
+    Raises:
+        UserError: when nothing is left, naming the tags that exist.
+    """
+    about = {"format": _FORMAT, "size": size, "store": store.uri, "query": repr(query)}
+    if cache is None:
+        with tempfile.TemporaryDirectory() as folder:
+            _decode(store, query, size, Path(folder), about)
+            return _not_empty(_read(Path(folder), about, in_memory=True), store, query)
+    home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    about["fingerprint"] = store.fingerprint(query)
+    try:
+        dataset = _read(home, about)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if home.exists():
+            log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
+        try:
+            _rebuild(store, query, size, home, about)
+        except OSError as error:
+            raise UserError(
+                f"cannot write decoded drawings to {cache}: {error.strerror}; "
+                "name another folder with --config.data.cache=DIR"
+            ) from None
+        dataset = _read(home, about)
+    return _not_empty(dataset, store, query)
+
+
+def split(dataset: Dataset, how: str, validation_fraction: float, seed: int) -> Split:
+    """Divides a dataset in two.
+
+    Arguments:
+        how: `writer`: whole writers to either side, so that validation is on hands not seen. `random`: drawings at
+            random. `sequential`: the last ones inserted. The latter two exist to show what they hide.
+        validation_fraction: of the writers, or of the drawings.
+        seed: for `writer` and `random`.
+
+    Raises:
+        UserError: when one side would be empty, or the training side lacks a grade.
+    """
+    if not 0 < validation_fraction < 1:
+        raise UserError(f"data.validation_fraction is {validation_fraction}: it must lie between 0 and 1")
+    rng = np.random.default_rng((seed, 0x5011))
+    if how == "writer":
+        everyone = np.unique(dataset.writers)
+        if len(everyone) < 2:
+            raise UserError(
+                "a split by writer needs drawings by two writers or more, and here they are all of one: "
+                "collect some by others, or see what --config.data.split=random hides"
+            )
+        kept_out = _share(len(everyone), validation_fraction)
+        held = np.isin(dataset.writers, rng.permutation(everyone)[:kept_out])
+    elif how in ("random", "sequential"):
+        if len(dataset) < 2:
+            raise UserError("a split needs two drawings or more, and here is one: collect some first")
+        order = rng.permutation(len(dataset)) if how == "random" else np.arange(len(dataset))
+        held = np.zeros(len(dataset), bool)
+        held[order[len(dataset) - _share(len(dataset), validation_fraction) :]] = True
+    else:
+        raise UserError(f"no split is called {how!r}: data.split is one of writer, random, sequential")
+    parts = Split(np.flatnonzero(~held), np.flatnonzero(held))
+    missing = np.flatnonzero(np.bincount(dataset.labels[parts.train], minlength=len(GRADES)) == 0)
+    if missing.size:
+        names = ", ".join(GRADES[index] for index in missing)
+        raise UserError(
+            f"no drawing of {names} among the {len(parts.train)} to train on: every grade needs some "
+            "(see `python -m gradejax.data stats`)"
+        )
+    return parts
+
+
+def _share(n: int, fraction: float) -> int:
+    return min(max(round(n * fraction), 1), n - 1)
+
+
+def _not_empty(dataset: Dataset, store: Store, query: Query) -> Dataset:
+    for reason, n in dataset.refused.items():
+        log.warning("passed over %d of the store's documents: %s", n, reason)
+    if len(dataset):
+        return dataset
+    if query.tags:
+        there = sorted({tag for tags, _ in store.summary() for tag in tags})
+        names = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
+        raise UserError(f"no drawings tagged {', '.join(query.tags)} in {store.uri}; the tags there: {names or 'none'}")
+    raise UserError(
+        f"no drawings in {store.uri}: import some (`python -m gradejax.data import FILE --store=…`), "
+        "or make some (`python -m gradejax.data generate 2250 --store=…`)"
+    )
+
+
+def _rebuild(store: Store, query: Query, size: int, home: Path, about: dict) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and renamed, so that a cache is whole or not there.
+    folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
+    try:
+        _decode(store, query, size, folder, about)
+        shutil.rmtree(home, ignore_errors=True)
+        folder.rename(home)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:  # if it is, another training from the same store was quicker
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _decode(store: Store, query: Query, size: int, folder: Path, about: dict) -> None:
+    """Streams a store into the files of a cache; `about.json`, written last, makes it one."""
+    refused: Counter[str] = Counter()
+    writers: dict[str, int] = {}
+    content = hashlib.sha256()
+
+    def ink_or_reason(drawing: Drawing) -> np.ndarray | BadDrawing:
+        try:
+            return resample(decode_ink(drawing.png), size)
+        except BadDrawing as error:
+            return error
+
+    found = store.find(query, refused=lambda _, reason: refused.update([str(reason)]))
+    total = store.count(query)
+    with (
+        ThreadPoolExecutor() as pool,
+        (folder / "ink").open("wb") as ink_file,
+        (folder / "rows").open("wb") as row_file,
+        Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("decoding drawings", total=total)
+        while some := list(islice(found, _DECODED_TOGETHER)):
+            for drawing, ink in zip(some, pool.map(ink_or_reason, some), strict=True):
+                if isinstance(ink, BadDrawing):
+                    refused[str(ink)] += 1
+                    continue
+                writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
+                row = np.array([GRADE_INDEX[drawing.label], writers.setdefault(writer, len(writers))], np.int32)
+                ink_file.write(ink)
+                row_file.write(row)
+                content.update(ink)
+                content.update(f"{drawing.label} {writer};".encode())
+            progress.update(task, advance=len(some))
+    about = {**about, "writers": list(writers), "refused": refused, "digest": content.hexdigest()}
+    about["files"] = _file_digest(folder)
+    (folder / "about.json").write_text(json.dumps(about))
+
+
+def _read(folder: Path, about: dict, in_memory: bool = False) -> Dataset:
+    """The arrays in a cache's files. Raises ValueError, KeyError or OSError unless they are whole and of `about`."""
+    found = json.loads((folder / "about.json").read_text())
+    if any(found[key] != value for key, value in about.items()):
+        raise ValueError("the store has changed")
+    if found["files"] != _file_digest(folder):
+        raise ValueError("its digest is wrong")
+    rows = np.fromfile(folder / "rows", np.int32).reshape(-1, 2)
+    shape = (len(rows), about["size"], about["size"])
+    if in_memory or not len(rows):
+        ink = np.fromfile(folder / "ink", np.uint8).reshape(shape)
+    else:
+        ink = np.memmap(folder / "ink", np.uint8, mode="r", shape=shape)
+    labels, writers = np.ascontiguousarray(rows.T)
+    return Dataset(ink, labels, writers, tuple(found["writers"]), found["digest"], found["refused"])
+
+
+def _file_digest(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for name in ("ink", "rows"):
+        with (folder / name).open("rb") as file:
+            while block := file.read(2**20):
+                whole.update(block)
+    return whole.hexdigest()

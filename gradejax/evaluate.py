@@ -1,0 +1,43 @@
+"""Says how good a trained model is on any drawings.
+
+    python -m gradejax.evaluate [--workdir=DIR] [--store=URI] [--tags=a,b]
+
+Without --workdir the newest finished run below runs/ is used. The last line is JSON with `accuracy`, `n` and `ece`.
+Drawings the model was trained on flatter it: name tags it has not seen.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+from rich.console import Console
+
+from gradejax import command, metrics, predict, report, runs, stores
+from gradejax import dataset as datasets
+from gradejax.errors import UserError
+from gradejax.grades import GRADE_INDEX
+
+_FLAGS = flags.FlagValues()
+flags.DEFINE_string("workdir", None, "The run whose model is used; the newest by default.", flag_values=_FLAGS)
+flags.DEFINE_string("store", None, "Address of the drawings; sqlite:///data/grades.db by default.", flag_values=_FLAGS)
+flags.DEFINE_list("tags", [], "Only drawings with one of these tags.", flag_values=_FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    """Evaluates, as the flags say."""
+    if arguments:
+        raise UserError(f"what is {arguments[0]!r}? Drawings come from --store; for PNG files see gradejax.predict")
+    recogniser = predict.load(Path(_FLAGS.workdir) if _FLAGS.workdir else runs.newest_run())
+    store = stores.open_store(stores.store_uri(_FLAGS.store))
+    data = datasets.load(store, stores.Query(tags=tuple(_FLAGS.tags)), recogniser.size, cache=None)
+    # A model carries its own labels, whose order need not be this version's.
+    columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
+    guesses = recogniser.confidences(np.asarray(data.ink))[:, columns]
+    Console().print(report.score_table(guesses, data.labels))
+    scores = metrics.scores(guesses, data.labels)
+    print(json.dumps({"accuracy": scores.accuracy, "n": len(data), "ece": scores.ece, "loss": scores.loss}))
+
+
+if __name__ == "__main__":
+    command.run(main, _FLAGS)

@@ -1,0 +1,105 @@
+"""A trained model as a function from a PNG to grades and confidences.
+
+    python -m gradejax.predict [--workdir=DIR] [--json] FILE.png …
+
+One line a file: path, grade, confidence. With --json a line is an object with all fifteen confidences. Without
+--workdir the newest finished run below runs/ is used. A file that is no picture is named on standard error, the others
+are still read, and the exit status is 1.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+from jaxtyping import Array, Float, UInt8
+
+from gradejax import checkpoints, command, models, runs, train
+from gradejax.drawings import BadDrawing, decode_ink, resample
+from gradejax.errors import UserError
+
+_FLAGS = flags.FlagValues()
+flags.DEFINE_string(
+    "workdir", None, "Folder of the run whose model is used; the newest by default.", flag_values=_FLAGS
+)
+flags.DEFINE_bool("json", False, "Print a JSON object a line, with all confidences.", flag_values=_FLAGS)
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A trained model with its own labels and preprocessing; made by `load`.
+
+    Attributes:
+        labels: the grades, in the order of the confidences.
+        size: pixels a side of the ink it takes.
+        variables: its numbers.
+        logits_of: the jitted function from variables and ink to logits.
+    """
+
+    labels: tuple[str, ...]
+    size: int
+    variables: train.Variables
+    logits_of: Callable[[train.Variables, Array], Array]
+
+    def ink(self, png: bytes) -> UInt8[np.ndarray, "size size"]:
+        """A PNG as this model was trained to see it. Raises BadDrawing for a picture that is none."""
+        return resample(decode_ink(png), self.size)
+
+    def confidences(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n labels"]:
+        """The confidence in each label; a row sums to one."""
+        return train.probabilities(self.logits_of, self.variables, ink, np.arange(len(ink)), batch_size=512)
+
+    def probabilities(self, pngs: Sequence[bytes]) -> Float[np.ndarray, "n labels"]:
+        """The same for PNGs. Raises BadDrawing for a picture that is none."""
+        return self.confidences(np.stack([self.ink(png) for png in pngs]))
+
+
+def load(workdir: Path) -> Recogniser:
+    """The model that a run kept last.
+
+    Raises:
+        UserError: where there is none, or it is damaged.
+    """
+    if not workdir.is_dir():
+        raise UserError(f"no run in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
+    found = checkpoints.restore(workdir, "model")
+    if found is None:
+        raise UserError(f"no checkpoint in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
+    about = found.about
+    network = models.build(size=about["size"], seed=0, **about["model"])
+    logits_of = train.logits_function(network)
+    template = train.initial_variables(network)
+    variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(template, found.arrays))
+    return Recogniser(tuple(about["labels"]), about["size"], variables, logits_of)
+
+
+def main(files: list[str]) -> None:
+    """Guesses the grade on each of the files."""
+    if not files:
+        raise UserError("which drawings? python -m gradejax.predict [--workdir=DIR] FILE.png …")
+    recogniser = load(Path(_FLAGS.workdir) if _FLAGS.workdir else runs.newest_run())
+    failed = False
+    for file in files:
+        try:
+            confidences = recogniser.probabilities([Path(file).read_bytes()])[0]
+        except (BadDrawing, OSError) as error:
+            print(f"error: {file}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
+            failed = True
+            continue
+        best = int(confidences.argmax())
+        if _FLAGS.json:
+            shares = dict(zip(recogniser.labels, map(float, confidences.round(6)), strict=True))
+            guess = {"path": file, "grade": recogniser.labels[best], "confidence": float(confidences[best])}
+            print(json.dumps({**guess, "confidences": shares}))
+        else:
+            print(f"{file}\t{recogniser.labels[best]}\t{confidences[best]:.3f}")
+    if failed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    command.run(main, _FLAGS)

@@ -1,0 +1,188 @@
+"""Curves and pictures of a run, and the table at its end."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from rich.table import Table
+
+from gradejax import metrics
+from gradejax.grades import GRADES, LETTERS, SIGNS
+
+# Okabe and Ito's colours, told apart with any colour vision.
+_TRAINING, _VALIDATION, _WARNING = "#0072B2", "#D55E00", "#CC79A7"
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def _figure(width: float, height: float) -> Figure:
+    # A Figure of its own, not pyplot's: nothing global, and safe in threads.
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def write_plots(
+    folder: Path,
+    history: Sequence[Mapping[str, Any]],
+    ink: UInt8[np.ndarray, "n size size"],
+    labels: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n grades"],
+    most_mistakes: int,
+) -> None:
+    """`curves.png`, `confusion.png`, `reliability.png` and `mistakes.png` of a run's validation drawings.
+
+    Arguments:
+        history: the lines of `metrics.jsonl`.
+        ink, labels, probabilities: of the validation drawings.
+        most_mistakes: how many are drawn at the most.
+    """
+    folder.mkdir(exist_ok=True)
+    with matplotlib.rc_context(_STYLE):
+        curves(history).savefig(folder / "curves.png")
+        confusion(metrics.confusion(probabilities, labels)).savefig(folder / "confusion.png")
+        reliability(metrics.calibration(probabilities, labels)).savefig(folder / "reliability.png")
+        mistakes(ink, labels, probabilities, most_mistakes).savefig(folder / "mistakes.png")
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss and accuracy of training and validation, epoch by epoch."""
+    figure = _figure(9, 3.6)
+    epochs = [row["epoch"] for row in history]
+    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
+        for prefix, colour, legend in (("", _TRAINING, "training, distorted"), ("val_", _VALIDATION, "validation")):
+            values = [row[prefix + name] for row in history]
+            axes.plot(epochs, values, color=colour, label=legend, marker="o" if len(epochs) == 1 else None)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+        if name == "loss":
+            axes.set_yscale("log")
+        else:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+            last = history[-1]["val_accuracy"]
+            axes.annotate(
+                f"{last:.2%}", (epochs[-1], last), (-4, -14), textcoords="offset points", ha="right", color=_VALIDATION
+            )
+    return figure
+
+
+def confusion(counts: Int[np.ndarray, "grades grades"]) -> Figure:
+    """Which grade was taken for which: rows are labels, columns guesses, coloured by the row's share."""
+    figure = _figure(7, 6.6)
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(counts):
+        wrong = row != column
+        colour = "#B00020" if wrong else "white" if shares[row, column] > 0.5 else "black"
+        weight = "bold" if wrong else "normal"
+        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, weight=weight, fontsize=9)
+    axes.set(
+        xticks=range(len(GRADES)), xticklabels=GRADES, yticks=range(len(GRADES)), yticklabels=GRADES,
+        xlabel="guess", ylabel="label",
+        title=f"{np.trace(counts):,} of {counts.sum():,} right ({np.trace(counts) / max(counts.sum(), 1):.2%})",
+    )  # fmt: skip
+    axes.grid(False)
+    for place in np.arange(2.5, len(GRADES) - 1, 3):
+        axes.axhline(place, color="black", alpha=0.2, linewidth=0.8)
+        axes.axvline(place, color="black", alpha=0.2, linewidth=0.8)
+    return figure
+
+
+def reliability(found: metrics.Calibration) -> Figure:
+    """Accuracy against confidence (on the diagonal, confidence means what it says), above how many guesses had it."""
+    figure = _figure(5, 5.4)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    filled = found.counts > 0
+    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
+    name = f"this model, ECE {found.ece:.3f}"
+    # A bin's dot is as large as its share of the guesses, so that a few odd ones do not draw the eye.
+    area = 20 + 300 * found.counts[filled] / found.counts.sum()
+    upper.scatter(found.confidence[filled], found.accuracy[filled], area, color=_TRAINING, alpha=0.8, label=name)
+    upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03))
+    upper.legend(loc="lower right")
+    lower.bar(found.edges[:-1], found.counts, np.diff(found.edges), align="edge", color=_TRAINING, alpha=0.6)
+    lower.set(xlabel="confidence", ylabel="guesses", yscale="log", xlim=(0, 1))
+    return figure
+
+
+def mistakes(
+    ink: UInt8[np.ndarray, "n size size"],
+    labels: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n grades"],
+    most: int,
+) -> Figure:
+    """The wrong guesses, the most confident first, drawn large with label, guess and confidence."""
+    guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(guesses != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    if not worst.size:
+        figure = _figure(5, 1.2)
+        figure.text(0.5, 0.5, f"No mistake in {len(labels):,} drawings.", ha="center", va="center", fontsize=14)
+        return figure
+    columns = min(6, len(worst))
+    rows = -(-len(worst) // columns)
+    figure = _figure(max(1.9 * columns, 4.5), 2.2 * rows + 0.5)
+    figure.suptitle(f"{len(wrong):,} mistakes in {len(labels):,} drawings", x=0.01, ha="left", weight="bold")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, index in zip(figure.axes, worst, strict=False):
+        axes.imshow(255 - ink[index], cmap="gray", vmin=0, vmax=255)
+        title = f"{GRADES[labels[index]]} taken for {GRADES[guesses[index]]}\n{confidence[index]:.0%} sure"
+        axes.set_title(title, loc="center", fontsize=10, weight="normal")
+    return figure
+
+
+def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray, " n"], each: int) -> Figure:
+    """The first `each` drawings of every grade, a row a grade."""
+    figure = _figure(0.62 * (each + 0.6), 0.62 * len(GRADES))
+    grid = figure.subplots(len(GRADES), each, squeeze=False)
+    for grade, row in enumerate(grid):
+        row[0].text(-0.25, 0.5, GRADES[grade], transform=row[0].transAxes, ha="right", va="center", fontsize=12)
+        for axes, index in zip(row, np.flatnonzero(labels == grade)[:each], strict=False):
+            axes.imshow(255 - ink[index], cmap="gray", vmin=0, vmax=255)
+    for axes in grid.flat:
+        axes.axis("off")
+    return figure
+
+
+def score_table(probabilities: Float[np.ndarray, "n grades"], labels: Int[np.ndarray, " n"]) -> Table:
+    """Accuracy overall, by letter and by sign, and the pair of grades confused most, to be printed."""
+    right = probabilities.argmax(axis=1) == labels
+    letter, sign = labels // len(SIGNS), labels % len(SIGNS)
+    table = Table("drawings", title="Accuracy on validation", title_justify="left")
+    table.add_column("n", justify="right")
+    table.add_column("accuracy", justify="right")
+
+    def add(name: str, chosen: np.ndarray) -> None:
+        if chosen.any():
+            table.add_row(name, f"{chosen.sum():,}", f"{right[chosen].mean():.2%}")
+
+    add("all", np.ones(len(labels), bool))
+    table.add_section()
+    for index, name in enumerate(LETTERS):
+        add(name, letter == index)
+    table.add_section()
+    for index, name in enumerate(SIGNS):
+        add(f"with {name}" if name else "without a sign", sign == index)
+    counts = metrics.confusion(probabilities, labels)
+    both = np.triu(counts + counts.T, 1)
+    if both.any():
+        one, other = np.unravel_index(both.argmax(), both.shape)
+        table.caption = f"confused most: {GRADES[one]} and {GRADES[other]}, {both.max()} times"
+    else:
+        table.caption = "nothing was confused"
+    return table

@@ -1,0 +1,100 @@
+"""A run's folder: its config, its metrics epoch by epoch, its summary."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gradejax.errors import UserError
+
+ROOT = Path("runs")
+TRAIN_COMMAND = "python -m gradejax.main --config=configs/cnn.py"
+
+
+def new_workdir(name: str) -> Path:
+    """A folder below `runs` that no run has yet: `runs/cnn-20261124-101500`."""
+    while (workdir := ROOT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").exists():
+        time.sleep(0.1)
+    return workdir
+
+
+def begin(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Makes a run's folder, or takes one up again.
+
+    Raises:
+        UserError: when it cannot be written, or holds a run of another config.
+    """
+    path = workdir / "config.json"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            write_json(path, config)
+        (workdir / "plots").mkdir(exist_ok=True)
+        if not os.access(workdir, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise UserError(f"cannot write to the workdir {workdir}: {error.strerror or error}") from None
+    found = read_json(path)
+    if differing := sorted(_different(config, found)):
+        raise UserError(
+            f"{workdir} holds a run of another config ({', '.join(differing[:5])}): "
+            "give the same config to go on with it, or another --workdir"
+        )
+
+
+def read_history(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, one an epoch; a last line that a kill cut short is left out."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:
+    """Replaces `metrics.jsonl`."""
+    _write(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def append_history(workdir: Path, row: Mapping[str, Any]) -> None:
+    """Adds an epoch to `metrics.jsonl`."""
+    with (workdir / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def newest_run(root: Path = ROOT) -> Path:
+    """The finished run below `root` that ended last. Raises UserError that says which command makes one."""
+    finished = sorted(root.glob("*/summary.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not finished:
+        raise UserError(f"no finished run below {root}/: train one with `{TRAIN_COMMAND}`, or give --workdir")
+    return finished[-1].parent
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises UserError where it is none."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file as a whole or not at all."""
+    _write(path, json.dumps(content, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _different(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys, with dots, in which two configs differ."""
+    names = []
+    for key in a.keys() | b.keys():
+        if isinstance(a.get(key), Mapping) and isinstance(b.get(key), Mapping):
+            names += _different(a[key], b[key], f"{prefix}{key}.")
+        elif key not in a or key not in b or a[key] != b[key]:
+            names.append(prefix + key)
+    return names

@@ -1,0 +1,315 @@
+"""Drawings in a MongoDB collection, also one that other programs wrote: MongoDB 4.4 and later, FerretDB 1.24.
+
+Documents are DESIGN's, and one field more: `added`, an ObjectId made when this module inserts a document, tells
+the order of insertion. `_id` cannot: a browser makes it before the drawing is sent, an import brings old ones.
+Documents without `added` are others' and older, so they come first, by `_id`.
+
+FerretDB holds no lists in lists: there a stroke is stored as `{points: […]}`, which `from_document` reads, too. And it
+changes a document without a lock. Threads of one store take turns; two programs that relabel the same drawing at the
+same moment may lose one of the two.
+"""
+
+import random
+import re
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+from urllib.parse import unquote
+
+from bson import ObjectId
+from bson.errors import BSONError
+from pymongo import IndexModel, MongoClient, UpdateMany
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+
+from gradejax.drawings import (
+    Drawing,
+    checked_label,
+    from_document,
+    is_object_id,
+    to_document,
+    utc_milliseconds,
+)
+from gradejax.errors import StoreError
+from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
+
+DATABASE = "tbs"
+COLLECTION = "grades"
+
+_ORDER = (("added", 1), ("_id", 1))
+# Each filter together with the order, so that the server never sorts: documents are large.
+_INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label", "writer"))]
+_BATCH = 500  # documents that a cursor fetches at a time
+_ROUNDS = 10  # against other programs that relabel the same drawings, or make the same indexes
+_DUPLICATE_KEY = 11000
+_AUTHENTICATION_FAILED = (18, 8000)  # MongoDB's own code, and Atlas's
+_PASSWORD_HINT = (
+    "this MongoDB address cannot be read: in a user name or password write each of : / ? # [ ] @ % as"
+    " %3A %2F %3F %23 %5B %5D %40 %25"
+)
+
+
+class MongoStore:
+    """A `Store` in one MongoDB collection; see `open_store`."""
+
+    def __init__(self, uri: str) -> None:
+        scheme, _, rest = uri.partition("://")
+        authority, tail = re.fullmatch(r"([^/?]*)(.*)", rest, re.DOTALL).groups()
+        credentials, _, self._hosts = authority.rpartition("@")
+        # Where a password is not escaped, its parts end up as hosts, ports and names. Nothing is said of them.
+        if "@" in tail or not re.fullmatch(r"([^:@%\s]|%[\da-fA-F]{2})*(:([^:@%\s]|%[\da-fA-F]{2})*)?", credentials):
+            raise StoreError(_PASSWORD_HINT)
+        path, _, options = tail.partition("?")
+        options = [option for option in options.split("&") if option]
+        collection = [unquote(option[11:]) for option in options if option.startswith("collection=")]
+        options = [option for option in options if not option.startswith("collection=")]
+        defaults = {"serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000}
+        given = {option.partition("=")[0].lower() for option in options}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # an option that pymongo does not know, or cannot use
+                self._client = MongoClient(
+                    f"{scheme}://{authority}{path or '/'}?{'&'.join(options)}",
+                    w="majority",
+                    tz_aware=True,
+                    # One spoilt date or text is that document's own trouble.
+                    datetime_conversion="DATETIME_AUTO",
+                    unicode_decode_error_handler="replace",
+                    **{name: value for name, value in defaults.items() if name.lower() not in given},
+                )
+            database = self._client.get_default_database(DATABASE)
+            self._grades = database[collection[-1] if collection else COLLECTION]
+        except (PyMongoError, UserWarning, ValueError, TypeError) as error:
+            raise StoreError(f"the MongoDB address of {self._hosts} is not right: {error}") from error
+        self.uri = f"{scheme}://{self._hosts}/{database.name}"
+        if self._grades.name != COLLECTION:
+            self.uri += f"?collection={self._grades.name}"
+        self._indexed = False
+        self._changing = threading.Lock()
+        try:
+            with self._errors():
+                server = self._client.admin.command("buildInfo")
+        except StoreError:
+            self._client.close()
+            raise
+        self._nests_lists = "ferretdbVersion" not in server
+
+    def add(self, drawings: Iterable[Drawing]) -> int:
+        documents = [self._document(drawing) for drawing in drawings]
+        if not documents:
+            return 0
+        with self._errors():
+            self._make_indexes()
+            try:
+                return len(self._grades.insert_many(documents, ordered=False).inserted_ids)
+            except BulkWriteError as error:
+                if error.details["writeConcernErrors"] or not all(map(_is_there, error.details["writeErrors"])):
+                    raise
+                return error.details["nInserted"]
+
+    def get(self, id: str) -> Drawing | None:
+        document = self._lookup(id)
+        return None if document is None else from_document(document)
+
+    def find(
+        self,
+        query: Query = IN_USE,
+        *,
+        newest_first: bool = False,
+        after: str | None = None,
+        limit: int | None = None,
+        refused: Callable[[str, BadDrawing], None] | None = None,
+    ) -> Iterator[Drawing]:
+        documents = self._documents(query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
+        return islice(readable(documents, refused), limit)
+
+    def count(self, query: Query = IN_USE) -> int:
+        with self._errors():
+            return self._grades.count_documents(_filter(query))
+
+    def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
+        # FerretDB: a $group is right only straight on the collection, never behind an $unwind.
+        pipeline = [
+            {"$match": _filter(IN_USE)},
+            {"$group": {"_id": {"tags": "$tags", "label": "$label"}, "n": {"$sum": 1}}},
+        ]
+        summary: Counter[tuple[tuple[str, ...], str]] = Counter()
+        with self._errors():
+            for group in self._grades.aggregate(pipeline):
+                key = tag_set(group["_id"].get("tags")), str(group["_id"].get("label", ""))
+                summary[key] += group["n"]
+        return summary
+
+    def relabel(self, ids: Sequence[str], label: str) -> int:
+        others = {**_with_ids(ids), "label": {"$ne": checked_label(label)}}
+        changed = 0
+        with self._errors():
+            self._make_indexes()
+        with self._errors(), self._changing:
+            # The label before goes into the history, so it must still be the one that is replaced. Where another
+            # program was quicker nothing is done, and the next round sees that program's label.
+            for _ in range(_ROUNDS):
+                by_label: dict[str, tuple[Any, list[Any]]] = {}
+                for found in self._grades.find(others, {"label": 1}):
+                    before = found.get("label")
+                    by_label.setdefault(repr(before), (before, []))[1].append(found["_id"])
+                if not by_label:
+                    break
+                updates = [
+                    UpdateMany(
+                        {"_id": {"$in": same}, "label": {"$eq": before}},
+                        {"$set": {"label": label}, "$push": {"history": {"label": str(before), "date": _now()}}},
+                    )
+                    for before, same in by_label.values()
+                ]
+                changed += self._grades.bulk_write(updates, ordered=False).modified_count
+        return changed
+
+    def put_aside(self, ids: Sequence[str]) -> int:
+        return self._update({**_with_ids(ids), "deleted": None}, {"$set": {"deleted": _now()}})
+
+    def restore(self, ids: Sequence[str]) -> int:
+        return self._update({**_with_ids(ids), "deleted": {"$ne": None}}, {"$unset": {"deleted": ""}})
+
+    def fingerprint(self, query: Query = IN_USE) -> str:
+        digest = sha256()
+        with self._errors():
+            for batch in self._grades.find_raw_batches(
+                _filter(query), sort=list(_ORDER), batch_size=_BATCH, allow_disk_use=True
+            ):
+                digest.update(batch)
+        return digest.hexdigest()[:16]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _documents(self, query: Query, direction: int, after: str | None, at_once: int) -> Iterator[dict[str, Any]]:
+        order = [(field, direction) for field, _ in _ORDER]
+        with self._errors():
+            meant = _filter(query)
+            if after is not None:
+                last = self._lookup(after)
+                if last is None:
+                    raise StoreError(f"{self.uri} holds no drawing {after!r} to go on from")
+                meant = {"$and": [meant, _behind(last, direction)]}
+            with self._grades.find(meant, sort=order, batch_size=at_once, allow_disk_use=True) as cursor:
+                yield from cursor
+
+    def _lookup(self, id: str) -> dict[str, Any] | None:
+        # One by one: FerretDB finds an `_id` by its index only where the filter is nothing else.
+        with self._errors():
+            for form in _forms(id):
+                document = self._grades.find_one({"_id": form})
+                if document is not None:
+                    return document
+        return None
+
+    def _update(self, meant: dict[str, Any], change: dict[str, Any]) -> int:
+        with self._errors():
+            self._make_indexes()
+            with self._changing:
+                return self._grades.update_many(meant, change).modified_count
+
+    def _document(self, drawing: Drawing) -> dict[str, Any]:
+        document = {**to_document(drawing), "added": ObjectId()}
+        if "strokes" in document and not self._nests_lists:
+            document["strokes"] = [{"points": stroke} for stroke in document["strokes"]]
+        return document
+
+    def _make_indexes(self) -> None:
+        """Before the first write only: who may read but not write can still read."""
+        with self._changing:
+            for more in reversed(range(_ROUNDS)):
+                if self._indexed:
+                    return
+                try:
+                    there = self._grades.index_information()
+                    missing = [index for index in map(IndexModel, _INDEXES) if index.document["name"] not in there]
+                    if missing:
+                        self._grades.create_indexes(missing)
+                    self._indexed = True
+                except AutoReconnect:
+                    # FerretDB drops the connection where two programs make the same index at once.
+                    if not more:
+                        raise
+                    time.sleep(random.uniform(0.05, 0.2))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except ServerSelectionTimeoutError as error:
+            raise StoreError(f"cannot reach MongoDB at {self._hosts}: is it running, and the address right?") from error
+        except AutoReconnect as error:
+            raise StoreError(f"the connection to MongoDB at {self._hosts} broke; try again") from error
+        except OperationFailure as error:
+            if error.code in _AUTHENTICATION_FAILED:
+                raise StoreError(f"MongoDB at {self._hosts} refuses this user name or password") from error
+            failures = (error.details or {}).get("writeErrors") or [error.details or {}]
+            raise StoreError(f"MongoDB at {self._hosts}: {failures[0].get('errmsg', error)}") from error
+        except (PyMongoError, BSONError) as error:
+            raise StoreError(f"MongoDB at {self._hosts}: {error}") from error
+
+
+def _filter(query: Query) -> dict[str, Any]:
+    """What MongoDB matches `query` by. `$eq` takes its operand as a value, never as an operator."""
+    meant: dict[str, Any] = {}
+    if query.deleted is not None:
+        meant["deleted"] = {"$ne": None} if query.deleted else None
+    if query.tags:
+        meant["tags"] = {"$in": list(query.tags)}
+    if query.label is not None:
+        meant["label"] = {"$eq": query.label}
+    if query.writer is not None:
+        meant["writer"] = {"$eq": query.writer}
+    bounds = {"$gte": query.since, "$lt": query.until}
+    if dates := {operator: utc_milliseconds(date) for operator, date in bounds.items() if date is not None}:
+        meant["date"] = dates
+    return meant
+
+
+def _forms(id: str) -> list[ObjectId | str]:
+    """What `_id` may be for a drawing's id: others may have written an ObjectId as text."""
+    return [ObjectId(id), id] if is_object_id(checked_id(id)) else [id]
+
+
+def _with_ids(ids: Iterable[str]) -> dict[str, Any]:
+    return {"_id": {"$in": [form for id in ids for form in _forms(id)]}}
+
+
+def _behind(last: dict[str, Any], direction: int) -> dict[str, Any]:
+    """Matches what comes after `last`, a document's `_id` and `added`, in `_ORDER` taken in `direction`."""
+    beyond = "$gt" if direction == 1 else "$lt"
+    if "added" in last:
+        later: list[dict[str, Any]] = [{"added": {beyond: last["added"]}}]
+        return {"$or": later if direction == 1 else [*later, {"added": None}]}
+    # A comparison sees only values of its own type. Text sorts before ObjectIds.
+    later = [{"added": None, "_id": {beyond: last["_id"]}}]
+    if isinstance(last["_id"], str) and direction == 1:
+        later.append({"added": None, "_id": {"$type": "objectId"}})
+    if isinstance(last["_id"], ObjectId) and direction == -1:
+        later.append({"added": None, "_id": {"$type": "string"}})
+    if direction == 1:
+        later.append({"added": {"$ne": None}})
+    return {"$or": later}
+
+
+def _now() -> datetime:
+    return utc_milliseconds(datetime.now(UTC))
+
+
+def _is_there(write_error: dict[str, Any]) -> bool:
+    """Whether a write failed because of its `_id`, and no other unique index. FerretDB names no index."""
+    return write_error["code"] == _DUPLICATE_KEY and "_id" in write_error.get("keyPattern", {"_id": 1})

@@ -1,0 +1,1 @@
+"""The pages: draw, guess, browse. `python -m gradejax.web` serves them."""

@@ -1,0 +1,87 @@
+"""The model behind the pages: loaded once, asked for several drawings at a time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from fastapi import APIRouter
+from jaxtyping import Float
+
+from gradejax.drawings import BadDrawing
+from gradejax.predict import Recogniser, load
+from gradejax.runs import newest_run
+from gradejax.web.batcher import Batcher
+from gradejax.web.messages import Guess, Guesses, ToGuess
+from gradejax.web.pictures import picture_from
+
+LIKELIEST = 5
+BATCH_SIZES = (1, 4, 16, 32)
+"""Each is a program of its own, compiled before the first guess; what comes is filled up to the next."""
+
+Confidences = Float[np.ndarray, " labels"]
+
+
+class Model:
+    """The recogniser in `workdir`, or of the newest run; looked for again until there is one."""
+
+    def __init__(self, workdir: Path | None):
+        self._workdir = workdir
+        self._lock = Lock()
+        self._loaded: tuple[str, Recogniser] | None = None
+
+    def get(self) -> tuple[str, Recogniser]:
+        """The run's name and its recogniser.
+
+        Raises:
+            UserError: says which command makes one.
+        """
+        with self._lock:
+            if self._loaded is None:
+                run = self._workdir or newest_run()
+                recogniser = load(run)
+                for size in BATCH_SIZES:
+                    recogniser.confidences(np.zeros((size, recogniser.size, recogniser.size), np.uint8))
+                self._loaded = run.resolve().name, recogniser
+            return self._loaded
+
+    def judge(self, pngs: Sequence[bytes]) -> list[Confidences | BadDrawing]:
+        """For each of at most 32 PNGs the confidence in each label, or why it cannot be read."""
+        _, recogniser = self.get()
+        found: list[Confidences | BadDrawing] = []
+        inks = []
+        for png in pngs:
+            try:
+                inks.append(recogniser.ink(png))
+                found.append(np.empty(0))
+            except BadDrawing as error:
+                found.append(error)
+        if inks:
+            size = next(size for size in BATCH_SIZES if size >= len(inks))
+            filled = np.resize(np.stack(inks), (size, recogniser.size, recogniser.size))
+            rows = iter(recogniser.confidences(filled))
+            found = [one if isinstance(one, BadDrawing) else next(rows) for one in found]
+        return found
+
+
+def routes(model: Model) -> APIRouter:
+    """`POST /guess`."""
+    router = APIRouter()
+
+    def guess_all(pngs: Sequence[bytes]) -> list[Guesses | Exception]:
+        labels = model.get()[1].labels
+        return [one if isinstance(one, BadDrawing) else _likeliest(labels, one) for one in model.judge(pngs)]
+
+    guess_one = Batcher(guess_all, BATCH_SIZES[-1])
+
+    @router.post("/guess")
+    async def guess(drawing: ToGuess) -> Guesses:
+        """The grades that the model takes a drawing for, likeliest first. 503 while there is no model."""
+        return await guess_one(picture_from(drawing.data))
+
+    return router
+
+
+def _likeliest(labels: Sequence[str], confidences: Confidences) -> Guesses:
+    best = np.argsort(-confidences, kind="stable")[:LIKELIEST]
+    return Guesses(guesses=[Guess(label=labels[i], confidence=float(confidences[i])) for i in best])

@@ -1,0 +1,81 @@
+// How many drawings there are, as a chart by label and a table by tag and label.
+
+import { GRADES, shown, spoken } from "/static/drawings.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const [BAR, SPACE, LETTER_SPACE, HEIGHT] = [26, 4, 10, 90];
+
+function svg(name, attributes, text) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+// `totals`: label → count.
+function chart(totals, title) {
+  const most = Math.max(1, ...Object.values(totals));
+  const width = GRADES.length * (BAR + SPACE) + 4 * LETTER_SPACE;
+  const drawn = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
+  drawn.append(svg("title", {}, title));
+  GRADES.forEach((grade, i) => {
+    const x = i * (BAR + SPACE) + Math.floor(i / 3) * LETTER_SPACE;
+    const height = (HEIGHT * totals[grade]) / most;
+    const y = 16 + HEIGHT - height;
+    drawn.append(
+      svg("rect", { x, y, width: BAR, height, rx: Math.min(3, height / 2) }),
+      svg("text", { x: x + BAR / 2, y: y - 4 }, totals[grade] < 10000 ? totals[grade] : `${Math.round(totals[grade] / 1000)}k`),
+      svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(grade)),
+    );
+  });
+  drawn.append(svg("line", { x1: 0, x2: width, y1: HEIGHT + 16.5, y2: HEIGHT + 16.5 }));
+  return drawn;
+}
+
+function row(name, cells, kind) {
+  const made = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = kind === "th" ? "col" : "row";
+  head.textContent = name;
+  made.append(head);
+  for (const [text, aloud] of cells) {
+    const cell = document.createElement(kind);
+    if (kind === "th") cell.scope = "col";
+    if (aloud) cell.ariaLabel = aloud;
+    cell.textContent = text;
+    made.append(cell);
+  }
+  return made;
+}
+
+const none = () => Object.fromEntries(GRADES.map((grade) => [grade, 0]));
+const sum = (totals) => Object.values(totals).reduce((total, count) => total + count, 0);
+
+// `counts`: of each set of tags and label, as /api/counts has them; `tag`: what the chart is of, or "" for all.
+export function showCounts(element, counts, tag) {
+  const all = none();
+  const byTag = new Map();
+  for (const { tags, label, count } of counts) {
+    if (!(label in all)) continue;
+    all[label] += count;
+    for (const name of tags) {
+      if (!byTag.has(name)) byTag.set(name, none());
+      byTag.get(name)[label] += count;
+    }
+  }
+  const table = document.createElement("table");
+  const head = table.createTHead();
+  head.append(row("Tag", [...GRADES.map((grade) => [shown(grade), spoken(grade)]), ["all"]], "th"));
+  const body = table.createTBody();
+  for (const [name, totals] of [...byTag].sort(([a], [b]) => a.localeCompare(b)).concat([["all", all]])) {
+    body.append(row(name, [...Object.values(totals), sum(totals)].map((n) => [n.toLocaleString()]), "td"));
+  }
+  const frame = document.createElement("div");
+  frame.className = "table";
+  frame.tabIndex = 0;
+  frame.role = "region";
+  frame.ariaLabel = "Counts by tag and label";
+  frame.append(table);
+  const title = `Drawings by label${tag ? `, tag ${tag}` : ""}`;
+  element.replaceChildren(chart(tag ? (byTag.get(tag) ?? none()) : all, title), frame);
+}

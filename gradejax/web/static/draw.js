@@ -1,0 +1,96 @@
+// Draw what is asked for; the grades asked for are those that the store has least of.
+
+import { drawing, GRADES, keepTags, keptTags, shown, spoken, tagsIn } from "/static/drawings.js";
+import { note } from "/static/note.js";
+import { Pad, undoByKey } from "/static/pad.js";
+import { Queue } from "/static/queue.js";
+import { ask, reason } from "/static/server.js";
+
+const REFRESH = 15000; // milliseconds between looks at the whole store's counts
+
+const element = (id) => document.getElementById(id);
+const pad = new Pad(element("paper"));
+const queue = new Queue();
+let counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
+let prompt = null;
+let looked = 0;
+
+// One of the grades, the likelier the fewer drawings it has; not twice the same.
+function choose() {
+  const most = Math.max(...Object.values(counts));
+  const candidates = GRADES.filter((grade) => grade !== prompt);
+  const weights = candidates.map((grade) => most - counts[grade] + 1);
+  let place = Math.random() * weights.reduce((sum, weight) => sum + weight, 0);
+  return candidates.find((_, i) => (place -= weights[i]) < 0) ?? candidates.at(-1);
+}
+
+function askFor(grade) {
+  prompt = grade;
+  const asked = document.createElement("strong");
+  asked.textContent = shown(grade);
+  asked.ariaHidden = "true";
+  const aloud = document.createElement("span");
+  aloud.className = "spoken";
+  aloud.textContent = spoken(grade);
+  element("prompt").replaceChildren("Draw ", asked, aloud);
+}
+
+function showTotals() {
+  element("mine").textContent = Number(localStorage.getItem("drawn") ?? 0).toLocaleString();
+  element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString();
+}
+
+async function look() {
+  looked = Date.now();
+  const { grades } = await ask("/api/status");
+  for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
+  showTotals();
+}
+
+async function save() {
+  const tags = tagsIn(element("tags").value);
+  if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`, true);
+  if (!tags.length) {
+    element("tags").focus();
+    return note("Give a tag first: your class or team.", true);
+  }
+  const made = drawing(pad, prompt, tags);
+  pad.clear();
+  askFor(choose());
+  await queue.add(made);
+}
+
+function skip() {
+  pad.clear();
+  askFor(choose());
+  note("");
+}
+
+queue.addEventListener("saved", ({ detail }) => {
+  localStorage.setItem("drawn", Number(localStorage.getItem("drawn") ?? 0) + 1);
+  counts[detail.label]++;
+  showTotals();
+  note(`${shown(detail.label)} is saved.`);
+  if (Date.now() - looked > REFRESH) look().catch(() => {});
+});
+queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
+
+pad.addEventListener("change", () => {
+  element("undo").disabled = element("clear").disabled = pad.isEmpty;
+});
+element("undo").addEventListener("click", () => pad.undo());
+element("clear").addEventListener("click", () => pad.clear());
+element("skip").addEventListener("click", skip);
+element("save").addEventListener("click", save);
+element("tags").value = keptTags().join(", ");
+element("tags").addEventListener("change", (event) => keepTags(tagsIn(event.target.value)));
+element("tags").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
+undoByKey(pad);
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.target.closest("a, button, input")) save();
+});
+
+showTotals();
+pad.clear();
+await look().catch((error) => note(reason(error), true));
+askFor(choose());

@@ -1,0 +1,101 @@
+// The guess follows the pen: after each stroke the likeliest grades, as the model sees them.
+
+import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
+import { note } from "/static/note.js";
+import { Pad, undoByKey } from "/static/pad.js";
+import { Queue } from "/static/queue.js";
+import { ask, reason } from "/static/server.js";
+
+const LIKELIEST = 5;
+
+const element = (id) => document.getElementById(id);
+const pad = new Pad(element("paper"));
+const queue = new Queue();
+let guess = null; // the likeliest grade for what is on the paper now
+let asking = new AbortController();
+
+const bars = Array.from({ length: LIKELIEST }, () => {
+  const row = document.createElement("li");
+  const [grade, track, filled, share] = Array.from({ length: 4 }, () => document.createElement("span"));
+  track.className = "track";
+  track.append(filled);
+  share.className = "share";
+  row.append(grade, track, share);
+  element("bars").append(row);
+  return { grade, filled, share };
+});
+
+function show(guesses) {
+  bars.forEach(({ grade, filled, share }, i) => {
+    const { label, confidence } = guesses[i] ?? { label: "", confidence: 0 };
+    grade.textContent = shown(label);
+    filled.style.width = `${100 * confidence}%`;
+    share.textContent = label ? `${Math.round(100 * confidence)}%` : "";
+  });
+  guess = guesses[0]?.label ?? null;
+  element("right").disabled = guess === null;
+  element("right").textContent = guess === null ? "Right" : `Right, ${shown(guess)}`;
+  if (guess) element("said").textContent = `${spoken(guess)}, ${Math.round(100 * guesses[0].confidence)} percent`;
+}
+
+async function follow() {
+  asking.abort();
+  element("hint").hidden = !pad.isEmpty;
+  element("undo").disabled = element("clear").disabled = element("wrong").disabled = pad.isEmpty;
+  element("right").disabled = true; // until this guess is there
+  if (pad.isEmpty) {
+    offer(false);
+    return show([]);
+  }
+  asking = new AbortController();
+  const { signal } = asking;
+  try {
+    const { guesses } = await ask("/api/guess", { data: pad.png() }, signal);
+    show(guesses);
+    note("");
+  } catch (error) {
+    if (signal.aborted) return; // a newer stroke is being guessed
+    show([]);
+    note(reason(error), true);
+  }
+}
+
+function offer(open) {
+  element("grades").hidden = !open;
+  element("wrong").ariaExpanded = String(open);
+}
+
+async function save(label) {
+  const made = drawing(pad, label, [...new Set([...keptTags(), "guess"])]);
+  pad.clear();
+  await queue.add(made);
+}
+
+for (const grade of GRADES) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = shown(grade);
+  button.ariaLabel = spoken(grade);
+  button.addEventListener("click", () => save(grade));
+  element("grades").append(button);
+}
+
+queue.addEventListener("saved", ({ detail }) => note(`Saved as ${shown(detail.label)}.`));
+queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
+pad.addEventListener("change", follow);
+element("undo").addEventListener("click", () => pad.undo());
+element("clear").addEventListener("click", () => pad.clear());
+element("right").addEventListener("click", () => save(guess));
+element("wrong").addEventListener("click", () => {
+  offer(element("grades").hidden);
+  if (element("grades").hidden) return;
+  element("grades").scrollIntoView({ block: "nearest" });
+  element("grades").querySelector("button").focus();
+});
+undoByKey(pad);
+
+pad.clear();
+ask("/api/status").then(
+  (status) => status.model_missing && note(status.model_missing, true),
+  (error) => note(reason(error), true),
+);

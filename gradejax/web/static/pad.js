@@ -1,0 +1,137 @@
+// The paper: signature_pad follows the pen; what it drew is kept as strokes in canvas units and inked from them.
+
+import SignaturePad from "/static/vendor/signature_pad.js";
+
+export const SIDE = 280; // canvas units, and pixels of the PNG
+const PEN = 20; // canvas units across
+
+// A Catmull-Rom spline: through each point, and round between them, however fast the hand was.
+function trace(context, points) {
+  const at = (i) => points[Math.min(points.length - 1, Math.max(0, i))];
+  context.moveTo(at(0).x, at(0).y);
+  for (let i = 1; i < points.length; i++) {
+    const [before, from, to, behind] = [at(i - 2), at(i - 1), at(i), at(i + 1)];
+    context.bezierCurveTo(
+      from.x + (to.x - before.x) / 6,
+      from.y + (to.y - before.y) / 6,
+      to.x - (behind.x - from.x) / 6,
+      to.y - (behind.y - from.y) / 6,
+      to.x,
+      to.y,
+    );
+  }
+}
+
+// Inks strokes as the collected drawings were inked: black, round pen, the same width throughout.
+function ink(context, strokes, scale) {
+  context.save();
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, SIDE, SIDE);
+  context.lineWidth = PEN;
+  context.lineCap = context.lineJoin = "round";
+  context.strokeStyle = context.fillStyle = "black";
+  for (const points of strokes) {
+    context.beginPath();
+    if (points.length === 1) {
+      context.arc(points[0].x, points[0].y, PEN / 2, 0, 2 * Math.PI);
+      context.fill();
+    } else {
+      trace(context, points);
+      context.stroke();
+    }
+  }
+  context.restore();
+}
+
+const rounded = (value) => Math.round(value * 100) / 100;
+
+// Events: "change" after each stroke, undo and clear.
+export class Pad extends EventTarget {
+  strokes = [];
+  #canvas;
+  #live;
+  #start = 0;
+
+  constructor(canvas) {
+    super();
+    this.#canvas = canvas;
+    this.#live = new SignaturePad(canvas, { throttle: 0, minDistance: 1 });
+    // signature_pad keeps the pen's event from taking the focus out of a text field, where keys would go.
+    this.#live.addEventListener("beginStroke", () => document.activeElement?.blur());
+    this.#live.addEventListener("endStroke", () => this.#take());
+    // A stroke is no fling: after one, Chromium swallows a tap that comes within a fifth of a second.
+    canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+    new ResizeObserver(() => this.#fit()).observe(canvas);
+    this.#fit();
+  }
+
+  get isEmpty() {
+    return this.strokes.length === 0;
+  }
+
+  undo() {
+    this.strokes = this.strokes.slice(0, -1);
+    this.#changed();
+  }
+
+  clear() {
+    this.strokes = [];
+    this.#changed();
+  }
+
+  // The PNG as base64: SIDE x SIDE, the ink in the alpha channel.
+  png() {
+    const sheet = document.createElement("canvas");
+    sheet.width = sheet.height = SIDE;
+    ink(sheet.getContext("2d", { willReadFrequently: true }), this.strokes, 1);
+    return sheet.toDataURL("image/png").split(",")[1];
+  }
+
+  #take() {
+    const scale = SIDE / this.#canvas.clientWidth;
+    const points = this.#live.toData().at(-1).points;
+    if (this.isEmpty) this.#start = points[0].time;
+    const stroke = points.map(({ x, y, time, pressure }) => ({
+      x: rounded(x * scale),
+      y: rounded(y * scale),
+      t: time - this.#start,
+      pressure: rounded(pressure),
+    }));
+    this.strokes = [...this.strokes, stroke];
+    this.#changed();
+  }
+
+  #changed() {
+    this.#live.clear();
+    this.#paint();
+    const count = this.strokes.length;
+    this.#canvas.ariaLabel = count ? `Paper, ${count} ${count === 1 ? "stroke" : "strokes"}` : "Paper, empty";
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #fit() {
+    const width = this.#canvas.clientWidth;
+    const ratio = window.devicePixelRatio || 1;
+    const pixels = Math.round(width * ratio);
+    if (!pixels || this.#canvas.width === pixels) return;
+    this.#canvas.width = this.#canvas.height = pixels;
+    this.#canvas.getContext("2d").scale(pixels / width, pixels / width); // signature_pad draws in CSS pixels
+    this.#live.minWidth = this.#live.maxWidth = this.#live.dotSize = (PEN / 2 / SIDE) * width;
+    this.#live.clear();
+    this.#paint();
+  }
+
+  #paint() {
+    ink(this.#canvas.getContext("2d"), this.strokes, this.#canvas.width / SIDE);
+  }
+}
+
+// Ctrl-Z anywhere but in a text field, which has its own.
+export function undoByKey(pad) {
+  document.addEventListener("keydown", (event) => {
+    if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.target.closest("input")) {
+      event.preventDefault();
+      pad.undo();
+    }
+  });
+}

@@ -1,0 +1,32 @@
+// Talking to the server.
+
+export class Refusal extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+// GET, or POST where there is a body. Throws a Refusal for an answer that is none, and fetch's errors.
+export async function ask(path, body, signal) {
+  const options = { signal };
+  if (body !== undefined) {
+    options.method = "POST";
+    options.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  const response = await fetch(path, options);
+  if (response.ok) return response.json();
+  const { detail } = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
+  throw new Refusal(response.status, detail);
+}
+
+// For a note on the page: why `error` happened, in a sentence.
+export function reason(error) {
+  if (!(error instanceof Refusal)) return "The server cannot be reached.";
+  if (error.status === 401) return "Signed out: reload the page and enter the access code.";
+  return error.message;
+}
+
+// Whoever is signed in already and scans the code again: it does not stay in the address.
+if (location.hash) history.replaceState(null, "", location.pathname);

@@ -1,0 +1,137 @@
+"""What the tests share: a MongoDB server, empty stores of both kinds, and drawings to put into them.
+
+The server is GRADEJAX_TEST_MONGODB_URI's, else a `mongod` or `ferretdb` on the PATH or the one built in
+tests/ferretdb, started for the tests; without any of them the tests that need one are skipped. Where the environment
+has CI set, whatever is skipped fails.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pymongo
+import pytest
+
+from gradejax.drawings import Drawing, encode_png, new_id, utc_milliseconds
+from gradejax.stores import Store, open_store
+
+# Many tests and processes compile the same small networks: once is enough.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+BUILT_SERVER = Path(__file__).parent / "ferretdb" / "ferretdb"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return _no_skip_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _no_skip_in_ci((yield))
+
+
+def _no_skip_in_ci(report):
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr[-1]}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[str]:
+    """The address of a MongoDB-protocol server, without a database."""
+    given = os.environ.get("GRADEJAX_TEST_MONGODB_URI")
+    if given:
+        yield given
+        return
+    found = shutil.which("mongod") or shutil.which("ferretdb") or (BUILT_SERVER.exists() and str(BUILT_SERVER))
+    if not found:
+        pytest.skip(
+            "no MongoDB server: set GRADEJAX_TEST_MONGODB_URI, or in tests/ferretdb run"
+            " go build -tags ferretdb_no_postgresql -o ferretdb ."
+        )
+    # Not pytest's own folder: that may be deeper than a server likes its socket to be.
+    with tempfile.TemporaryDirectory(prefix="gradejax-") as folder:
+        process, uri = _start(found, folder)
+        try:
+            yield uri
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _start(server: str, folder: str) -> tuple[subprocess.Popen, str]:
+    """The server and its address. Another program may take the port first; then another port is tried."""
+    for _ in range(5):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        if Path(server).name == "mongod":
+            arguments = ["--bind_ip=127.0.0.1", f"--port={port}", f"--dbpath={folder}", "--nounixsocket"]
+        else:
+            arguments = [f"-address=127.0.0.1:{port}", f"-dir={folder}"]
+        with Path(folder, "log").open("wb") as log:
+            process = subprocess.Popen([server, *arguments], stdout=log, stderr=log)
+        deadline = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return process, f"mongodb://127.0.0.1:{port}/"
+        process.kill()
+        process.wait()
+    raise RuntimeError(f"{server} does not start: {Path(folder, 'log').read_text()[-500:]}")
+
+
+@pytest.fixture
+def mongodb_uri(mongodb: str) -> Iterator[str]:
+    """The address of an empty database that is dropped after the test."""
+    name = f"gradejax_{uuid.uuid4().hex[:12]}"
+    yield urlsplit(mongodb)._replace(path=f"/{name}").geturl()
+    with pymongo.MongoClient(mongodb) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def any_store_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store, of each kind in turn."""
+    if request.param == "mongodb":
+        return request.getfixturevalue("mongodb_uri")
+    return f"sqlite:///{tmp_path}/grades.db"
+
+
+@pytest.fixture
+def store(any_store_uri: str) -> Iterator[Store]:
+    """An empty store, of each kind in turn."""
+    opened = open_store(any_store_uri)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., Drawing]:
+    """Makes a drawing: `draw()`, `draw(label="B-", tags=("7b",), writer="ann")`; no two look the same."""
+    random = np.random.default_rng(0)
+
+    def one(**changes: object) -> Drawing:
+        ink = np.zeros((56, 56), np.uint8)
+        points = random.integers(4, 52, (5, 1, 2), dtype=np.int32)
+        cv2.polylines(ink, [points], False, 255, 4, cv2.LINE_AA)
+        made = {"id": new_id(), "tags": ("class",), "label": "A+", "png": encode_png(ink)}
+        return Drawing(**{"date": utc_milliseconds(datetime.now(UTC)), **made, **changes})
+
+    return one

@@ -1,0 +1,292 @@
+"""The commands as a user gives them: real processes, real files, one clear line for each mistake."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradejax.stores import open_store
+from gradejax.synthetic import write_drawings
+
+ROOT = Path(__file__).parent.parent
+QUICK = ["--config.data.size=16", "--config.model.hidden=(64,)", "--config.model.dropout=(0.1,)", "--config.seed=3"]
+
+NOBODY_THERE = "mongodb://anna:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"
+
+
+def start(folder: Path, module: str, *arguments: str) -> subprocess.Popen:
+    environment = {name: value for name, value in os.environ.items() if name != "GRADEJAX_STORE"}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"gradejax.{module}", *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def command(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess:
+    process = start(folder, module, *arguments)
+    out, err = process.communicate(timeout=180)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def train_mlp(folder: Path, workdir: str, *more: str) -> subprocess.CompletedProcess:
+    arguments = [f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=20"]
+    return command(folder, "main", *arguments, "--store=sqlite:///some.db", f"--workdir={workdir}", *more)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with the store `some.db` and the finished run `run`, and what training it printed."""
+    folder = tmp_path_factory.mktemp("commands")
+    store = open_store(f"sqlite:///{folder}/some.db")
+    store.add(write_drawings(450, writers=10))
+    done = train_mlp(folder, "run")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def fails(done: subprocess.CompletedProcess, reason: str) -> None:
+    """A user's mistake: no success, no traceback, and as its last word one line with the reason."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert re.search(reason, last), last
+
+
+def test_a_training_prints_its_model_and_its_accuracy(trained):
+    _, done = trained
+    assert "parameters" in done.stdout
+    assert "confused most" in done.stdout or "nothing was confused" in done.stdout
+    assert re.search(r"validation accuracy \d+\.\d+% on \d+ drawings \(writer split\)", done.stdout)
+    assert len(re.findall(r"^epoch \d+/20 ", done.stderr, re.MULTILINE)) == 20
+
+
+def test_a_run_folder_holds_what_the_design_says(trained):
+    folder, _ = trained
+    run = folder / "run"
+    summary = json.loads((run / "summary.json").read_text())
+    promised = {
+        "val_accuracy", "best_val_accuracy", "best_epoch", "val_loss", "ece", "epochs", "n_train", "n_val", "split",
+        "parameters", "images_per_second", "train_seconds", "wall_seconds", "device", "data_fingerprint", "versions",
+    }  # fmt: skip
+    assert promised <= summary.keys()
+    assert summary["n_train"] + summary["n_val"] == 450
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, 21))
+    assert summary["val_accuracy"] == pytest.approx(rows[-1]["val_accuracy"])
+    assert summary["best_val_accuracy"] == max(row["val_accuracy"] for row in rows)
+    config = json.loads((run / "config.json").read_text())
+    assert config["seed"] == 3
+    assert config["train"]["epochs"] == 20
+    for name in ("curves", "confusion", "reliability", "mistakes"):
+        assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert any((run / "checkpoints").iterdir())
+    assert list(run.glob("events.out.tfevents.*"))
+
+
+def test_evaluate_finds_what_training_found(trained):
+    folder, _ = trained
+    done = command(folder, "evaluate", "--workdir=run", "--store=sqlite:///some.db", "--tags=synthetic")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["n"] == 450
+    assert 0 <= found["ece"] <= 1
+    assert found["accuracy"] > 0.5  # by chance: 0.07
+
+
+def test_predict_reads_files_and_names_those_that_are_none(trained, tmp_path):
+    folder, _ = trained
+    drawings = list(write_drawings(20, writers=10))
+    for number, drawing in enumerate(drawings):
+        (tmp_path / f"{number}.png").write_bytes(drawing.png)
+    (tmp_path / "none.png").write_text("not a picture")
+    files = [str(tmp_path / f"{number}.png") for number in range(20)]
+    done = command(folder, "predict", "--workdir=run", *files)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == files
+    right = np.mean([row[1] == drawing.label for row, drawing in zip(rows, drawings, strict=True)])
+    assert right > 0.5
+    done = command(folder, "predict", "--workdir=run", "--json", files[0], str(tmp_path / "none.png"))
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"error: {tmp_path}/none.png: not a PNG"
+    guess = json.loads(done.stdout)
+    assert guess["grade"] == rows[0][1] == max(guess["confidences"], key=guess["confidences"].get)
+    assert sum(guess["confidences"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_without_workdir_the_newest_finished_run_is_used(trained, tmp_path):
+    folder, _ = trained
+    png = tmp_path / "a.png"
+    png.write_bytes(next(write_drawings(1)).png)
+    fails(command(tmp_path, "predict", str(png)), "no finished run below runs/: train one with")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "newest").symlink_to(folder / "run")
+    assert command(tmp_path, "predict", str(png)).returncode == 0
+
+
+def test_a_finished_run_is_not_trained_again(trained):
+    folder, _ = trained
+    before = (folder / "run" / "metrics.jsonl").read_text()
+    done = train_mlp(folder, "run")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/20" not in done.stderr
+    assert (folder / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(trained):
+    """SIGKILL in the middle, the same command again: the same model and metrics, bit for bit."""
+    folder, _ = trained
+    options = ["--config.train.epochs=60", "--config.train.checkpoint_every=2"]
+    whole = train_mlp(folder, "whole", *options)
+    assert whole.returncode == 0, whole.stderr
+    process = start(
+        folder,
+        "main",
+        f"--config={ROOT}/configs/mlp.py",
+        *QUICK,
+        *options,
+        "--store=sqlite:///some.db",
+        "--workdir=cut",
+    )
+    deadline = time.monotonic() + 120
+    while not checkpoints_of(folder / "cut") and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (folder / "cut" / "summary.json").exists()
+    resumed = train_mlp(folder, "cut", *options)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 1/60" not in resumed.stderr
+    one, other = (json.loads((folder / name / "summary.json").read_text()) for name in ("whole", "cut"))
+    assert all(one[name] == other[name] for name in ("val_accuracy", "val_loss", "ece", "best_epoch", "epochs"))
+    digests = [about_of(folder / name)["digests"] for name in ("whole", "cut")]
+    assert digests[0] == digests[1]
+
+
+def checkpoints_of(workdir: Path) -> list[Path]:
+    """The whole ones, oldest first; what is being written has a longer name."""
+    return sorted(
+        [path for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()], key=lambda path: int(path.name)
+    )
+
+
+def about_of(workdir: Path) -> dict:
+    return json.loads((checkpoints_of(workdir)[-1] / "about" / "metadata").read_text())
+
+
+def test_the_first_run_fills_the_default_store_and_says_so(tmp_path):
+    done = command(tmp_path, "main", f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert "filling it with 2,250 synthetic drawings by 30 made-up writers" in done.stderr
+    store = open_store(f"sqlite:///{tmp_path}/data/grades.db")
+    assert store.count() == 2250
+    (tags,) = {tags for tags, _ in store.summary()}
+    assert tags == ("synthetic",)
+    assert set(store.summary().values()) == {150}
+    (run,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"mlp-\d{8}-\d{6}", run.name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "which recipe"),
+        (["--config=missing.py"], r"no config missing\.py: the recipes are in configs/"),
+        (["--config=broken.py"], "the config cannot be loaded: SyntaxError"),
+        (["--config=CONFIG", "--config.train.epoch=3"], 'has no key epoch Did you mean "epochs"'),
+        (["--config=CONFIG", "--config.train.epochs=many"], "many"),
+        (["--config=CONFIG", "--config.train.epochs=0"], r"train\.epochs is 0"),
+        (["--config=CONFIG", "--config.model.name=rnn"], "no model is called 'rnn'"),
+        (["--config=CONFIG", "--config.data.split=fair"], "no split is called 'fair'"),
+        (["--config=CONFIG", "--config.data.tags=3b,3c"], "no drawings tagged 3b, 3c .* the tags there: synthetic"),
+        (["--config=CONFIG", "--store=sqlite:///empty.db"], r"no drawings in sqlite:///empty\.db: import some"),
+        (["--config=CONFIG", "--store=ftp://host"], "sqlite:///"),
+        (
+            ["--config=CONFIG", "--store=mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"],
+            r"127\.0\.0\.1",
+        ),
+        (["--config=CONFIG", "--store=sqlite:///one.db"], "two writers or more"),
+        (["--config=CONFIG", "--workdir=some.db/run"], r"cannot write to the workdir some\.db/run"),
+        (["--config=CONFIG", "--workdir=/proc/run"], "cannot write to the workdir /proc/run"),
+        (["--config=CONFIG", "--workdir=run"], r"run of another config \(.*model\.hidden"),
+        (["epochs=3"], "what is 'epochs=3'"),
+    ],
+)
+def test_a_mistake_is_one_line(trained, arguments, reason):
+    folder, _ = trained
+    (folder / "broken.py").write_text("def get_config(:")
+    one = open_store(f"sqlite:///{folder}/one.db")
+    one.add(list(write_drawings(30, writers=1)))
+    arguments = [argument.replace("CONFIG", f"{ROOT}/configs/mlp.py") for argument in arguments]
+    if not any(argument.startswith("--store") for argument in arguments):
+        arguments.append("--store=sqlite:///some.db")
+    done = command(folder, "main", *arguments)
+    fails(done, reason)
+    assert "secret" not in done.stderr + done.stdout
+
+
+def test_an_empty_mongodb_is_not_filled_unasked(tmp_path, mongodb_uri):
+    done = command(tmp_path, "main", f"--config={ROOT}/configs/mlp.py", *QUICK, f"--store={mongodb_uri}")
+    fails(done, r"no drawings in mongodb://.*: import some .*, or make some \(`python -m gradejax\.data generate")
+    assert open_store(mongodb_uri).count() == 0
+
+
+def test_a_grade_nobody_drew_is_named(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/some.db")
+    store.add([drawing for drawing in write_drawings(300, writers=10) if drawing.label not in ("C", "E-")])
+    fails(train_mlp(tmp_path, "run"), "no drawing of C, E- among the")
+
+
+def test_a_damaged_model_is_named(trained, tmp_path):
+    folder, _ = trained
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", folder / "run", copy], check=True)
+    for file in copy.glob("checkpoints/*/model/**/*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:-1])
+    png = tmp_path / "a.png"
+    png.write_bytes(next(write_drawings(1)).png)
+    fails(command(folder, "predict", f"--workdir={copy}", str(png)), r"checkpoints/\d+ is damaged .* train anew")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "reason"),
+    [
+        ("predict", [], "which drawings"),
+        ("predict", ["--workdir=missing", "a.png"], "no run in missing: train one with"),
+        ("evaluate", ["--workdir=missing"], "no run in missing"),
+        ("evaluate", ["--workdir=run", "--store=sqlite:///some.db", "--tags=x"], "no drawings tagged x"),
+        ("predict", ["--wrkdir=x"], "wrkdir"),
+    ],
+)
+def test_a_models_user_is_told_too(trained, module, arguments, reason):
+    fails(command(trained[0], module, *arguments), reason)
+
+
+@pytest.mark.parametrize("module", ["main", "evaluate", "predict"])
+def test_help_shows_the_command(tmp_path, module):
+    done = command(tmp_path, module, "--help")
+    assert done.returncode == 0
+    assert f"python -m gradejax.{module}" in done.stdout
+    assert "--workdir" in done.stdout
+    assert not done.stderr
+
+
+def test_no_password_is_written_down(trained):
+    """The address comes with credentials; the log and the files of a run name it without them."""
+    folder, _ = trained
+    done = train_mlp(folder, "secretive", f"--store={NOBODY_THERE}")
+    fails(done, r"127\.0\.0\.1")
+    assert "secret" not in done.stdout + done.stderr
+    for file in (folder / "secretive").rglob("*") if (folder / "secretive").exists() else ():
+        assert b"secret" not in file.read_bytes()

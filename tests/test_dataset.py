@@ -1,0 +1,185 @@
+"""From a store to arrays: decoded once, cached, split without leaks."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradejax import dataset as datasets
+from gradejax.dataset import Dataset
+from gradejax.drawings import Drawing, decode_ink, encode_png, resample
+from gradejax.errors import UserError
+from gradejax.grades import GRADE_INDEX
+from gradejax.stores import Query, open_store
+from gradejax.synthetic import write_drawings
+
+ALL = Query()
+
+
+@pytest.fixture
+def drawings():
+    return list(write_drawings(60, writers=4))
+
+
+@pytest.fixture
+def filled(tmp_path, drawings):
+    store = open_store(f"sqlite:///{tmp_path}/grades.db")
+    store.add(drawings)
+    yield store
+    store.close()
+
+
+def drawing(number: int, label: str = "A", png: bytes | None = None, **fields) -> Drawing:
+    png = png or encode_png(np.full((20, 20), number, np.uint8))
+    return Drawing(f"{number:024x}", fields.pop("tags", ("t",)), label, png, datetime(2026, 1, 1, tzinfo=UTC), **fields)
+
+
+def same(a: Dataset, b: Dataset) -> bool:
+    arrays = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("ink", "labels", "writers"))
+    return arrays and (a.writer_names, a.digest, a.refused) == (b.writer_names, b.digest, b.refused)
+
+
+def test_the_arrays_are_the_drawings_in_order(filled, drawings, tmp_path):
+    data = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    assert data.ink.shape == (60, 28, 28)
+    for ink, label, writer, one in zip(data.ink, data.labels, data.writers, drawings, strict=True):
+        np.testing.assert_array_equal(ink, resample(decode_ink(one.png), 28))
+        assert label == GRADE_INDEX[one.label]
+        assert data.writer_names[writer] == f"writer {one.writer}"
+
+
+def test_the_cache_is_what_decoding_gives(filled, tmp_path, monkeypatch):
+    fresh = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    monkeypatch.setattr(filled, "find", None)  # a second decoding would need it
+    cached = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    monkeypatch.undo()
+    assert same(fresh, cached)
+    assert same(fresh, datasets.load(filled, ALL, 28, None))
+
+
+def test_sizes_and_queries_have_caches_of_their_own(filled, tmp_path):
+    cache = tmp_path / "cache"
+    assert datasets.load(filled, ALL, 16, cache).ink.shape == (60, 16, 16)
+    assert datasets.load(filled, ALL, 28, cache).ink.shape == (60, 28, 28)
+    assert len(datasets.load(filled, Query(label="B+"), 28, cache)) == 4
+    assert len(datasets.load(filled, ALL, 28, cache)) == 60
+
+
+@pytest.mark.parametrize("change", ["relabel", "put aside", "add"])
+def test_a_stale_cache_is_not_used(filled, drawings, tmp_path, change):
+    before = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    if change == "relabel":
+        filled.relabel([drawings[0].id], "E-" if drawings[0].label != "E-" else "A")
+    elif change == "put aside":
+        filled.put_aside([drawings[0].id])
+    else:
+        filled.add([drawing(1)])
+    after = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    assert after.digest != before.digest
+    assert same(after, datasets.load(filled, ALL, 28, None))
+
+
+@pytest.mark.parametrize("harm", ["bit", "truncated", "missing"])
+@pytest.mark.parametrize("name", ["ink", "rows", "about.json"])
+def test_a_damaged_cache_is_rebuilt(filled, tmp_path, name, harm):
+    before = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    whole = np.array(before.ink)
+    (file,) = (tmp_path / "cache").glob(f"*/{name}")
+    content = bytearray(file.read_bytes())
+    if harm == "missing":
+        file.unlink()
+    else:
+        content[len(content) // 3] ^= 1
+        file.write_bytes(content if harm == "bit" else content[: len(content) // 3])
+    after = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    np.testing.assert_array_equal(after.ink, whole)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    assert after.digest == before.digest
+
+
+def test_bad_documents_are_counted_and_leave_the_others_alone(filled, drawings, tmp_path, caplog):
+    good = datasets.load(filled, ALL, 28, None)
+    png = drawings[0].png
+    filled.add([drawing(1, png=b"no png"), drawing(2, png=png[: len(png) // 2]), drawing(3, png=b"no png")])
+    data = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    assert sum(data.refused.values()) == 3
+    assert data.refused["not a PNG"] == 2
+    assert data.digest == good.digest
+    assert "passed over 2 of the store's documents: not a PNG" in caplog.text
+    assert datasets.load(filled, ALL, 28, tmp_path / "cache").refused == data.refused
+
+
+def test_without_a_writer_a_set_of_tags_counts_as_one(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/grades.db")
+    store.add([drawing(1, tags=("a", "b")), drawing(2, tags=("b", "a")), drawing(3, tags=("a",))])
+    store.add([drawing(4, tags=("a",), writer="w")])
+    data = datasets.load(store, ALL, 8, None)
+    assert data.writer_names == ("tags a, b", "tags a", "writer w")
+    assert data.writers.tolist() == [0, 0, 1, 2]
+
+
+def test_nothing_found_names_the_tags_there_are(filled):
+    with pytest.raises(UserError, match=r"no drawings tagged 3c in .*; the tags there: synthetic"):
+        datasets.load(filled, Query(tags=("3c",)), 28, None)
+
+
+def made_up(n: int, writers: int, seed: int) -> Dataset:
+    rng = np.random.default_rng(seed)
+    labels = np.resize(np.arange(15), n).astype(np.int32)
+    hands = np.append(np.arange(writers), rng.integers(0, writers, n - writers)).astype(np.int32)
+    return Dataset(np.zeros((n, 8, 8), np.uint8), labels, hands, tuple(map(str, range(writers))), "")
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(300, 600), writers=st.integers(2, 30), fraction=st.floats(0.05, 0.5), seed=st.integers(0, 1000),
+    how=st.sampled_from(["writer", "random", "sequential"]),
+)  # fmt: skip
+def test_a_split_has_every_drawing_on_one_side(n, writers, fraction, seed, how):
+    data = made_up(n, writers, seed)
+    try:
+        parts = datasets.split(data, how, fraction, seed)
+    except UserError as error:
+        assert "among the" in str(error)
+        return
+    assert sorted([*parts.train, *parts.validation]) == list(range(n))
+    if how == "writer":
+        kept_out = set(data.writers[parts.validation])
+        assert not kept_out & set(data.writers[parts.train])
+        assert len(kept_out) == max(1, min(writers - 1, round(writers * fraction)))
+    else:
+        assert len(parts.validation) == round(n * fraction)
+    if how == "sequential":
+        assert parts.train.max() < parts.validation.min()
+    again = datasets.split(data, how, fraction, seed)
+    np.testing.assert_array_equal(parts.validation, again.validation)
+
+
+def test_another_seed_is_another_split():
+    data = made_up(500, 20, 0)
+    one, other = (datasets.split(data, "writer", 0.2, seed).validation for seed in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("data", "how", "fraction", "reason"),
+    [
+        (made_up(100, 1, 0), "writer", 0.2, "two writers or more"),
+        (made_up(15, 2, 0), "by hand", 0.2, "no split is called 'by hand'"),
+        (made_up(16, 2, 0), "random", 1.5, "between 0 and 1"),
+        (made_up(1, 1, 0), "random", 0.2, "two drawings or more"),
+        (made_up(15, 2, 0), "sequential", 0.2, r"no drawing of E\+, E, E- among the 12"),
+    ],
+)
+def test_an_impossible_split_is_said(data, how, fraction, reason):
+    with pytest.raises(UserError, match=reason):
+        datasets.split(data, how, fraction, 0)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(filled, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"data\.cache"):
+        datasets.load(filled, ALL, 28, Path(tmp_path / "file" / "cache"))

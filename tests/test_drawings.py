@@ -1,0 +1,443 @@
+"""Documents and pictures, good and bad: what becomes a drawing, and with which reason the rest is refused.
+
+The PNGs are made here from the specification (https://www.w3.org/TR/png-3/), without the library that decodes them.
+"""
+
+import base64
+import struct
+import time
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from bson import ObjectId
+from bson.int64 import Int64
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradejax.drawings import (
+    MAX_PNG_BYTES,
+    BadDrawing,
+    Drawing,
+    decode_ink,
+    encode_png,
+    from_document,
+    is_object_id,
+    new_id,
+    resample,
+    to_document,
+)
+from gradejax.grades import GRADES
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# A ring, off the middle, on a picture that is neither square nor a multiple of eight wide: 0 ground, 1 ink.
+ROWS, COLUMNS = np.mgrid[:30, :43]
+RING = (np.abs(np.hypot(ROWS - 13, COLUMNS - 18) - 8) < 3).astype(np.uint8)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def header(width, height, depth=8, colour=GREY, interlaced=0) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
+
+
+def packed(samples: np.ndarray, depth: int) -> bytes:
+    """Rows of samples `(height, width, channels)`, each with filter type 0, as a PNG stores them."""
+    rows = samples.reshape(len(samples), -1)
+    if depth == 16:
+        content = rows.astype(">u2").view(np.uint8)
+    elif depth == 8:
+        content = rows.astype(np.uint8)
+    else:
+        bits = (rows[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+        content = np.packbits(bits.reshape(len(rows), -1).astype(np.uint8), axis=1)
+    return b"".join(b"\0" + row.tobytes() for row in content)
+
+
+def interlaced(samples: np.ndarray, depth: int) -> bytes:
+    """The same in Adam7's seven passes."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    return b"".join(packed(samples[top::down, left::right], depth) for top, left, down, right in passes)
+
+
+def make_png(samples, depth=8, colour=GREY, adam7=False, extra=b"") -> bytes:
+    samples = samples.reshape(*samples.shape[:2], -1).astype(np.int64)
+    assert samples.shape[2] == CHANNELS[colour]
+    height, width, _ = samples.shape
+    content = zlib.compress((interlaced if adam7 else packed)(samples, depth))
+    head = header(width, height, depth, colour, int(adam7))
+    # In two pieces: the data of a PNG may be cut anywhere.
+    pieces = chunk(b"IDAT", content[:20]) + chunk(b"IDAT", content[20:])
+    return SIGNATURE + head + extra + pieces + chunk(b"IEND", b"")
+
+
+def document(**changes) -> dict:
+    good = {
+        "_id": ObjectId("65a000000000000000000001"),
+        "tags": ["7b"],
+        "label": "B+",
+        "data": base64.b64encode(encode_png(RING * 255)).decode(),
+        "date": datetime(2026, 11, 24, 10, 15, 0, 123456, timezone(timedelta(hours=1))),
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not ...}
+
+
+def reason(**changes) -> str:
+    with pytest.raises(BadDrawing) as error:
+        from_document(document(**changes))
+    message = str(error.value)
+    assert "\n" not in message and len(message) < 200
+    message.encode()
+    return message
+
+
+def why_not(png: bytes) -> str:
+    with pytest.raises(BadDrawing) as error:
+        decode_ink(png)
+    return str(error.value)
+
+
+class TestDocuments:
+    def test_the_four_fields_are_enough(self):
+        drawing = from_document(document())
+        date = datetime(2026, 11, 24, 9, 15, 0, 123000, UTC)
+        assert drawing == Drawing("65a000000000000000000001", ("7b",), "B+", encode_png(RING * 255), date)
+        assert drawing.date.tzinfo is UTC
+        assert to_document(drawing) == document(date=date)
+
+    def test_all_fields_there_and_back(self):
+        date = datetime(2026, 11, 24, tzinfo=UTC)
+        full = document(
+            _id="made in a browser",
+            tags=["a", "b"],
+            date=date,
+            writer="ann",
+            strokes=[[{"x": 1, "y": 2.5, "t": 0.25, "pressure": 0.5}, {"x": 2, "y": 3}], []],
+            history=[{"label": "A", "date": date}],
+            deleted=date,
+        )
+        assert to_document(from_document(full)) == full
+
+    def test_what_it_does_not_know_is_ignored_and_what_is_null_is_not_there(self):
+        others = dict.fromkeys(["writer", "strokes", "history", "deleted"])
+        assert from_document(document(colour="red", added=ObjectId(), **others)) == from_document(document())
+
+    def test_strokes_as_ferretdb_keeps_them(self):
+        points = [{"x": Int64(1), "y": 2.0}]
+        drawing = from_document(document(strokes=[{"points": points}]))
+        assert drawing.strokes == from_document(document(strokes=[points])).strokes == [[{"x": 1, "y": 2.0}]]
+        assert type(drawing.strokes[0][0]["x"]) is int
+
+    def test_a_picture_may_come_as_bytes(self):
+        assert from_document(document(data=encode_png(RING * 255))) == from_document(document())
+
+    def test_a_document_without_an_id_gets_a_new_one(self):
+        one, other = from_document(document(_id=...)), from_document(document(_id=None))
+        assert one.id != other.id
+        assert is_object_id(one.id)
+        assert one.id < new_id()
+
+    def test_a_tag_given_twice_is_one(self):
+        assert from_document(document(tags=["a", "b", "a"])).tags == ("a", "b")
+
+    @pytest.mark.parametrize("value", [None, 5, "document", [], b""])
+    def test_not_a_document(self, value):
+        with pytest.raises(BadDrawing, match="not a document"):
+            from_document(value)
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"label": "F"}, "unknown label 'F'"),
+            ({"label": "a+"}, "unknown label 'a+'"),
+            ({"label": "\ud800"}, r"unknown label '\ud800'"),
+            ({"label": "A\n" * 99}, r"unknown label 'A\nA\nA\nA\nA\nA\nA\nA\nA\nA\n'"),
+            ({"label": ["A"]}, "unknown label \"['A']\""),
+            ({"label": ...}, "no label"),
+            ({"tags": ...}, "no tags"),
+            ({"tags": []}, "no tags"),
+            ({"tags": "7b"}, "tags are not a list"),
+            ({"tags": {"$ne": None}}, "tags are not a list"),
+            ({"tags": [["a"]]}, "a tag is not text"),
+            ({"tags": ["a", ""]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["a\x00"]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["\udc00"]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["a" * 201]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": list(map(str, range(33)))}, "more than 32 tags"),
+            ({"data": ...}, "no data"),
+            ({"data": 5}, "data is not text"),
+            ({"data": "data:image/png;base64,AAAA"}, "not base64"),
+            ({"data": "AAA"}, "not base64"),
+            ({"data": "Ä" * 4}, "not base64"),
+            ({"data": "\ud800" * 4}, "not base64"),
+            ({"data": ""}, "not a PNG"),
+            ({"data": base64.b64encode(b"GIF89a").decode()}, "not a PNG"),
+            ({"data": "A" * (MAX_PNG_BYTES * 4 // 3 + 8)}, "image of more than 8 MB"),
+            ({"data": b"A" * (MAX_PNG_BYTES + 1)}, "image of more than 8 MB"),
+            ({"date": ...}, "no date"),
+            ({"date": "2026-11-24"}, "date is not a date"),
+            ({"date": 1700000000}, "date is not a date"),
+            ({"date": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "date is out of range"),
+            ({"_id": 5}, "_id is not text"),
+            ({"_id": {"$ne": None}}, "_id is not text"),
+            ({"_id": " "}, "_id is not 1 to 200 printable characters"),
+            ({"writer": 7}, "writer is not text"),
+            ({"writer": ""}, "writer is not 1 to 200 printable characters"),
+            ({"deleted": True}, "deleted is not a date"),
+            ({"strokes": {}}, "strokes are not a list"),
+            ({"strokes": [5]}, "a stroke is not a list of points"),
+            ({"strokes": [{"points": 5}]}, "a stroke is not a list of points"),
+            ({"strokes": [[[1, 2]]]}, "a stroke's point is not {x, y, t, pressure}"),
+            ({"strokes": [[{"x": 1}]]}, "a stroke's point is not {x, y, t, pressure}"),
+            ({"strokes": [[{"x": 1, "y": 1, "z": 1}]]}, "a stroke's point is not {x, y, t, pressure}"),
+            ({"strokes": [[{"x": 1, "y": float("nan")}]]}, "a stroke's point holds something that is no number"),
+            ({"strokes": [[{"x": 1, "y": float("-inf")}]]}, "a stroke's point holds something that is no number"),
+            ({"strokes": [[{"x": 1, "y": True}]]}, "a stroke's point holds something that is no number"),
+            ({"strokes": [[{"x": 1, "y": None}]]}, "a stroke's point holds something that is no number"),
+            ({"strokes": [[{"x": 1, "y": 10**400}]]}, "a stroke's point holds something that is no number"),
+            ({"strokes": [[{"x": 1, "y": 1}] * 30_000] * 2}, "strokes of more than 50000 points"),
+            ({"history": {}}, "history is not a list of {label, date}"),
+            ({"history": [5]}, "history is not a list of {label, date}"),
+            ({"history": [{"label": 5}]}, "history is not a list of {label, date}"),
+            ({"history": [{"label": "\ud800"}]}, "history is not a list of {label, date}"),
+            ({"history": [{"label": "A"}]}, "no history date"),
+        ],
+    )
+    def test_the_reason(self, changes, expected):
+        assert reason(**changes) == expected
+
+    ANYTHING = st.recursive(
+        st.one_of(
+            *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.datetimes()),
+            st.sampled_from([*GRADES, ObjectId(), Int64(3), document()["data"], encode_png(RING * 255)]),
+        ),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+        max_leaves=12,
+    )
+    FIELDS = st.sampled_from([*document(), "writer", "strokes", "history", "deleted"])
+
+    @given(st.dictionaries(FIELDS, ANYTHING, max_size=3), st.booleans())
+    def test_anything_is_a_drawing_or_refused(self, changes, complete):
+        try:
+            drawing = from_document({**document(), **changes} if complete else changes)
+        except BadDrawing as error:
+            str(error).encode()
+        else:
+            assert from_document(to_document(drawing)) == drawing
+
+    POINT = st.fixed_dictionaries(
+        {"x": st.floats(-1e6, 1e6), "y": st.integers(-1000, 1000)}, optional={"t": st.floats(0, 1e9)}
+    )
+
+    @given(
+        st.builds(
+            Drawing,
+            id=st.text("0123456789abcdef", min_size=24, max_size=24) | st.text("xyz-7", min_size=1),
+            tags=st.lists(st.text("aä👋 $.", min_size=1).filter(str.strip), min_size=1, max_size=4, unique=True).map(
+                tuple
+            ),
+            label=st.sampled_from(GRADES),
+            png=st.just(encode_png(RING * 255)),
+            date=st.datetimes(timezones=st.just(UTC)).map(lambda date: date.replace(microsecond=5000)),
+            writer=st.none() | st.just("ann"),
+            strokes=st.none() | st.lists(st.lists(POINT, max_size=3), max_size=3),
+        )
+    )
+    def test_a_drawing_is_the_same_after_its_document(self, drawing):
+        assert from_document(to_document(drawing)) == drawing
+
+
+class TestInk:
+    @pytest.mark.parametrize("adam7", [False, True])
+    @pytest.mark.parametrize("dark", [True, False])
+    @pytest.mark.parametrize(
+        ("colour", "depth"), [(GREY, 1), (GREY, 2), (GREY, 4), (GREY, 8), (GREY, 16), (RGB, 8), (RGB, 16)]
+    )
+    def test_dark_on_light_and_light_on_dark(self, colour, depth, dark, adam7):
+        samples = (1 - RING if dark else RING) * np.int64(2**depth - 1)
+        samples = np.repeat(samples[..., None], CHANNELS[colour], axis=2)
+        np.testing.assert_array_equal(decode_ink(make_png(samples, depth, colour, adam7)), RING * 255)
+
+    @pytest.mark.parametrize("adam7", [False, True])
+    @pytest.mark.parametrize(("colour", "depth"), [(GREY_ALPHA, 8), (GREY_ALPHA, 16), (RGBA, 8), (RGBA, 16)])
+    def test_alpha_is_the_ink_whatever_the_colour(self, colour, depth, adam7):
+        samples = np.random.default_rng(0).integers(0, 2**depth, (*RING.shape, CHANNELS[colour]))
+        ink = np.where(RING, 255 - ROWS, COLUMNS).astype(np.uint8)
+        samples[..., -1] = ink.astype(np.int64) * (257 if depth == 16 else 1)
+        np.testing.assert_array_equal(decode_ink(make_png(samples, depth, colour, adam7)), ink)
+
+    @pytest.mark.parametrize(("colour", "depth"), [(GREY_ALPHA, 8), (GREY_ALPHA, 16), (RGBA, 8), (RGBA, 16)])
+    def test_where_all_is_opaque_alpha_says_nothing(self, colour, depth):
+        samples = np.repeat((1 - RING)[..., None], CHANNELS[colour], axis=2) * np.int64(2**depth - 1)
+        samples[..., -1] = 2**depth - 1
+        np.testing.assert_array_equal(decode_ink(make_png(samples, depth, colour)), RING * 255)
+
+    @pytest.mark.parametrize("depth", [1, 2, 4, 8])
+    def test_a_palette(self, depth):
+        colours = np.array([[255, 255, 255], [0, 0, 0]], np.uint8)
+        extra = chunk(b"PLTE", colours.tobytes())
+        np.testing.assert_array_equal(decode_ink(make_png(RING, depth, PALETTE, extra=extra)), RING * 255)
+
+    @pytest.mark.parametrize("depth", [1, 8])
+    def test_a_palette_with_transparency(self, depth):
+        extra = chunk(b"PLTE", bytes([9, 9, 9, 200, 0, 0])) + chunk(b"tRNS", bytes([0, 240]))
+        np.testing.assert_array_equal(decode_ink(make_png(RING, depth, PALETTE, extra=extra)), RING * 240)
+
+    def test_a_veil_of_grey_paper_is_taken_away(self):
+        paper = np.where(RING, 40, 190)
+        ink = decode_ink(make_png(paper))
+        assert ink[RING == 0].max() == 0
+        assert ink[RING == 1].min() == round((190 - 40) * 255 / 190)
+
+    def test_other_chunks_do_not_matter(self):
+        bomb = chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(2**24)))
+        text = chunk(b"tEXt", b"Comment\0hello")[:-1] + b"!"  # not even its checksum
+        png = encode_png(RING * 255)
+        with_extras = png[:33] + bomb + text + chunk(b"acTL", bytes(8)) + png[33:]
+        np.testing.assert_array_equal(decode_ink(with_extras + b"and more behind the end"), RING * 255)
+
+    def test_one_pixel(self):
+        for value in (0, 100, 255):
+            assert decode_ink(make_png(np.array([[value]]))).tolist() == [[0]]
+
+    @given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
+    def test_ink_is_the_same_after_its_png(self, height, width, random):
+        ink = np.frombuffer(random.randbytes(height * width), np.uint8).reshape(height, width).copy()
+        ink[0, 0] = 7  # where all is solid there is no telling ink from ground
+        np.testing.assert_array_equal(decode_ink(encode_png(ink)), ink)
+
+    def test_resampling_keeps_the_share_of_ink_and_the_shape(self):
+        ink = np.zeros((280, 140), np.uint8)
+        ink[70:210, 30:110] = 255
+        small = resample(ink, 28)
+        assert small.shape == (28, 28)
+        assert small.mean() == pytest.approx(255 * 140 * 80 / 280**2, abs=0.5)
+        rows, columns = np.nonzero(small > 127)
+        assert np.ptp(rows) + 1 == 14 and np.ptp(columns) + 1 == 8
+        assert rows.mean() == columns.mean() == 13.5
+
+
+class TestBadPictures:
+    PNG = make_png(np.random.default_rng(0).integers(0, 256, (16, 16, 4)), 8, RGBA)
+
+    @pytest.mark.parametrize("size", [(50_000, 50_000), (4097, 1), (1, 2**31 - 1), (0, 5), (5, 0)])
+    def test_too_large_or_empty_by_its_header(self, size):
+        width, height = size
+        bomb = SIGNATURE + header(width, height) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+        expected = f"image of {width} x {height} pixels; each side must be from 1 to 4096"
+        assert why_not(bomb) == expected
+        assert reason(data=base64.b64encode(bomb).decode()) == expected
+
+    def test_as_large_as_allowed(self):
+        assert decode_ink(make_png(np.zeros((1, 4096)))).shape == (1, 4096)
+        assert decode_ink(make_png(np.zeros((4096, 1)))).shape == (4096, 1)
+
+    def test_cut_anywhere(self):
+        assert decode_ink(self.PNG).shape == (16, 16)
+        for end in range(len(self.PNG)):
+            assert why_not(self.PNG[:end]).startswith(("not a PNG", "damaged PNG"))
+
+    def test_any_bit_flipped_where_it_matters(self):
+        for place in range(len(self.PNG)):
+            for bit in (1, 128):
+                flipped = bytearray(self.PNG)
+                flipped[place] ^= bit
+                assert why_not(bytes(flipped))
+
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (zlib.compress(packed(RING[..., None] * 255, 8))[:-4], "no checksum of the data"),
+            (zlib.compress(packed(RING[..., None] * 255, 8))[:30], "data cut in the middle"),
+            (zlib.compress(packed(RING[:20, :, None] * 255, 8)), "rows that are missing"),
+            (b"", "no data"),
+            (b"not deflated", "no deflate stream"),
+            (zlib.compress(b"\x07" * (30 * 44)), "filters that do not exist"),
+        ],
+    )
+    def test_data_that_is_no_picture_though_each_chunk_is_whole(self, content, what):
+        height, width = RING.shape
+        png = SIGNATURE + header(width, height) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+        assert why_not(png) == "damaged PNG: its pixels cannot be read", what
+
+    @pytest.mark.parametrize("side", [4, 1000])
+    def test_data_that_unpacks_to_more_than_the_picture_is_not_unpacked(self, side):
+        deflate = zlib.compressobj()
+        start = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+        # What comes behind a full flush can come again and again: 4 GB from 4 MB.
+        more = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
+        png = SIGNATURE + header(side, side) + chunk(b"IDAT", start + more * 4096) + chunk(b"IEND", b"")
+        assert len(png) < MAX_PNG_BYTES
+        began = time.process_time()
+        assert why_not(png) == "damaged PNG: its data are more than its pixels"
+        assert time.process_time() - began < 0.5
+
+    @pytest.mark.parametrize("adam7", [False, True])
+    def test_a_large_picture_is_not_taken_for_one(self, adam7):
+        noise = np.random.default_rng(0).integers(0, 256, (500, 333, 3))
+        noise[[0, -1]] = 255
+        assert decode_ink(make_png(noise, 8, RGB, adam7)).shape == (500, 333)
+
+    @pytest.mark.parametrize(
+        ("png", "expected"),
+        [
+            (SIGNATURE + header(4, 4) + header(4000, 4000) + TestInk.__name__.encode(), "two headers"),
+            (SIGNATURE + header(4, 4, 3), "no picture is of colour type 0 and 3 bits"),
+            (SIGNATURE + header(4, 4, 8, 5), "no picture is of colour type 5 and 8 bits"),
+            (SIGNATURE + header(4, 4) + chunk(b"IEND", b""), "its pixels cannot be read"),
+            (SIGNATURE + header(4, 4, 8, PALETTE) + chunk(b"IDAT", zlib.compress(bytes(20))) + chunk(b"IEND", b""), ""),
+            (SIGNATURE + b"\0\0\0\x0eIHDR" + bytes(30), "not a PNG"),
+        ],
+    )
+    def test_chunks_that_make_no_picture(self, png, expected):
+        assert expected in why_not(png)
+
+    EDITS = st.lists(
+        st.tuples(st.integers(0, len(PNG) - 1), st.integers(0, 12), st.binary(max_size=12)), min_size=1, max_size=4
+    )
+
+    @given(EDITS)
+    def test_a_mangled_picture_is_ink_or_refused(self, edits):
+        mangled = self.PNG
+        for place, cut, put in edits:
+            mangled = mangled[:place] + put + mangled[place + cut :]
+        self.assert_ink_or_refused(mangled)
+
+    @given(EDITS)
+    def test_mangled_data_in_whole_chunks_is_ink_or_refused(self, edits):
+        content = zlib.compress(packed(np.zeros((16, 16, 4)), 8))
+        for place, cut, put in edits:
+            place = min(place, len(content))
+            content = content[:place] + put + content[place + cut :]
+        png = SIGNATURE + header(16, 16, 8, RGBA) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+        self.assert_ink_or_refused(png)
+
+    @given(
+        st.lists(st.sampled_from([b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"fdAT", b"acTL"]), max_size=6),
+        st.data(),
+    )
+    def test_any_chunks_in_any_order_are_ink_or_refused(self, kinds, data):
+        chunks = [chunk(kind, data.draw(st.binary(max_size=20))) for kind in kinds]
+        colour, depth = data.draw(st.sampled_from([(GREY, 1), (PALETTE, 4), (RGB, 16), (RGBA, 8)]))
+        self.assert_ink_or_refused(SIGNATURE + header(5, 3, depth, colour) + b"".join(chunks) + chunk(b"IEND", b""))
+
+    def assert_ink_or_refused(self, png: bytes):
+        try:
+            ink = decode_ink(png)
+        except BadDrawing as error:
+            assert str(error).startswith(("not a PNG", "damaged PNG", "image of"))
+        else:
+            assert ink.dtype == np.uint8 and ink.ndim == 2
+
+
+def test_a_drawing_cannot_be_changed_by_accident():
+    with pytest.raises(AttributeError):
+        from_document(document()).label = "A"
+    assert replace(from_document(document()), label="A").label == "A"

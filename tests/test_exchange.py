@@ -1,0 +1,491 @@
+"""Drawings in and out: files as other programs write them, and the command as a user gives it."""
+
+import io
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bson import json_util
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradejax import exchange
+from gradejax.drawings import BadDrawing, Drawing, decode_ink, encode_png, to_document
+from gradejax.grades import GRADES
+from gradejax.stores import Query, open_store
+
+PNG = encode_png(np.eye(20, dtype=np.uint8) * 255)
+NOBODY_THERE = "mongodb://anna:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"
+CANONICAL = json_util.CANONICAL_JSON_OPTIONS
+RELAXED = json_util.RELAXED_JSON_OPTIONS
+
+
+def read(content: bytes, tags: tuple[str, ...] = ()) -> list[Drawing | str]:
+    """What `content` holds: drawings, and for the others `place: reason`."""
+    return [attempt(place, reading) for place, reading in exchange.from_file(io.BytesIO(content), tags)]
+
+
+def attempt(place, reading) -> Drawing | str:
+    try:
+        return reading()
+    except BadDrawing as error:
+        return f"{place}: {error}"
+
+
+def written(drawings) -> bytes:
+    file = io.BytesIO()
+    assert exchange.write(file, drawings) == file.getvalue().count(b"\n")
+    return file.getvalue()
+
+
+def as_json(drawing: Drawing, options=RELAXED, **changes) -> str:
+    return json_util.dumps({**to_document(drawing), **changes}, json_options=options)
+
+
+def run(folder: Path, *arguments: str, **more) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "gradejax.data", *arguments],
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, **more,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "GRADEJAX_STORE"}
+
+
+def succeeds(*arguments, **more) -> str:
+    done = run(*arguments, **more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fails(*arguments, **more) -> str:
+    """The one line that says why."""
+    done = run(*arguments, **more)
+    assert done.returncode != 0
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    return last.removeprefix("error: ")
+
+
+class TestFiles:
+    def test_mongoexport_canonical_and_relaxed_lines_and_arrays(self, draw):
+        date = datetime(2026, 11, 24, 10, 15, 0, 7000, UTC)
+        drawings = [
+            draw(date=date, strokes=[[{"x": 1, "y": 0.5, "t": 3.0}]], history=({"label": "A", "date": date},)),
+            draw(date=datetime(1, 1, 2, tzinfo=UTC), deleted=date, writer="ann"),
+            draw(id="text", tags=("ü", "[{")),
+        ]
+        for options in (CANONICAL, RELAXED):
+            documents = [as_json(drawing, options) for drawing in drawings]
+            indented = json.dumps([json.loads(document) for document in documents], indent=2)
+            for text in (
+                "\n".join(documents),
+                "\r\n\r\n".join(["", *documents, ""]),
+                "\ufeff" + "\n".join(documents),
+                f"[{','.join(documents)}]\n",
+                indented,
+                "\ufeff \n" + indented.replace("\n", "\r\n"),
+            ):
+                assert read(text.encode()) == drawings
+
+    def test_tags_are_added_to_each_drawings_own(self, draw):
+        text = "\n".join([as_json(draw(tags=("a",))), as_json(draw(), tags=[]), as_json(draw(), tags=None)])
+        without = json.loads(as_json(draw()))
+        del without["tags"]
+        assert [drawing.tags for drawing in read(f"{text}\n{json.dumps(without)}".encode(), ("b", "a"))[:2]] == [
+            ("a", "b"),
+            ("b", "a"),
+        ]
+        assert read(json.dumps(without).encode(), ("b",))[0].tags == ("b",)
+        assert read(json.dumps(without).encode()) == ["line 1: no tags"]
+
+    def test_a_document_without_an_id_is_the_same_when_it_comes_again(self, draw):
+        document = json.loads(as_json(draw()))
+        del document["_id"]
+        first, second, other = read(
+            f"{json.dumps(document)}\n{json.dumps(document)}\n{json.dumps({**document, 'label': 'E'})}".encode()
+        )
+        assert first == second
+        assert other.id != first.id
+
+    def test_lines_that_are_no_drawings_are_named_and_the_others_read(self, draw):
+        good = as_json(draw())
+        lines = [
+            good,
+            "{",
+            "",
+            '{"a": "\xff"}',
+            as_json(draw(), label="F"),
+            "5",
+            '{"_id": {"$oid": 5}}',
+            '{"date": {"$date": "soon"}}',
+            '{"date": {"$date": {"$numberLong": "99999999999999999999"}}}',
+            '{"strokes": {"$numberDecimal": "x"}}',
+            "[" * 100_000,
+            as_json(draw(), date=5),
+            good,
+        ]
+        found = read("\n".join(lines).encode("latin-1"))
+        assert isinstance(found[0], Drawing) and isinstance(found[-1], Drawing)
+        assert found[1:-1] == [
+            "line 2: not JSON",
+            "line 4: not UTF-8",
+            "line 5: unknown label 'F'",
+            "line 6: not a document",
+            "line 7: not extended JSON",
+            "line 8: not extended JSON",
+            found[7],
+            "line 10: not extended JSON",
+            found[9],
+            "line 12: date is not a date",
+        ]
+        assert found[7] in ("line 9: not extended JSON", "line 9: no tags")
+        assert found[9].startswith("line 11: not ")
+
+    def test_a_line_too_long_is_refused_and_the_next_is_read(self, draw):
+        drawing = draw()
+        content = b'{"a": "' + b"x" * (exchange.MAX_DOCUMENT_BYTES * 2 + 5) + b'"}\n' + as_json(drawing).encode()
+        assert read(content) == ["line 1: a document of more than 32 MB", drawing]
+
+    def test_entries_that_are_no_drawings(self, draw):
+        good, drawing = as_json(one := draw()), one
+        assert read(f"[5, {good}, [], {good}]".encode()) == [
+            "entry 1: not a document",
+            drawing,
+            "entry 3: not a document",
+            drawing,
+        ]
+        assert read(b"[]") == read(b" [ ] ") == read(b"") == read(b"\n\n") == []
+        for cut_off in (f"[{good},", f"[{good}, {good[:50]}", f"[{good} {good}]", f"[{good}, }}, {good}]"):
+            assert read(cut_off.encode()) == [drawing, "entry 2 and all that follows: not JSON"]
+        assert read(f"[{good}".encode()) == [drawing]
+        assert read(b'[{"tags": ["\xff"]}, 5]') == ["entry 1: not UTF-8", "entry 2: not a document"]
+        assert read(b"[" * 100_000)[0].startswith("entry 1 and all that follows: not ")
+
+    @pytest.mark.parametrize("size", [*range(2**16 - 12, 2**16 + 4), 2**17, 300_000])
+    def test_entries_may_end_anywhere(self, size):
+        # The first entry's end, a number, and a letter of two bytes fall on each place where a read may end.
+        content = json.dumps(["x" * size, 12345, "é", 6], ensure_ascii=False).encode()
+        assert read(content) == [f"entry {number}: not a document" for number in (1, 2, 3, 4)]
+
+    JSON = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+        max_leaves=8,
+    )
+
+    @given(st.lists(JSON, max_size=5), st.sampled_from([None, 0, 3]), st.booleans())
+    def test_every_entry_of_an_array_is_seen(self, values, indent, ascii):
+        text = json.dumps(values, indent=indent, ensure_ascii=ascii)
+        places = [place for place, _ in exchange.from_file(io.BytesIO(text.encode(errors="surrogatepass")))]
+        assert places == [f"entry {number}" for number in range(1, len(values) + 1)]
+
+    @given(st.binary(max_size=60) | st.text('[]{},:"1aé \n', max_size=40).map(str.encode))
+    def test_any_bytes_are_drawings_or_refused(self, content):
+        assert all(isinstance(found, str) for found in read(content))
+
+    def test_files_are_read_as_they_come(self, draw):
+        class Endless(io.RawIOBase):
+            def readable(self):
+                return True
+
+            def readinto(self, buffer):
+                buffer[:4] = b"{ }\n"
+                return 4
+
+        places = [place for place, _ in islice(exchange.from_file(Endless()), 5)]
+        assert places == [f"line {number}" for number in range(1, 6)]
+
+    def test_only_a_few_documents_are_ahead_of_the_store(self, tmp_path, draw):
+        store, waiting = open_store(f"sqlite:///{tmp_path}/a.db"), []
+
+        def sources():
+            for number in range(1, 1501):
+                yield f"line {number}", draw
+                waiting.append(number - store.count())
+
+        exchange.load(store, sources(), outcome := exchange.Outcome())
+        assert outcome == exchange.Outcome(imported=1500)
+        assert max(waiting) < 700
+        store.close()
+
+    def test_a_picture_that_cannot_be_decoded_is_refused(self, tmp_path, draw):
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        damaged = draw(png=PNG[:33] + PNG[33:].replace(PNG[41:50], bytes(9), 1))
+        empty_data = draw(png=PNG[:33] + PNG[-12:])
+        sources = exchange.from_file(io.BytesIO(written([empty_data, damaged, good := draw()])))
+        exchange.load(store, sources, outcome := exchange.Outcome())
+        assert list(store.find()) == [good]
+        assert outcome.imported == 1
+        assert outcome.first_refused == [
+            ("line 1", "damaged PNG: its pixels cannot be read"),
+            ("line 2", "damaged PNG: a checksum is wrong"),
+        ]
+        store.close()
+
+    POINT = st.fixed_dictionaries(
+        {"x": st.floats(-1e14, 1e14), "y": st.integers(-(10**14), 10**14)}, optional={"pressure": st.floats(0, 1)}
+    )
+    DATE = st.datetimes(timezones=st.just(UTC)).map(
+        lambda date: date.replace(microsecond=date.microsecond // 1000 * 1000)
+    )
+    NAME = st.text(min_size=1, max_size=200).filter(lambda name: name.isprintable() and name.strip())
+    DRAWING = st.builds(
+        Drawing,
+        id=st.from_regex("[0-9a-f]{24}", fullmatch=True) | NAME,
+        tags=st.lists(NAME, min_size=1, max_size=4, unique=True).map(tuple),
+        label=st.sampled_from(GRADES),
+        png=st.just(PNG),
+        date=DATE,
+        writer=st.none() | NAME,
+        strokes=st.none() | st.lists(st.lists(POINT, max_size=3), max_size=3),
+        history=st.lists(st.fixed_dictionaries({"label": st.sampled_from(GRADES), "date": DATE}), max_size=2).map(
+            tuple
+        ),
+        deleted=st.none() | DATE,
+    )
+
+    @given(st.lists(DRAWING, max_size=3))
+    def test_what_is_exported_reads_back_unchanged(self, drawings):
+        assert read(written(drawings)) == drawings
+
+
+@pytest.mark.parametrize(
+    ("name", "grade"),
+    [
+        *[(grade, grade) for grade in GRADES],
+        *[("a+", "A+"), ("Aplus", "A+"), ("A_plus", "A+"), ("a-plus", "A+"), ("B PLUS", "B+"), ("C-minus", "C-")],
+        *[("Cminus", "C-"), ("d_Minus", "D-"), ("A+_0017", "A+"), ("A_0017", "A"), ("E-_3", "E-"), ("e 12", "E")],
+        *[("Bminus (3)", "B-"), ("B (3)", "B"), ("Aplus0017", "A+"), ("E7", "E"), ("C−", "C-"), ("C-.old", "C-")],
+        *[("F", None), ("AB", None), ("", None), ("apple", None), ("Amin", None), ("A+-", None), ("A++", None)],
+        *[("A-1", None), ("b3f9", None), ("IMG_A+", None), ("e-mail", None), ("Ω", None)],
+    ],
+)
+def test_a_grade_in_a_name(name, grade):
+    assert exchange.grade_in(name) == grade
+
+
+class TestFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """Pictures by the folder's name, by their own, and files that are none."""
+        folder = tmp_path / "pictures"
+        pictures: Iterator[bytes] = (encode_png(np.eye(side, dtype=np.uint8) * 255) for side in range(5, 50))
+        for name in ("A+/1.png", "A+/b-_2.png", "Bminus/ann/x.PNG", "C_plus (2).png", "D.png"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(next(pictures))
+        (folder / "E-.png").write_bytes(b"no picture")
+        (folder / "portrait.png").write_bytes(PNG)
+        (folder / "notes.txt").write_text("no picture, and not said to be one")
+        return folder
+
+    def test_grades_dates_and_ids(self, folder):
+        os.utime(folder / "D.png", (1_700_000_000, 1_700_000_000.25))
+        found = {place: attempt(place, reading) for place, reading in exchange.from_folder(folder, ("7b", "x"))}
+        bad = {place: found.pop(place) for place in ("E-.png", "portrait.png")}
+        assert bad == {
+            "E-.png": "E-.png: not a PNG",
+            "portrait.png": "portrait.png: no grade in the name of the file or its folder",
+        }
+        assert {place: drawing.label for place, drawing in found.items()} == {
+            "A+/1.png": "A+",
+            "A+/b-_2.png": "A+",
+            "Bminus/ann/x.PNG": "B-",
+            "C_plus (2).png": "C+",
+            "D.png": "D",
+        }
+        assert {drawing.tags for drawing in found.values()} == {("7b", "x")}
+        assert found["D.png"].date == datetime.fromtimestamp(1_700_000_000.25, UTC)
+        again = {place: attempt(place, reading) for place, reading in exchange.from_folder(folder, ("7b",))}
+        assert {drawing.id for drawing in found.values()} == {again[place].id for place in found}
+        assert len({drawing.id for drawing in found.values()}) == 5
+
+    def test_the_command(self, folder):
+        first = run(folder.parent, "import", "pictures", "--tags=7b", "--store=sqlite:///a.db")
+        assert (first.returncode, first.stdout) == (0, "imported 5, already there 0, refused 2\n")
+        assert "refused E-.png: not a PNG" in first.stderr
+        (folder / "A+").rename(folder / "aplus")
+        again = succeeds(folder.parent, "import", "pictures/", "--store=sqlite:///a.db", "--tags", "7b")
+        assert again == "imported 0, already there 5, refused 2\n"
+        assert succeeds(folder.parent, "import", "pictures/aplus", "--tags=x", "--store=sqlite:///b.db").startswith(
+            "imported 2, "
+        )
+        assert "--tags=" in fails(folder.parent, "import", "pictures")
+
+
+class TestCommand:
+    def test_out_of_one_store_and_into_another(self, tmp_path, any_store_uri, draw):
+        date = datetime(2026, 11, 24, 1, 2, 3, 4000, UTC)
+        drawings = [draw(tags=("a",), date=date, strokes=[[{"x": 1, "y": 0.1}], []]), draw(tags=("b", "c"), writer="w")]
+        drawings += [draw(id="mine", tags=("c",), deleted=date, history=({"label": "C", "date": date},))]
+        store = open_store(any_store_uri)
+        store.add(drawings)
+        assert succeeds(tmp_path, "export", "all.ndjson", f"--store={any_store_uri}") == ""
+        succeeds(tmp_path, "export", "--tags=c", "c.ndjson", f"--store={any_store_uri}")
+        out = succeeds(tmp_path, "export", "-", f"--store={any_store_uri}")
+        assert out == (tmp_path / "all.ndjson").read_text()
+        assert sorted(path.name for path in tmp_path.glob("*nd*")) == ["all.ndjson", "c.ndjson"]
+        copies = open_store(f"sqlite:///{tmp_path}/copy.db")
+        done = succeeds(tmp_path, "import", "c.ndjson", "--store=sqlite:///copy.db")
+        assert done == "imported 2, already there 0, refused 0\n"
+        assert list(copies.find(Query(deleted=None))) == drawings[1:]
+        done = succeeds(tmp_path, "import", "all.ndjson", "--store=sqlite:///copy.db", "--tags=new")
+        assert done == "imported 1, already there 2, refused 0\n"
+        assert copies.get(drawings[0].id) == replace(drawings[0], tags=("a", "new"))
+        assert list(store.find(Query(deleted=None))) == drawings
+        for opened in (store, copies):
+            opened.close()
+
+    def test_refused_documents_are_told_with_reasons_and_lines(self, tmp_path, draw):
+        lines = [as_json(draw()), "{", *[as_json(draw(), label="F")] * 30]
+        (tmp_path / "some.ndjson").write_text("\n".join(lines))
+        done = run(tmp_path, "import", "some.ndjson", "--store=sqlite:///a.db")
+        assert (done.returncode, done.stdout) == (0, "imported 1, already there 0, refused 31\n")
+        assert "refused line 2: not JSON\nrefused line 3: unknown label 'F'\n" in done.stderr
+        assert "refused 30: unknown label 'F'" in done.stderr
+        (tmp_path / "none.ndjson").write_text("\n".join(lines[1:]))
+        reason = fails(tmp_path, "import", "none.ndjson", "--store=sqlite:///a.db")
+        assert reason == "no drawing in none.ndjson: every document was refused"
+        (tmp_path / "empty").touch()
+        assert fails(tmp_path, "import", "empty") == "no drawing in empty: it holds none"
+
+    def test_ctrl_c_keeps_what_was_written(self, tmp_path, draw):
+        lines = [as_json(draw()) + "\n" for _ in range(1200)]
+        os.mkfifo(tmp_path / "pipe")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gradejax.data", "import", "pipe", "--store=sqlite:///a.db"],
+            cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        with (tmp_path / "pipe").open("w") as pipe:
+            pipe.writelines(lines)
+            pipe.flush()
+            deadline = time.monotonic() + 60
+            while store.count() < 1000 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert errors.splitlines()[-2:] == ["imported 1000 so far; the same command goes on", "error: interrupted"]
+        assert store.count() == 1000
+        (tmp_path / "file").write_text("".join(lines))
+        assert succeeds(tmp_path, "import", "file", "--store=sqlite:///a.db").startswith(
+            "imported 200, already there 1000, refused 0"
+        )
+        store.close()
+
+    def test_generate_and_stats(self, tmp_path):
+        for expected in ("added 30, already there 0\n", "added 0, already there 30\n"):
+            assert succeeds(tmp_path, "generate", "30", "--writers=2", "--store=sqlite:///a.db") == expected
+        succeeds(tmp_path, "generate", "15", "--seed=7", "--store=sqlite:///a.db")
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        store.put_aside([next(store.find()).id])
+        table = succeeds(tmp_path, "stats", "--store=sqlite:///a.db")
+        row = next(line for line in table.splitlines() if "synthetic" in line).split()
+        assert [row[0], row[-1], sum(map(int, row[1:-1]))] == ["synthetic", "44", 44]
+        assert table.splitlines()[1].split() == ["tag", *GRADES, "all"]
+        assert table.endswith("Put aside: 1\n")
+        store.close()
+
+    def test_stats_of_an_empty_store_say_how_to_fill_it(self, tmp_path):
+        assert "python -m gradejax.data import FILE" in succeeds(tmp_path, "stats")
+        assert (tmp_path / "data" / "grades.db").exists()
+
+    def test_check_finds_what_is_wrong(self, tmp_path, draw):
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        blank, one, bad = draw(png=encode_png(np.zeros((28, 28), np.uint8))), draw(), draw()
+        packed_otherwise = cv2.imencode(".png", 255 - decode_ink(one.png), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        same = draw(png=packed_otherwise.tobytes())
+        store.add([draw(), one])
+        assert succeeds(tmp_path, "check", "--store=sqlite:///a.db") == "sqlite:///a.db: nothing wrong\n"
+        store.add([blank, same, bad, aside := draw(png=one.png)])
+        store.put_aside([aside.id])
+        with sqlite3.connect(tmp_path / "a.db") as connection:
+            connection.execute("UPDATE drawing SET label = 'F' WHERE id = ?", (bad.id,))
+        done = run(tmp_path, "check", "--store=sqlite:///a.db")
+        assert done.returncode == 1
+        assert sorted(done.stdout.splitlines()) == [
+            f"bad {bad.id}: unknown label 'F'",
+            f"blank {blank.id}",
+            f"duplicate {same.id}: the same ink as {one.id}",
+        ]
+        assert done.stderr == "error: sqlite:///a.db: 1 bad, 1 duplicate, 1 blank\n"
+        store.close()
+
+    def test_export_leaves_out_and_tells_of_what_is_no_drawing(self, tmp_path, draw):
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        store.add([good := draw(), draw()])
+        store.close()
+        with sqlite3.connect(tmp_path / "a.db") as connection:
+            connection.execute("UPDATE drawing SET png = x'00' WHERE seq = 2")
+        done = run(tmp_path, "export", "-", "--store=sqlite:///a.db")
+        assert done.returncode == 0
+        assert read(done.stdout.encode()) == [good]
+        assert "left out 1 that are no drawings: not a PNG" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "reason"),
+        [
+            ([], r"say one of import, export, stats, generate, check: python -m gradejax\.data --help"),
+            (["improt", "x"], "say one of import, export"),
+            (["import"], r"write python -m gradejax\.data import FILE\|FOLDER"),
+            (["stats", "x"], r"write python -m gradejax\.data stats$"),
+            (["import", "nowhere"], "there is no file or folder nowhere"),
+            (["stats", "--seed=3"], "stats takes no --seed"),
+            (["generate", "many"], "how many is 'many'"),
+            (["generate", "0"], "how many is '0'"),
+            (["generate", "5", "--writers=0"], "writers"),
+            (["export", "x.ndjson"], "no such drawings in sqlite:///data/grades.db"),
+            (
+                ["export", "nowhere/x.ndjson", "--store=sqlite:///some.db"],
+                "cannot be written: No such",
+            ),
+            (["export", "/dev/full", "--store=sqlite:///some.db"], "/dev/full cannot be written: No space left"),
+            (["export", ".", "--store=sqlite:///some.db"], r"\. cannot be written: Is a directory"),
+            (["import", "some.db", "--store=sqlite:///some.db"], "no drawing in some.db: every document was refused"),
+            (["stats", "--store=grades.db"], "for a file write sqlite:///grades.db"),
+            (
+                ["stats", "--store=mongodb://anna:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"],
+                "cannot reach MongoDB",
+            ),
+            (["stats", "--stroe=x"], "stroe"),
+        ],
+    )
+    def test_a_users_mistake_is_one_line(self, tmp_path, draw, arguments, reason):
+        if "--store=sqlite:///some.db" in arguments:
+            store = open_store(f"sqlite:///{tmp_path}/some.db")
+            store.add([draw()])
+            store.close()
+        line = fails(tmp_path, *arguments)
+        assert re.search(reason, line), line
+        assert "secret" not in line
+
+    def test_the_help_names_each_command_and_flag(self, tmp_path):
+        text = succeeds(tmp_path, "--help")
+        for word in (
+            "import FILE|FOLDER",
+            "export FILE",
+            "stats",
+            "generate N",
+            "check",
+            "--store",
+            "--tags",
+            "--seed",
+        ):
+            assert word in text

@@ -1,0 +1,103 @@
+"""The two architectures, and the operations written for XLA's CPU code."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+from rich.console import Console
+
+from gradejax import models, ops
+from gradejax.errors import UserError
+
+KERAS_COUNTS = {"mlp": 235_791, "cnn": 226_063}
+
+
+@pytest.mark.parametrize(("name", "count"), KERAS_COUNTS.items())
+def test_as_many_parameters_as_keras_counts(name, count):
+    assert models.parameters(models.build(name, size=28, seed=0)) == count
+
+
+@pytest.mark.parametrize(("name", "count"), KERAS_COUNTS.items())
+def test_the_layer_table_adds_up(name, count):
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(models.layer_table(models.build(name, size=28, seed=0), 28))
+    lines = [line.split("│") for line in capture.get().splitlines() if "│" in line]
+    numbers = [int(cells[3].replace(",", "")) for cells in lines if cells[3].strip()]
+    assert numbers[-1] == count == sum(numbers[:-1])
+
+
+@pytest.mark.parametrize("name", KERAS_COUNTS)
+def test_predicting_is_deterministic_and_training_is_not(name):
+    network = models.build(name, size=28, seed=0)
+    ink = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8)
+    network.eval()
+    first = network(ink)
+    assert first.shape == (4, 15)
+    np.testing.assert_array_equal(first, network(ink))
+    network.train()
+    one, other = (network(ink, nnx.Rngs(dropout=seed)) for seed in (1, 2))
+    assert not np.allclose(one, other)
+
+
+def test_the_seed_makes_the_network():
+    def kernel(seed: int) -> np.ndarray:
+        return np.asarray(models.build("mlp", size=28, seed=seed).layers[1].kernel[...])
+
+    np.testing.assert_array_equal(kernel(3), kernel(3))
+    assert not np.array_equal(kernel(3), kernel(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options", "reason"),
+    [
+        ("rnn", 28, {}, "no model is called 'rnn'"),
+        ("cnn", 28, {"depth": 3}, "depth"),
+        ("cnn", 8, {"channels": (8, 8, 8)}, "too small"),
+    ],
+)
+def test_what_cannot_be_built_is_said(name, size, options, reason):
+    with pytest.raises(UserError, match=reason):
+        models.build(name, size=size, seed=0, **options)
+
+
+def both_ways(function, reference, *arguments):
+    """Values and gradients of a function and of its reference, for comparison."""
+
+    def summed(f):
+        return jax.value_and_grad(lambda *a: (jnp.sin(f(*a)) * jnp.arange(1.0, 4.0)).sum(), argnums=(0,))
+
+    return summed(function)(*arguments), summed(reference)(*arguments)
+
+
+def test_convolution_as_a_product_is_convolution():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 9, 8, 5)).astype(np.float32)
+    kernel = rng.normal(size=(3, 2, 5, 3)).astype(np.float32)
+
+    def native(x, kernel):
+        return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    (value, gradient), (expected, expected_gradient) = both_ways(ops.conv_as_product, native, x, kernel)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+    np.testing.assert_allclose(gradient[0], expected_gradient[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_max_pool_is_max_pool(side):
+    x = np.random.default_rng(0).normal(size=(2, side, side + 1, 3)).astype(np.float32)
+
+    def native(x):
+        return nnx.max_pool(x, (2, 2), (2, 2))
+
+    (value, gradient), (expected, expected_gradient) = both_ways(ops.max_pool, native, x)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient[0], expected_gradient[0], atol=1e-6)
+
+
+def test_the_networks_convolutions_are_native_where_they_must_be():
+    """Strides and padding that the product does not do go to XLA's own."""
+    layer = nnx.Conv(1, 2, (3, 3), strides=2, padding="SAME", conv_general_dilated=ops.conv, rngs=nnx.Rngs(0))
+    assert layer(jnp.ones((1, 9, 9, 1))).shape == (1, 5, 5, 2)

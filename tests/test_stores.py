@@ -1,0 +1,573 @@
+"""One suite for both stores, and what only one of them can meet."""
+
+import multiprocessing
+import re
+import sqlite3
+import threading
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+import pymongo
+import pytest
+from bson import ObjectId
+
+from gradejax.drawings import BadDrawing, Drawing, new_id, to_document
+from gradejax.errors import StoreError
+from gradejax.stores import Query, open_store
+
+WRITERS = 8
+DRAWINGS_EACH = 200
+
+
+def ids(drawings):
+    return [drawing.id for drawing in drawings]
+
+
+def test_a_new_store_is_empty(store):
+    assert list(store.find()) == []
+    assert store.count() == 0
+    assert store.summary() == Counter()
+    assert store.get(new_id()) is None
+    assert store.add([]) == 0
+
+
+def test_a_drawing_comes_back_as_it_was(store, draw):
+    date = datetime(1999, 12, 31, 23, 59, 59, 999000, UTC)
+    strokes = [[{"x": 1, "y": 2.5, "t": 0, "pressure": 0.1 + 0.2}, {"x": -3.25, "y": 4}], []]
+    rich = draw(
+        tags=("7b", "Grüße 👋", 'a "quoted" one', "$ne"),
+        label="C-",
+        date=date,
+        writer="hand 7",
+        strokes=strokes,
+        history=({"label": "C", "date": date - timedelta(milliseconds=1)},),
+        deleted=date + timedelta(days=1),
+    )
+    for drawing in (rich, draw(id="not an ObjectId"), draw(id="$where"), draw(date=datetime(1, 1, 1, tzinfo=UTC))):
+        assert store.add([drawing]) == 1
+        assert store.get(drawing.id) == drawing
+        assert drawing in list(store.find(Query(deleted=drawing.deleted is not None)))
+
+
+def test_what_was_added_is_there_for_the_next_who_opens_the_store(any_store_uri, draw):
+    drawings = [draw() for _ in range(3)]
+    first = open_store(any_store_uri)
+    first.add(drawings)
+    first.close()
+    second = open_store(any_store_uri)
+    assert list(second.find()) == drawings
+    second.close()
+
+
+def test_adding_again_changes_nothing_and_is_told(store, draw):
+    there = [draw(), draw(id="named by someone")]
+    assert store.add(there) == 2
+    changed = [replace(drawing, label="E-") for drawing in there]
+    assert store.add([*changed, new := draw()]) == 1
+    assert list(store.find()) == [*there, new]
+    assert store.add([draw(id="twice"), draw(id="twice")]) == 1
+
+
+def test_the_order_is_of_insertion_whatever_the_ids(store, draw):
+    drawings = [draw() for _ in range(30)]
+    drawings[3:3] = [draw(id="zebra"), draw(id="ant")]
+    drawings = [*drawings[20:], *drawings[:20]]
+    store.add(drawings[:7])
+    for drawing in drawings[7:12]:
+        store.add([drawing])
+    store.add(iter(drawings[12:]))
+    assert ids(store.find()) == ids(drawings)
+    assert ids(store.find(newest_first=True)) == ids(reversed(drawings))
+
+
+def test_queries(store, draw):
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    a = draw(tags=("7a", "guess"), label="A+", writer="ann", date=noon)
+    b = draw(tags=("7b",), label="B", writer="ben", date=noon + timedelta(milliseconds=1))
+    c = draw(tags=("guess", "7b"), label="A+", date=noon + timedelta(hours=1))
+    d = draw(tags=("7b",), label="A+", writer="ben", date=noon, deleted=noon)
+    store.add([a, b, c, d])
+    expected = {
+        Query(): [a, b, c],
+        Query(deleted=True): [d],
+        Query(deleted=None): [a, b, c, d],
+        Query(tags=("7b",)): [b, c],
+        Query(tags=("guess", "7b", "guess")): [a, b, c],
+        Query(tags=("nobody",)): [],
+        Query(label="A+"): [a, c],
+        Query(label="A+", tags=("7b", "7c")): [c],
+        Query(writer="ben"): [b],
+        Query(writer="ben", deleted=None): [b, d],
+        Query(since=noon + timedelta(milliseconds=1)): [b, c],
+        Query(until=noon + timedelta(hours=1)): [a, b],
+        Query(since=noon, until=noon + timedelta(milliseconds=1), deleted=None): [a, d],
+        Query(since=noon.astimezone().replace(tzinfo=None).astimezone()): [a, b, c],
+        Query(since=noon.replace(tzinfo=None)): [a, b, c],
+    }
+    for query, meant in expected.items():
+        assert list(store.find(query)) == meant, query
+        assert list(store.find(query, newest_first=True)) == meant[::-1], query
+        assert store.count(query) == len(meant), query
+
+
+def test_pages_put_together_are_the_whole(store, draw):
+    drawings = [draw(tags=("a", "b")[i % 2 :], label="D" if i % 3 else "E") for i in range(40)]
+    store.add(drawings)
+    query = Query(tags=("a", "b"), label="D")
+    whole = ids(store.find(query))
+    assert len(whole) == 26
+    for newest_first in (False, True):
+        pages, after = [], None
+        while page := ids(store.find(query, newest_first=newest_first, after=after, limit=7)):
+            pages += page
+            after = page[-1]
+        assert pages == (whole[::-1] if newest_first else whole)
+    assert ids(store.find(limit=0)) == []
+    with pytest.raises(StoreError, match="no drawing 'nowhere'"):
+        list(store.find(after="nowhere"))
+
+
+def test_a_drawing_put_aside_still_marks_the_place_in_the_pages(store, draw):
+    drawings = [draw() for _ in range(5)]
+    store.add(drawings)
+    store.put_aside([drawings[2].id])
+    assert ids(store.find(after=drawings[2].id)) == ids(drawings[3:])
+
+
+def test_a_slow_reader_stops_no_writer(store, draw):
+    store.add([draw() for _ in range(300)])
+    reader = store.find()
+    next(reader)
+    assert store.add([draw()]) == 1
+    assert len(list(reader)) >= 299
+
+
+def test_the_summary_counts_sets_of_tags_by_label(store, draw):
+    store.add([draw(tags=("a", "b")), draw(tags=("b", "a")), draw(tags=("a",)), draw(tags=("a",), label="C")])
+    store.add([aside := draw(tags=("a",), label="C")])
+    store.put_aside([aside.id])
+    assert store.summary() == Counter({(("a", "b"), "A+"): 2, (("a",), "A+"): 1, (("a",), "C"): 1})
+
+
+def test_relabelling_keeps_what_was_before(store, draw):
+    drawing, other = draw(label="A"), draw(id="text id", label="B")
+    store.add([drawing, other])
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    assert store.relabel([drawing.id, other.id, "nowhere"], "B") == 1
+    assert store.relabel([drawing.id], "B") == 0
+    assert store.relabel([drawing.id, other.id, drawing.id], "C-") == 2
+    changed = store.get(drawing.id)
+    assert [entry["label"] for entry in changed.history] == ["A", "B"]
+    assert all(before <= entry["date"] <= datetime.now(UTC) for entry in changed.history)
+    assert replace(changed, label="A", history=()) == drawing
+    assert [entry["label"] for entry in store.get(other.id).history] == ["B"]
+    with pytest.raises(BadDrawing, match="unknown label 'F'"):
+        store.relabel([drawing.id], "F")
+    assert store.relabel([], "A") == 0
+
+
+def test_relabelling_from_many_threads_loses_no_label(store, draw):
+    store.add([drawing := draw(label="A+")])
+    labels = ["A", "A-", "B+", "B", "B-", "C+"]
+    with ThreadPoolExecutor(len(labels)) as threads:
+        changed = sum(threads.map(lambda label: store.relabel([drawing.id], label), labels))
+    end = store.get(drawing.id)
+    chain = [entry["label"] for entry in end.history] + [end.label]
+    assert chain[0] == "A+"
+    assert len(chain) == changed + 1
+    assert all(one != next_one for one, next_one in pairwise(chain))
+    assert set(chain) == {"A+", *labels}
+
+
+def test_put_aside_and_restored(store, draw):
+    drawings = [draw() for _ in range(4)]
+    store.add(drawings)
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    chosen = ids(drawings[1:3])
+    assert store.put_aside([*chosen, chosen[0], "nowhere"]) == 2
+    assert store.put_aside(chosen) == 0
+    assert ids(store.find()) == [drawings[0].id, drawings[3].id]
+    aside = list(store.find(Query(deleted=True)))
+    assert [replace(drawing, deleted=None) for drawing in aside] == drawings[1:3]
+    assert all(before <= drawing.deleted <= datetime.now(UTC) for drawing in aside)
+    assert store.restore([*chosen, drawings[0].id]) == 2
+    assert list(store.find()) == drawings
+
+
+def test_the_fingerprint_follows_each_change(store, draw):
+    drawings = [draw() for _ in range(3)]
+    changes = [
+        lambda: store.add(drawings[:2]),
+        lambda: store.add(drawings[2:]),
+        lambda: store.relabel([drawings[0].id], "E"),
+        lambda: store.put_aside([drawings[1].id]),
+        lambda: store.restore([drawings[1].id]),
+        lambda: store.relabel([drawings[0].id], drawings[0].label),
+    ]
+    seen = {store.fingerprint()}
+    for change in changes:
+        assert change()
+        seen.add(fingerprint := store.fingerprint())
+        assert fingerprint == store.fingerprint()
+        assert len(fingerprint) == 16 and int(fingerprint, 16) >= 0
+    # One that comes back to what it was may look as it did, but nothing new may look like something old.
+    assert len(seen) >= len(changes)
+    store.add(drawings)
+    assert store.fingerprint() == fingerprint
+    store.put_aside([drawings[1].id])
+    assert store.fingerprint(Query(deleted=True)) != store.fingerprint()
+
+
+@pytest.mark.parametrize("id", [{"$ne": None}, ["a"], None, 5])
+def test_an_id_is_text(store, draw, id):
+    store.add([draw()])
+    for call in (store.get, lambda id: store.put_aside([id]), lambda id: store.relabel([id], "E")):
+        with pytest.raises(BadDrawing, match="an id is not text"):
+            call(id)
+    with pytest.raises(BadDrawing, match="an id is not text"):
+        list(store.find(after={"$ne": None}))
+    assert store.count() == 1
+
+
+def test_an_operator_in_a_query_finds_nothing(store, draw):
+    store.add([draw(writer="ann")])
+    for query in (Query(label={"$ne": None}), Query(writer={"$gt": ""}), Query(tags=({"$ne": None},))):
+        with suppress(StoreError):
+            assert list(store.find(query)) == []
+
+
+def test_eight_threads_lose_nothing(store, draw):
+    drawings = [draw() for _ in range(WRITERS * DRAWINGS_EACH)]
+    with ThreadPoolExecutor(WRITERS) as threads:
+        added = list(threads.map(lambda drawing: store.add([drawing]), drawings))
+    assert sum(added) == len(drawings)
+    assert {drawing.id: drawing for drawing in store.find()} == {drawing.id: drawing for drawing in drawings}
+
+
+def _add_from_a_process(uri: str, number: int, png: bytes) -> int:
+    store = open_store(uri)
+    date = datetime(2026, 11, 24, tzinfo=UTC)
+    made = [
+        Drawing(id=f"{number}-{i}", tags=(f"process {number}",), label="A+", png=png, date=date)
+        for i in range(DRAWINGS_EACH)
+    ]
+    added = sum(store.add([drawing]) for drawing in made[:100]) + store.add(made[100:])
+    store.close()
+    return added
+
+
+def test_eight_processes_lose_nothing(any_store_uri, draw):
+    # They also open a store that is not there yet, all at once.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(WRITERS, context) as processes:
+        working = [processes.submit(_add_from_a_process, any_store_uri, i, draw().png) for i in range(WRITERS)]
+        added = [process.result(timeout=120) for process in working]
+    assert added == [DRAWINGS_EACH] * WRITERS
+    store = open_store(any_store_uri)
+    assert store.count() == WRITERS * DRAWINGS_EACH
+    for number in range(WRITERS):
+        found = ids(store.find(Query(tags=(f"process {number}",))))
+        assert found == [f"{number}-{i}" for i in range(DRAWINGS_EACH)]
+    store.close()
+
+
+def test_a_new_store_may_be_opened_by_many_at_once(any_store_uri, draw):
+    together = threading.Barrier(WRITERS)
+
+    def open_and_add(drawing):
+        together.wait(timeout=60)
+        store = open_store(any_store_uri)
+        added = store.add([drawing])
+        store.close()
+        return added
+
+    with ThreadPoolExecutor(WRITERS) as threads:
+        assert list(threads.map(open_and_add, [draw() for _ in range(WRITERS)])) == [1] * WRITERS
+
+
+def test_an_address_of_another_kind_is_refused(tmp_path):
+    for uri in ("postgres://localhost/grades", "grades.db", "", "sqlite://grades.db", "sqlite:///", "mysql:x"):
+        with pytest.raises(StoreError) as error:
+            open_store(uri)
+        assert "sqlite:///" in str(error.value)
+
+
+class TestSqlite:
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "new" / "folder" / "grades.db"
+
+    @pytest.fixture
+    def store(self, path):
+        opened = open_store(f"sqlite:///{path}")
+        yield opened
+        opened.close()
+
+    def test_the_folder_is_made_and_one_file_is_left(self, store, path, draw):
+        store.add([draw()])
+        store.close()
+        assert [file.name for file in path.parent.iterdir()] == ["grades.db"]
+
+    def test_a_relative_address(self, tmp_path, monkeypatch, draw):
+        monkeypatch.chdir(tmp_path)
+        store = open_store("sqlite:///data/grades.db")
+        store.add([draw()])
+        store.close()
+        assert (tmp_path / "data" / "grades.db").exists()
+        assert store.uri == "sqlite:///data/grades.db"
+
+    def test_a_newer_schema_is_named_and_left_alone(self, store, path):
+        store.close()
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA user_version = 99")
+        content = path.read_bytes()
+        with pytest.raises(StoreError, match=r"grades\.db has schema version 99 .* update gradejax"):
+            open_store(f"sqlite:///{path}")
+        assert path.read_bytes() == content
+
+    def test_other_files_are_refused_and_left_alone(self, tmp_path):
+        text, other = tmp_path / "text.db", tmp_path / "other.db"
+        text.write_text("no database at all, but long enough to be taken for one" * 100)
+        with sqlite3.connect(other) as connection:
+            connection.execute("CREATE TABLE drawing (seq, id)")
+        for path, reason in ((text, "not a database"), (other, "of another program"), (tmp_path, "unable to open")):
+            with pytest.raises(StoreError, match=reason) as error:
+                open_store(f"sqlite:///{path}")
+            assert path.name in str(error.value)
+        assert text.read_text().startswith("no database")
+
+    def test_a_folder_that_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(StoreError, match=r"cannot make the folder of .*file.*grades\.db"):
+            open_store(f"sqlite:///{tmp_path}/file/grades.db")
+
+    def test_a_commit_survives_a_power_cut(self, store, path):
+        """As far as SQLite promises it: a commit waits for the disk (https://www.sqlite.org/pragma.html)."""
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        with store._connection() as connection:
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+    def test_what_other_programs_change_is_noticed(self, store, path, draw):
+        store.add([draw(tags=("a", "b")), draw()])
+        seen = {store.fingerprint()}
+        with sqlite3.connect(path) as connection:
+            for change in (
+                "UPDATE drawing SET tags = json('[\"c\"]') WHERE seq = 1",
+                "UPDATE drawing SET writer = 'ann'",
+                "DELETE FROM drawing WHERE seq = 2",
+            ):
+                connection.execute(change)
+                connection.commit()
+                seen.add(store.fingerprint())
+        assert len(seen) == 4
+        assert store.count(Query(tags=("a", "b", "class"))) == 0
+        assert [drawing.writer for drawing in store.find(Query(tags=("c",)))] == ["ann"]
+
+    def test_copies_that_went_different_ways_are_told_apart(self, store, path, draw):
+        store.add([draw()])
+        store.close()
+        copy = path.with_name("copy.db")
+        copy.write_bytes(path.read_bytes())
+        stores = [open_store(f"sqlite:///{path}"), open_store(f"sqlite:///{copy}")]
+        assert stores[0].fingerprint() == stores[1].fingerprint()
+        for one in stores:
+            one.add([draw()])
+        assert stores[0].fingerprint() != stores[1].fingerprint()
+
+    def test_rows_that_are_no_drawings_spoil_nothing(self, store, path, draw):
+        drawings = [draw() for _ in range(8)]
+        store.add(drawings)
+        bad = {
+            "label = 'F'": "unknown label 'F'",
+            "tags = '{}'": "tags are not a list",
+            "png = x'00'": "not a PNG",
+            "png = 'text'": "not a PNG|not base64",
+            "date = 9223372036854775807": "date is not a date",
+            "writer = CAST(x'ff00' AS TEXT)": "writer is not 1 to 200 printable",
+            "strokes = 'no JSON'": "strokes are not a list",
+        }
+        with sqlite3.connect(path) as connection:
+            for seq, change in enumerate(bad, 1):
+                connection.execute(f"UPDATE drawing SET {change} WHERE seq = {seq}")
+        refused = []
+        assert ids(store.find(refused=lambda id, reason: refused.append((id, str(reason))))) == [drawings[7].id]
+        assert [id for id, _ in refused] == ids(drawings[:7])
+        assert ids(store.find(limit=1)) == [drawings[7].id]
+        for (_, reason), expected in zip(refused, bad.values(), strict=True):
+            assert re.search(expected, reason)
+        with pytest.raises(BadDrawing, match="unknown label 'F'"):
+            store.get(drawings[0].id)
+        assert store.summary()[("class",), "F"] == 1
+
+    def test_another_program_that_writes_is_waited_for(self, store, path, draw):
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+        release.start()
+        assert store.add([draw()]) == 1
+        release.join()
+        other.close()
+
+    def test_a_full_disk_is_one_line_and_nothing_is_half_written(self, store, path, draw):
+        store.add([draw()])
+        with store._connection() as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(StoreError, match=r"grades\.db: database or disk is full"):
+            store.add([draw() for _ in range(100)])
+        assert store.count() == 1
+        assert store.add([draw()]) == 1
+
+
+class TestMongo:
+    @pytest.fixture
+    def store(self, mongodb_uri):
+        opened = open_store(mongodb_uri)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def grades(self, mongodb_uri):
+        """The collection itself, as another program sees it."""
+        with pymongo.MongoClient(mongodb_uri) as client:
+            yield client.get_default_database()["grades"]
+
+    @pytest.fixture
+    def others(self, draw):
+        """Documents as other programs write them: nothing but the four fields, the last one's id as text."""
+        documents = [to_document(draw()) for _ in range(6)]
+        documents[-1]["_id"] = str(documents[-1]["_id"])
+        assert all(set(document) == {"_id", "tags", "label", "data", "date"} for document in documents)
+        return documents
+
+    def test_documents_by_others_are_read_and_come_first(self, store, grades, others, draw):
+        store.add(mine := [draw(id="aaa"), draw()])
+        for document in others:
+            grades.insert_one(document)
+        # MongoDB's own order of mixed ids: text before ObjectIds.
+        expected = [str(others[-1]["_id"]), *sorted(str(document["_id"]) for document in others[:-1]), *ids(mine)]
+        assert ids(store.find()) == expected
+        assert ids(store.find(newest_first=True)) == expected[::-1]
+        for i, id in enumerate(expected):
+            assert ids(store.find(after=id)) == expected[i + 1 :]
+            assert ids(store.find(after=id, newest_first=True)) == expected[:i][::-1]
+            assert store.get(id).id == id
+        assert store.relabel(expected, "E-") == 8
+        assert store.put_aside(expected) == 8
+        assert store.restore(expected) == 8
+        assert {drawing.label for drawing in store.find()} == {"E-"}
+
+    def test_reading_makes_nothing(self, store, grades, others):
+        grades.insert_many(others)
+        before = list(grades.find()), set(grades.index_information())
+        list(store.find())
+        store.count(), store.summary(), store.fingerprint(), store.get(str(others[0]["_id"]))
+        assert (list(grades.find()), set(grades.index_information())) == before
+
+    def test_the_first_write_makes_indexes(self, store, grades, draw):
+        store.add([draw()])
+        keys = [[field for field, _ in index["key"]] for index in grades.index_information().values()]
+        assert {("added", "_id"), ("tags", "added", "_id"), ("label", "added", "_id")} <= set(map(tuple, keys))
+
+    def test_another_collection(self, mongodb_uri, draw):
+        store = open_store(f"{mongodb_uri}?collection=drawings")
+        store.add([draw()])
+        with pymongo.MongoClient(mongodb_uri) as client:
+            assert client.get_default_database()["drawings"].count_documents({}) == 1
+        assert store.uri.endswith("?collection=drawings")
+        store.close()
+
+    def test_the_usual_database_and_collection(self, mongodb):
+        store = open_store(mongodb)
+        assert urlsplit(store.uri).path == "/tbs"
+        store.close()
+
+    def test_documents_that_are_no_drawings_spoil_nothing(self, store, grades, others, draw):
+        grades.insert_one({"_id": 7})
+        bad = [
+            {"_id": "a", "label": {"n": 3}},
+            {"_id": "b", **{k: v for k, v in others[0].items() if k not in ("_id", "label")}},
+            {"_id": "c", **{k: v for k, v in others[0].items() if k not in ("_id", "tags")}, "tags": "7b"},
+            {"_id": "d", **{k: v for k, v in others[0].items() if k not in ("_id", "data")}, "data": "!"},
+            {"_id": "e", "tags": ["x"], "label": "A", "date": "yesterday", "data": others[0]["data"]},
+        ]
+        grades.insert_many([*bad, *others[:2]])
+        store.add([mine := draw()])
+        refused = {}
+        assert len(list(store.find(refused=lambda id, reason: refused.update({id: str(reason)})))) == 3
+        assert refused == {
+            "7": "_id is not text",
+            "a": "no tags",
+            "b": "no label",
+            "c": "tags are not a list",
+            "d": "not base64",
+            "e": "date is not a date",
+        }
+        assert store.count() == 9
+        assert store.summary()[("class",), "A+"] == 4
+        assert store.summary()[("class",), ""] == 1
+        assert len(list(store.find(limit=3))) == 3
+        assert store.relabel(["b", mine.id], "C") == 2
+        assert store.get("b").history[0]["label"] == "None"
+
+    def test_what_other_programs_change_is_noticed(self, store, grades, others):
+        seen = {store.fingerprint()}
+        grades.insert_many(others)
+        seen.add(store.fingerprint())
+        grades.update_one({"_id": others[0]["_id"]}, {"$push": {"tags": "late"}})
+        seen.add(store.fingerprint())
+        grades.update_one({"_id": others[0]["_id"]}, {"$set": {"data": others[1]["data"]}})
+        seen.add(store.fingerprint())
+        grades.delete_one({"_id": others[0]["_id"]})
+        seen.add(store.fingerprint())
+        assert len(seen) == 5
+
+    def test_the_password_is_nowhere(self, mongodb, draw):
+        host = urlsplit(mongodb).netloc.rpartition("@")[2]
+        uri = f"mongodb://anna:pa%3Ass-word@{host}/school"
+        with pytest.raises(StoreError) as error:
+            open_store(uri)
+        assert str(error.value) == f"MongoDB at {host} refuses this user name or password"
+
+    @pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid", "127.0.0.1:1,127.0.0.1:2"])
+    def test_an_unreachable_server_is_one_line_with_its_name(self, host):
+        with pytest.raises(StoreError) as error:
+            open_store(f"mongodb://anna:secret@{host}/?serverSelectionTimeoutMS=300")
+        assert str(error.value).startswith(f"cannot reach MongoDB at {host}: ")
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "mongodb://anna:sec/ret@localhost/",
+            "mongodb://anna:12/ret@localhost/",
+            "mongodb://anna:sec?ret@localhost/",
+            "mongodb://anna:sec@ret@localhost/",
+            "mongodb://anna:sec:ret@localhost/",
+            "mongodb://anna:sec%zzret@localhost/",
+            "mongodb://anna:secret@localhost:port/",
+            "mongodb://anna:secret@localhost/?no-such-option=1",
+            "mongodb://anna:secret@localhost/?serverSelectionTimeoutMS=soon",
+            "mongodb://anna:secret@localhost/?authMechanism=sec",
+            "mongodb://anna:secret@/",
+            "mongodb://anna:secret@localhost/a b",
+            "mongodb://",
+        ],
+    )
+    def test_an_address_that_is_none_is_one_line_without_the_password(self, uri):
+        with pytest.raises(StoreError) as error:
+            open_store(uri)
+        message = str(error.value)
+        assert "MongoDB address" in message and "\n" not in message
+        for part in ("sec/ret", "12", "secret", "sec@ret", "ret@", "anna"):
+            assert part not in message
+
+
+def test_object_ids_are_what_mongodb_makes_of_hex_ids(draw):
+    drawing = draw()
+    assert to_document(drawing)["_id"] == ObjectId(drawing.id)

@@ -1,0 +1,134 @@
+"""The training loop: it learns, it repeats itself exactly, and it goes on where it was cut off."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from gradejax import config as configs
+from gradejax import dataset as datasets
+from gradejax import models, runs, train
+from gradejax.errors import UserError
+from gradejax.stores import Query, open_store
+from gradejax.synthetic import write_drawings
+
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('store')}/grades.db")
+    store.add(write_drawings(450, writers=10))
+    return datasets.load(store, Query(), SIZE, None)
+
+
+def recipe(name: str = "mlp", **changes) -> ConfigDict:
+    config = configs.base()
+    config.model.name = name
+    if name == "mlp":
+        config.model.hidden, config.model.dropout = (64,), (0.2,)
+    else:
+        config.model.channels, config.model.hidden, config.model.dropout = (4, 8), 16, 0.2
+    config.augment.rotation = 5.0
+    config.train.epochs = 4
+    config.train.learning_rate = 3e-3
+    config.train.checkpoint_every = 1
+    config.data.size = SIZE
+    for key, value in changes.items():
+        config.train[key] = value
+    return config
+
+
+def fit(config: ConfigDict, data: datasets.Dataset, workdir: Path, announce=lambda *_: None) -> train.Variables:
+    workdir.mkdir(exist_ok=True)
+    network = models.build(size=SIZE, seed=config.seed, **configs.as_json(config.model))
+    split = datasets.split(data, "writer", 0.2, config.seed)
+    return train.fit(network, config, data, split, workdir, {"data_digest": data.digest}, announce)
+
+
+def identical(one: train.Variables, other: train.Variables) -> bool:
+    return jax.tree.all(jax.tree.map(np.array_equal, one, other))
+
+
+def figures(workdir: Path) -> list[tuple[float, ...]]:
+    """What an epoch's line says apart from time."""
+    names = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_ece", "learning_rate")
+    return [tuple(row[name] for name in names) for row in runs.read_history(workdir)]
+
+
+def test_it_learns_grades_of_hands_it_has_not_seen(data, tmp_path):
+    fit(recipe(epochs=15), data, tmp_path)
+    first, *_, last = runs.read_history(tmp_path)
+    assert last["loss"] < first["loss"] / 2
+    assert last["val_accuracy"] > 0.5  # by chance: 0.07
+
+
+@pytest.mark.parametrize(("name", "ema_decay"), [("mlp", 0.0), ("cnn", 0.9)])
+def test_a_run_cut_off_ends_as_one_that_was_not(data, tmp_path, name, ema_decay):
+    config = recipe(name, ema_decay=ema_decay, label_smoothing=0.1)
+    whole = fit(config, data, tmp_path / "whole")
+
+    def cut_off(record: train.Epoch | None, steps: int) -> None:
+        if record is None and steps > 2 * len(data) // config.train.batch_size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, data, tmp_path / "cut", cut_off)
+    assert 0 < len(runs.read_history(tmp_path / "cut")) < config.train.epochs
+    resumed = fit(config, data, tmp_path / "cut")
+    assert identical(whole, resumed)
+    assert figures(tmp_path / "whole") == figures(tmp_path / "cut")
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not(data, tmp_path):
+    fit(recipe(), data, tmp_path / "once")
+    fit(recipe(), data, tmp_path / "again")
+    other = recipe()
+    other.seed = 1
+    fit(other, data, tmp_path / "other")
+    assert figures(tmp_path / "once") == figures(tmp_path / "again") != figures(tmp_path / "other")
+
+
+def test_a_finished_run_is_left_as_it_is(data, tmp_path):
+    variables = fit(recipe(), data, tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    assert identical(variables, fit(recipe(), data, tmp_path))
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing(data, tmp_path):
+    fit(recipe(epochs=8, warmup_epochs=2.0), data, tmp_path)
+    rates = [row["learning_rate"] for row in runs.read_history(tmp_path)]
+    assert rates[1] == pytest.approx(3e-3, rel=0.1) == max(rates)
+    assert rates[0] < rates[1]
+    assert sorted(rates[1:], reverse=True) == rates[1:]
+    assert rates[-1] < 0.05 * rates[1]
+
+
+def test_the_average_is_smoother_than_what_it_averages(data, tmp_path):
+    raw = fit(recipe(ema_decay=0.0), data, tmp_path / "raw")
+    averaged = fit(recipe(ema_decay=0.95), data, tmp_path / "averaged")
+    assert not identical(raw, averaged)
+    # The average is only looked at: the training below it is the same.
+    assert [row[1] for row in figures(tmp_path / "raw")] == [row[1] for row in figures(tmp_path / "averaged")]
+
+
+def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch \d: lower train\.learning_rate"):
+        fit(recipe(learning_rate=1e38, warmup_epochs=1.0), data, tmp_path)
+    assert all(np.isfinite(row["loss"]) for row in runs.read_history(tmp_path))
+
+
+def test_other_drawings_are_not_gone_on_with(data, tmp_path):
+    fit(recipe(), data, tmp_path)
+    changed = datasets.Dataset(data.ink, data.labels, data.writers, data.writer_names, "another digest")
+    with pytest.raises(UserError, match="the drawings have changed"):
+        fit(recipe(epochs=5), changed, tmp_path)
+
+
+def test_what_tensorboard_reads_is_written(data, tmp_path):
+    fit(recipe(epochs=1), data, tmp_path)
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    assert b"val_accuracy" in events.read_bytes()

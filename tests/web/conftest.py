@@ -1,0 +1,142 @@
+"""A real store, a real server, a real (small) model and a real browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from starlette.testclient import TestClient
+
+from gradejax.stores import Store, open_store
+from gradejax.synthetic import write_drawings
+from gradejax.web.app import create_app
+from gradejax.web.guessing import Model
+
+# Nothing that looks for a network, and a name that is neither loopback's nor a secure context.
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP class.test 127.0.0.1",
+]
+CODE = "seven-bees"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `python -m gradejax.web`."""
+
+    url: str
+    store: Store
+
+
+@contextmanager
+def serve(folder: Path, *flags: str) -> Iterator[Server]:
+    """A server over a store of its own in `folder`, where there is no trained model but what `flags` name."""
+    uri = f"sqlite:///{folder}/grades.db"
+    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+    try:
+        address = process.stdout.readline().split()[-1]
+        store = open_store(uri)
+        yield Server(address.rstrip("/"), store)
+        store.close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with_drawings = open_store(f"sqlite:///{tmp_path}/grades.db")
+    yield with_drawings
+    with_drawings.close()
+
+
+@pytest.fixture
+def client(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The pages on loopback, over `store`, in a folder without a trained model."""
+    monkeypatch.chdir(tmp_path)
+    with TestClient(
+        create_app(store, model=Model(None)), base_url="http://127.0.0.1:8000", raise_server_exceptions=False
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has seen 600 made-up drawings a few times: bad, and real."""
+    folder = tmp_path_factory.mktemp("training")
+    uri = f"sqlite:///{folder}/grades.db"
+    store = open_store(uri)
+    store.add(write_drawings(600, seed=1, writers=8))
+    store.close()
+    config = Path(__file__).parents[2] / "configs/mlp.py"
+    flags = [f"--config={config}", f"--config.data.store={uri}", "--config.train.epochs=8", f"--workdir={folder}/run"]
+    done = subprocess.run([sys.executable, "-m", "gradejax.main", *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[Server]:
+    """For one person on this machine, with a model."""
+    with serve(tmp_path_factory.mktemp("desk"), f"--workdir={run}") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def class_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """For a class, which comes in with CODE; without a model."""
+    with serve(tmp_path_factory.mktemp("class"), f"--access-code={CODE}") as server:
+        yield Server(server.url.replace("127.0.0.1", "class.test"), server.store)
+
+
+# Not for the whole session: while it is there, no other test can run an event loop.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing: apt-get install chromium")
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=20_000)  # a busy machine is no failure
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens an address in a browser of its own; the test fails on an error that the page does not catch."""
+    with ExitStack() as stack:
+        errors: list[str] = []
+
+        def open_page(url: str, **options: object) -> Page:
+            context = browser.new_context(viewport={"width": 360, "height": 640}, **options)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.goto(url)
+            return page
+
+        yield open_page
+    assert not errors

@@ -1,0 +1,490 @@
+"""The pages in a real browser: what a hand does is what the store holds."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from gradejax.drawings import Drawing, decode_ink, from_document, new_id
+from gradejax.grades import GRADES
+from gradejax.stores import Query, Store
+from gradejax.synthetic import write_drawings
+
+Strokes = Sequence[Sequence[tuple[float, float]]]
+
+# In canvas units, 280 x 280: an A and its plus.
+A_PLUS: Strokes = [
+    [(60, 220), (110, 50), (160, 220)],
+    [(80, 160), (140, 160)],
+    [(190, 120), (250, 120)],
+    [(220, 90), (220, 150)],
+]
+
+
+@pytest.fixture
+def tag() -> str:
+    """One of the test's own: tests share a server."""
+    return f"test-{new_id()}"
+
+
+def on_paper(page: Page, stroke: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A stroke in CSS pixels of the page."""
+    box = page.locator("#paper").bounding_box()
+    return [(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280) for x, y in stroke]
+
+
+def draw(page: Page, strokes: Strokes) -> None:
+    """With the mouse."""
+    for stroke in strokes:
+        points = on_paper(page, stroke)
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=10)
+        page.mouse.up()
+
+
+def draw_by_finger(page: Page, strokes: Strokes) -> None:
+    session = page.context.new_cdp_session(page)
+    for stroke in strokes:
+        points = on_paper(page, [point for pair in pairwise(stroke) for point in between(*pair)])
+        for i, (x, y) in enumerate(points):
+            kind = "touchMove" if i else "touchStart"
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def between(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    return [tuple(point) for point in np.linspace(start, end, 11)]
+
+
+def prompted(page: Page) -> str:
+    """The grade that the page asks for."""
+    strong = page.locator("#prompt strong")
+    expect(strong).to_have_text(re.compile("[A-E]"))
+    return strong.inner_text().replace("−", "-")
+
+
+def saved(page: Page, store: Store, tag: str, n: int = 1) -> list[Drawing]:
+    """The drawings with `tag`, once the page says that it is saved."""
+    expect(page.locator("#note")).to_have_text(re.compile("saved", re.IGNORECASE))
+    drawings = list(store.find(Query(tags=(tag,))))
+    assert len(drawings) == n
+    return drawings
+
+
+def assert_inked(drawing: Drawing, strokes: Strokes) -> None:
+    """There is ink where the pen went, as wide as the pen, and none elsewhere."""
+    ink = decode_ink(drawing.png)
+    assert ink.shape == (280, 280)
+    rows, columns = np.mgrid[:280, :280] + 0.5
+    distance = np.full(ink.shape, np.inf)
+    for stroke in strokes:
+        for (x0, y0), (x1, y1) in pairwise(stroke):
+            along = ((columns - x0) * (x1 - x0) + (rows - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2)
+            along = along.clip(0, 1)
+            away = np.hypot(columns - x0 - along * (x1 - x0), rows - y0 - along * (y1 - y0))
+            distance = np.minimum(distance, away)
+    # Half the pen, give or take what corners are rounded by and pixels are coarse.
+    assert ink[distance < 6.5].min() == 255
+    assert ink[distance > 11.5].max() == 0
+
+
+@pytest.fixture
+def drawing_page(open_page: Callable[..., Page], server, tag: str) -> Page:
+    page = open_page(f"{server.url}/")
+    page.get_by_label("Tags").fill(tag)
+    return page
+
+
+def test_what_the_mouse_draws_is_in_the_store(drawing_page: Page, server, tag: str):
+    grade = prompted(drawing_page)
+    draw(drawing_page, A_PLUS)
+    drawing_page.get_by_role("button", name="Save").click()
+    (drawing,) = saved(drawing_page, server.store, tag)
+    assert drawing.label == grade
+    assert_inked(drawing, A_PLUS)
+    assert [len(stroke) > 5 for stroke in drawing.strokes] == [True] * 4
+    ends = [(stroke[0]["x"], stroke[0]["y"], stroke[-1]["x"], stroke[-1]["y"]) for stroke in drawing.strokes]
+    np.testing.assert_allclose(ends, [(*stroke[0], *stroke[-1]) for stroke in A_PLUS], atol=1)
+    times = [point["t"] for stroke in drawing.strokes for point in stroke]
+    assert times[0] == 0
+    assert times == sorted(times)
+    assert drawing.writer.startswith("hand-")
+    assert prompted(drawing_page) != grade
+    expect(drawing_page.locator("#mine")).to_have_text("1")
+
+
+@pytest.mark.parametrize("ratio", [1, 2.625])
+def test_what_a_finger_draws_is_in_the_store(open_page: Callable[..., Page], server, tag: str, ratio: float):
+    page = open_page(f"{server.url}/", has_touch=True, is_mobile=True, device_scale_factor=ratio)
+    page.get_by_label("Tags").fill(tag)
+    prompted(page)
+    before = page.evaluate("scrollY")
+    draw_by_finger(page, A_PLUS)
+    page.get_by_role("button", name="Save").tap()
+    (drawing,) = saved(page, server.store, tag)
+    assert_inked(drawing, A_PLUS)
+    assert page.evaluate("scrollY") == before
+
+
+def test_the_picture_is_black_ink_on_nothing(drawing_page: Page, server, tag: str):
+    prompted(drawing_page)
+    draw(drawing_page, [[(100, 100), (180, 180)]])
+    drawing_page.keyboard.press("Enter")
+    (drawing,) = saved(drawing_page, server.store, tag)
+    shape = (int.from_bytes(drawing.png[16:20]), int.from_bytes(drawing.png[20:24]), drawing.png[24], drawing.png[25])
+    assert shape == (280, 280, 8, 6)  # RGBA, 8 bits
+    pixel = drawing_page.evaluate(
+        """async (png) => {
+            const image = new Image();
+            image.src = "/api/picture?id=" + png;
+            await image.decode();
+            const canvas = new OffscreenCanvas(280, 280).getContext("2d");
+            canvas.drawImage(image, 0, 0);
+            return [140, 20].map((at) => [...canvas.getImageData(at, at, 1, 1).data]);
+        }""",
+        drawing.id,
+    )
+    assert pixel == [[0, 0, 0, 255], [0, 0, 0, 0]]
+
+
+def test_a_tap_is_a_dot(drawing_page: Page, server, tag: str):
+    prompted(drawing_page)
+    x, y = on_paper(drawing_page, [(140, 140)])[0]
+    drawing_page.mouse.click(x, y)
+    drawing_page.keyboard.press("Enter")
+    (drawing,) = saved(drawing_page, server.store, tag)
+    assert_inked(drawing, [[(140, 140), (140.01, 140)]])
+
+
+@pytest.mark.parametrize("how", ["button", "Control+z"])
+def test_undo_takes_the_last_stroke_back(drawing_page: Page, server, tag: str, how: str):
+    prompted(drawing_page)
+    draw(drawing_page, A_PLUS)
+    for _ in range(2):
+        if how == "button":
+            drawing_page.get_by_role("button", name="Undo").click()
+        else:
+            drawing_page.locator("body").press(how)
+    drawing_page.get_by_role("button", name="Save").click()
+    (drawing,) = saved(drawing_page, server.store, tag)
+    assert_inked(drawing, A_PLUS[:2])
+    assert len(drawing.strokes) == 2
+
+
+def test_clear_skip_and_nothing_to_save(drawing_page: Page, server, tag: str):
+    grade = prompted(drawing_page)
+    draw(drawing_page, A_PLUS)
+    drawing_page.get_by_role("button", name="Clear").click()
+    drawing_page.get_by_role("button", name="Save").click()
+    expect(drawing_page.locator("#note")).to_contain_text("first")
+    assert prompted(drawing_page) == grade
+    drawing_page.get_by_role("button", name="Skip").click()
+    assert prompted(drawing_page) != grade
+    assert server.store.count(Query(tags=(tag,))) == 0
+
+
+def test_tags_are_asked_for_and_kept(open_page: Callable[..., Page], server, tag: str):
+    page = open_page(f"{server.url}/")
+    prompted(page)
+    draw(page, A_PLUS)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#note")).to_contain_text("tag")
+    expect(page.get_by_label("Tags")).to_be_focused()
+    page.keyboard.type(f"{tag}, room 12")
+    page.get_by_role("button", name="Save").click()
+    (drawing,) = saved(page, server.store, tag)
+    assert drawing.tags == (tag, "room 12")
+    page.reload()
+    expect(page.get_by_label("Tags")).to_have_value(f"{tag}, room 12")
+
+
+def test_the_prompts_even_out_the_store(open_page: Callable[..., Page], class_server, tag: str):
+    """Where the store has no B, B is what is asked for."""
+    full = [drawing for drawing in write_drawings(450, seed=11) if drawing.label != "B"]
+    class_server.store.add(full)
+    page = open_page(f"{class_server.url}/#code=seven-bees")
+    asked = []
+    for _ in range(30):
+        asked.append(prompted(page))
+        page.get_by_role("button", name="Skip").click()
+    # Not twice in a row, so at most every other time.
+    assert asked.count("B") > 5
+    class_server.store.put_aside([drawing.id for drawing in full])
+
+
+def test_what_is_drawn_offline_arrives_once_each(drawing_page: Page, server, tag: str):
+    prompted(drawing_page)
+    drawing_page.context.set_offline(True)
+    for n, word in ((1, "1 drawing waits"), (2, "2 drawings wait")):
+        draw(drawing_page, A_PLUS[:n])
+        drawing_page.get_by_role("button", name="Save").click()
+        expect(drawing_page.locator("#note")).to_contain_text(word)
+    assert server.store.count(Query(tags=(tag,))) == 0
+    drawing_page.context.set_offline(False)
+    expect(drawing_page.locator("#mine")).to_have_text("2")
+    first, second = saved(drawing_page, server.store, tag, n=2)
+    assert_inked(first, A_PLUS[:1])
+    assert_inked(second, A_PLUS[:2])
+
+
+def test_what_waits_survives_the_page_and_a_lost_answer(drawing_page: Page, server, tag: str):
+    prompted(drawing_page)
+    lost = []
+
+    def lose_the_answer(route):
+        route.fetch()  # the server gets it
+        lost.append(route.request)
+        route.abort()
+
+    drawing_page.route("**/api/drawings", lose_the_answer)
+    draw(drawing_page, A_PLUS)
+    drawing_page.get_by_role("button", name="Save").click()
+    expect(drawing_page.locator("#note")).to_contain_text("1 drawing waits")
+    assert lost
+    drawing_page.unroute("**/api/drawings")
+    drawing_page.reload()
+    expect(drawing_page.locator("#mine")).to_have_text("1")
+    saved(drawing_page, server.store, tag)
+
+
+# Guess.
+
+
+@pytest.fixture
+def guess_page(open_page: Callable[..., Page], server, tag: str) -> Page:
+    page = open_page(f"{server.url}/")
+    page.get_by_label("Tags").fill(tag)
+    page.get_by_label("Tags").blur()
+    page.get_by_role("link", name="Guess").click()
+    expect(page.locator("#hint")).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    return page
+
+
+def test_the_guess_follows_the_pen(guess_page: Page, server, tag: str):
+    right = guess_page.get_by_role("button", name="Right")
+    expect(right).to_be_disabled()
+    asked = []
+    guess_page.on("request", lambda request: asked.append(request.url) if "/api/guess" in request.url else None)
+    for n, stroke in enumerate(A_PLUS, start=1):
+        draw(guess_page, [stroke])
+        expect(right).to_be_enabled()
+        assert len(asked) == n
+    rows = guess_page.locator("#bars li")
+    expect(rows).to_have_count(5)
+    shares = [int(text.rstrip("%")) for text in guess_page.locator("#bars .share").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    best = rows.first.inner_text().split()[0].replace("−", "-")
+    assert best in GRADES
+    expect(guess_page.locator("#said")).to_have_text(re.compile(rf"{best[0]}.* percent"))
+    right.click()
+    (drawing,) = saved(guess_page, server.store, tag)
+    assert (drawing.label, drawing.tags) == (best, (tag, "guess"))
+    assert_inked(drawing, A_PLUS)
+
+
+def test_a_wrong_guess_is_put_right(guess_page: Page, server, tag: str):
+    draw(guess_page, A_PLUS)
+    guess_page.get_by_role("button", name="No, it is").click()
+    guess_page.get_by_role("button", name="A plus").click()
+    (drawing,) = saved(guess_page, server.store, tag)
+    assert (drawing.label, drawing.tags) == ("A+", (tag, "guess"))
+
+
+# Browse.
+
+
+def document(tag: str, drawing: Drawing) -> Drawing:
+    fields = {"tags": [tag], "label": drawing.label, "data": drawing.png, "date": drawing.date}
+    return from_document(fields | {"writer": drawing.writer})
+
+
+@pytest.fixture
+def gallery(open_page: Callable[..., Page], server, tag: str) -> Page:
+    """The gallery over 400 drawings of three writers, filtered by `tag`."""
+    server.store.add(document(tag, drawing) for drawing in write_drawings(400, seed=5, writers=3))
+    page = open_page(f"{server.url}/browse")
+    page.get_by_text("Filter and sort").click()
+    page.locator("select[name=tag]").locator(f"option[value={tag}]").wait_for(state="attached")
+    page.get_by_role("combobox", name="Tag", exact=True).select_option(tag)
+    expect(page.get_by_role("heading", name="400 drawings")).to_be_visible()
+    return page
+
+
+def test_relabel_in_the_gallery(gallery: Page, server, tag: str):
+    first, second, *_ = server.store.find(Query(tags=(tag,)), newest_first=True)
+    options = gallery.locator("#gallery [role=option]")
+    options.nth(0).click()
+    options.nth(1).click()
+    expect(gallery.locator("#selected")).to_have_text("2 selected")
+    gallery.get_by_label("New label").select_option("E-")
+    gallery.get_by_role("button", name="Relabel").click()
+    expect(gallery.locator("#note")).to_have_text("2 drawings relabelled E−.")
+    for before in (first, second):
+        after = server.store.get(before.id)
+        assert after.label == "E-"
+        assert [entry["label"] for entry in after.history] == [before.label]
+    expect(options.nth(0)).to_have_accessible_name("E minus")
+
+
+def test_put_aside_and_restore(gallery: Page, server, tag: str):
+    newest = next(server.store.find(Query(tags=(tag,)), newest_first=True))
+    gallery.locator("#gallery [role=option]").first.click()
+    gallery.get_by_role("button", name="Put aside").click()
+    expect(gallery.get_by_role("heading", name="399 drawings")).to_be_visible()
+    assert [one.id for one in server.store.find(Query(tags=(tag,), deleted=True))] == [newest.id]
+    gallery.get_by_role("combobox", name="Show", exact=True).select_option("put aside")
+    expect(gallery.get_by_role("heading", name="1 drawing put aside")).to_be_visible()
+    gallery.locator("#gallery [role=option]").first.click()
+    gallery.get_by_role("button", name="Restore").click()
+    expect(gallery.get_by_role("heading", name="0 drawings put aside")).to_be_visible()
+    assert server.store.count(Query(tags=(tag,))) == 400
+
+
+def test_many_are_selected_by_shift_and_by_keys(gallery: Page):
+    options = gallery.locator("#gallery [role=option]")
+    options.nth(0).click()
+    options.nth(5).click(modifiers=["Shift"])
+    expect(gallery.locator("#selected")).to_have_text("6 selected")
+    gallery.locator("#gallery").press("Escape")
+    expect(gallery.locator("#selection")).to_be_hidden()
+    for key in ("Home", "Space", "Shift+ArrowRight", "Shift+ArrowDown"):
+        gallery.locator("#gallery").press(key)
+    expect(gallery.locator("#selected")).to_have_text("5 selected")
+    expect(gallery.locator("#gallery")).to_have_attribute("aria-activedescendant", "drawing-4")
+
+
+def test_scrolling_shows_all_and_keeps_few(gallery: Page, server, tag: str):
+    expected = [drawing.id for drawing in server.store.find(Query(tags=(tag,)), newest_first=True)]
+    seen: set[str] = set()
+    options = gallery.locator("#gallery [role=option] img")
+    most = 0
+    deadline = time.monotonic() + 30
+    while len(seen) < 400:
+        assert time.monotonic() < deadline
+        pictures = options.evaluate_all("nodes => nodes.map((n) => new URL(n.src).searchParams.get('id'))")
+        most = max(most, len(pictures))
+        seen.update(pictures)
+        gallery.evaluate("scrollBy(0, innerHeight / 2)")
+        gallery.evaluate("new Promise(requestAnimationFrame)")
+    assert seen == set(expected)
+    assert most < 80
+
+
+def test_filters_counts_and_download(gallery: Page, server, tag: str):
+    gallery.get_by_role("combobox", name="Label", exact=True).select_option("B+")
+    n = server.store.count(Query(tags=(tag,), label="B+"))
+    expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
+    with gallery.expect_download() as download:
+        gallery.get_by_role("link", name="Download").click()
+    assert len(download.value.path().read_text().splitlines()) == n
+    gallery.get_by_text("Counts by tag and label").click()
+    row = gallery.locator("table tr", has_text=tag)
+    expect(row.locator("td").last).to_have_text("400")
+    expect(row.locator("td").nth(GRADES.index("B+"))).to_have_text(str(n))
+    gallery.locator("#gallery [role=option]").first.click()
+    gallery.get_by_role("button", name="only this writer").click()
+    writer = gallery.get_by_label("Writer").input_value()
+    n = server.store.count(Query(tags=(tag,), label="B+", writer=writer))
+    expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
+
+
+def test_doubtful_labels_come_first(gallery: Page):
+    gallery.get_by_role("combobox", name="Sort").select_option("disagreement")
+    expect(gallery.locator("#gallery .doubt").first).to_have_text(re.compile(r"[A-E].?\?"))
+    expect(gallery.locator("#gallery [role=option]").first).to_have_accessible_name(re.compile("perhaps"))
+
+
+# A class.
+
+
+def test_a_class_draws_over_plain_http(open_page: Callable[..., Page], class_server, tag: str):
+    page = open_page(f"{class_server.url}/#code=seven-bees", has_touch=True, is_mobile=True)
+    prompted(page)
+    assert not page.evaluate("isSecureContext")
+    assert page.evaluate("crypto.randomUUID === undefined")
+    assert "seven-bees" not in page.url
+    page.get_by_label("Tags").fill(tag)
+    draw_by_finger(page, A_PLUS)
+    page.get_by_role("button", name="Save").tap()
+    (drawing,) = saved(page, class_server.store, tag)
+    assert_inked(drawing, A_PLUS)
+    page.get_by_role("link", name="Browse").tap()
+    expect(page.locator("#gallery [role=option]").first).to_be_visible()
+    page.get_by_role("link", name="Guess").tap()
+    expect(page.locator("#note")).to_contain_text("python -m gradejax.main --config=configs/cnn.py")
+    assert page.evaluate("document.cookie") == ""
+
+
+def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server):
+    page = open_page(f"{class_server.url}/browse")
+    page.get_by_label("Access code").fill("six-wasps")
+    page.get_by_role("button", name="Come in").click()
+    expect(page.get_by_role("alert")).to_have_text("This is not the code.")
+    page.get_by_label("Access code").fill("seven-bees")
+    page.get_by_role("button", name="Come in").click()
+    expect(page.get_by_role("heading", name="drawings")).to_be_visible()
+    assert page.url == f"{class_server.url}/browse"
+
+
+# Everybody.
+
+
+@pytest.fixture(params=["/", "/guess", "/browse"])
+def any_page(request: pytest.FixtureRequest, open_page: Callable[..., Page], server) -> Iterator[Page]:
+    server.store.add(write_drawings(15, seed=9))
+    page = open_page(server.url + request.param, color_scheme="dark")
+    page.wait_for_load_state("networkidle")
+    for details in page.locator("summary").all():
+        details.click()
+    yield page
+
+
+def test_every_control_has_a_name_and_can_be_reached(any_page: Page):
+    controls = any_page.locator("button:visible:enabled, a:visible, input:visible, select:visible, [role=listbox]")
+    for control in controls.all():
+        expect(control).to_have_accessible_name(re.compile(r"\w"))
+    number = controls.evaluate_all("nodes => nodes.forEach((node, i) => (node.dataset.number = i)) ?? nodes.length")
+    reached = set()
+    for _ in range(number + 12):  # a date field takes several
+        any_page.keyboard.press("Tab")
+        reached.add(any_page.evaluate("document.activeElement.dataset.number"))
+    assert {str(i) for i in range(number)} <= reached
+
+
+def test_nothing_is_wider_than_a_narrow_telephone(any_page: Page):
+    assert any_page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_text_can_be_read_in_the_dark_and_in_the_light(any_page: Page):
+    """Contrast of 4.5 at least, WCAG 2.2's AA."""
+    for scheme in ("dark", "light"):
+        any_page.emulate_media(color_scheme=scheme)
+        assert any_page.evaluate(CONTRAST) >= 4.5
+
+
+# The lowest contrast of any text that can be seen and used with the ground it stands on.
+CONTRAST = """() => {
+    const light = (color) => {
+        const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+            .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = (node) => {
+        const color = getComputedStyle(node).backgroundColor;
+        return color === "rgba(0, 0, 0, 0)" ? ground(node.parentElement) : color;
+    };
+    const texts = [...document.querySelectorAll("body *")].filter((node) =>
+        node.checkVisibility() && !node.closest(":disabled, svg, option") &&
+        [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim()));
+    return Math.min(...texts.map((node) => {
+        const [a, b] = [light(getComputedStyle(node).color), light(ground(node))].sort((x, y) => y - x);
+        return (a + 0.05) / (b + 0.05);
+    }));
+}"""

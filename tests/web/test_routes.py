@@ -1,0 +1,467 @@
+"""The API and the pages' routes, as a client sees them."""
+
+import asyncio
+import base64
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+from bson import json_util
+from starlette.testclient import TestClient
+
+from gradejax.drawings import encode_png, from_document, new_id
+from gradejax.grades import GRADES
+from gradejax.predict import load
+from gradejax.stores import Query, Store, open_store
+from gradejax.synthetic import write_drawings
+from gradejax.web.access import FREE_TRIES, Access
+from gradejax.web.app import PAGES, STATIC, create_app
+from gradejax.web.guessing import Model
+
+DRAWINGS = list(write_drawings(45, seed=7, writers=3))
+CODE = "seven-bees"
+
+
+def message(drawing=DRAWINGS[0], **changes) -> dict:
+    """What the page sends for a drawing."""
+    return {
+        "id": new_id(),
+        "tags": ["7b"],
+        "label": drawing.label,
+        "data": base64.b64encode(drawing.png).decode(),
+        "date": "2026-03-01T10:00:00.123Z",
+        "writer": "hand-1",
+        "strokes": [[{"x": 1.5, "y": 2, "t": 0, "pressure": 0.5}, {"x": 3, "y": 4, "t": 16, "pressure": 0.5}]],
+    } | changes
+
+
+def test_a_save_answers_when_the_store_has_it(client: TestClient, store: Store):
+    sent = message()
+    answer = client.post("/api/drawings", json=sent)
+    assert answer.status_code == 201
+    assert answer.json() == {"id": sent["id"]}
+    with_its_own_connection = open_store(store.uri)
+    kept = with_its_own_connection.get(sent["id"])
+    with_its_own_connection.close()
+    assert kept.png == DRAWINGS[0].png
+    assert (kept.tags, kept.label, kept.writer) == (("7b",), DRAWINGS[0].label, "hand-1")
+    assert kept.date == datetime(2026, 3, 1, 10, 0, 0, 123000, UTC)
+    assert kept.strokes == sent["strokes"]
+    assert client.get("/api/picture", params={"id": sent["id"]}).content == kept.png
+
+
+def test_the_same_id_twice_is_one_drawing(client: TestClient, store: Store):
+    sent = message()
+    for _ in range(2):
+        assert client.post("/api/drawings", json=sent).status_code == 201
+    assert store.count() == 1
+
+
+def test_a_clock_that_is_ahead_does_not_reach_the_store(client: TestClient, store: Store):
+    sent = message(date="2999-01-01T00:00:00Z")
+    assert client.post("/api/drawings", json=sent).status_code == 201
+    assert store.get(sent["id"]).date <= datetime.now(UTC)
+
+
+PNG = DRAWINGS[0].png
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data": base64.b64encode(b"GIF89a, not at all a picture of that kind").decode()}, "not a PNG"),
+        ({"data": base64.b64encode(PNG[:200]).decode()}, "damaged PNG"),
+        ({"data": "<svg>"}, "not base64"),
+        ({"data": base64.b64encode(encode_png(np.zeros((2000, 2000), np.uint8))).decode()}, "2000 x 2000"),
+        ({"label": "F"}, "label"),
+        ({"label": {"$ne": None}}, "label"),
+        ({"tags": []}, "tags"),
+        ({"tags": {"$gt": ""}}, "tags"),
+        ({"tags": [" "]}, "tag"),
+        ({"id": "../../etc/passwd"}, "id"),
+        ({"id": {"$ne": None}}, "id"),
+        ({"date": "yesterday"}, "date"),
+        ({"writer": 7}, "writer"),
+        ({"writer": "\ud800"}, "writer"),
+        ({"strokes": [[{"x": "1", "y": 2}]]}, "strokes"),
+        ({"strokes": [[{"x": 1e400, "y": 2}]]}, "strokes"),
+        ({"deleted": "2026-03-01T10:00:00Z"}, "deleted"),
+    ],
+)
+def test_what_is_no_drawing_is_refused_with_a_sentence(client: TestClient, store: Store, changes: dict, told: str):
+    body = json.dumps(message(**changes))  # Infinity and half a surrogate pair pass here; a client would stop them
+    answer = client.post("/api/drawings", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert told in answer.json()["detail"]
+    assert store.count() == 0
+
+
+@pytest.mark.anyio
+async def test_good_drawings_are_saved_beside_bad_ones(store: Store):
+    sent = [message(drawing) for drawing in DRAWINGS]
+    for bad in sent[::3]:
+        bad["data"] = base64.b64encode(PNG[:200]).decode()
+    transport = httpx.ASGITransport(create_app(store, model=Model(None)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answers = await asyncio.gather(*(client.post("/api/drawings", json=one) for one in sent))
+    assert [answer.status_code for answer in answers] == [422, 201, 201] * (len(sent) // 3)
+    saved = {one["id"] for one, answer in zip(sent, answers, strict=True) if answer.status_code == 201}
+    assert {drawing.id for drawing in store.find()} == saved
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_over_a_megabyte_is_refused(client: TestClient, store: Store, announced: bool):
+    body = b'{"id": "' + b"a" * 2**20 + b'"}'
+    pieces = body if announced else (body[i : i + 65536] for i in range(0, len(body), 65536))
+    answer = client.post("/api/drawings", content=pieces, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert "1 MB" in answer.json()["detail"]
+
+
+def test_reading_stops_at_the_limit(client: TestClient):
+    read = 0
+
+    def endless():
+        nonlocal read
+        while True:
+            read += 65536
+            yield b" " * 65536
+
+    # The test client gathers the body before it asks: so the application is asked here.
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/drawings",
+        "raw_path": b"/api/drawings",
+        "query_string": b"",
+    }
+    scope["headers"] = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    pieces, sent = endless(), []
+
+    async def receive():
+        return {"type": "http.request", "body": next(pieces), "more_body": True}
+
+    async def send(part):
+        sent.append(part)
+
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 413
+    assert read <= 2**20 + 2 * 65536
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_another_origin_changes_and_reads_nothing(client: TestClient, store: Store, headers: dict):
+    assert client.post("/api/drawings", json=message(), headers=headers).status_code == 403
+    assert client.get("/api/drawings", headers=headers).status_code == 403
+    assert store.count() == 0
+
+
+def test_ones_own_origin_and_a_link_are_let_through(client: TestClient):
+    own = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+    assert client.post("/api/drawings", json=message(), headers=own).status_code == 201
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+
+
+def test_a_form_of_another_page_is_no_json(client: TestClient, store: Store):
+    body = httpx.Request("POST", "http://x", json=message()).content
+    assert client.post("/api/drawings", content=body, headers={"Content-Type": "text/plain"}).status_code == 422
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", ""])
+def test_loopback_answers_to_its_own_names_only(client: TestClient, host: str):
+    assert client.get("/", headers={"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000"])
+def test_loopback_has_several_names(client: TestClient, host: str):
+    assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/../setup.cfg"])
+def test_a_path_that_climbs_leads_nowhere(client: TestClient, path: str):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["detail"]
+
+
+def test_every_answer_carries_the_headers(client: TestClient):
+    for path in [*PAGES, "/static/draw.js", "/api/status", "/nowhere"]:
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "server" not in headers
+
+
+def test_nothing_is_fetched_from_elsewhere():
+    for file in STATIC.glob("*.*"):
+        text = file.read_text()
+        assert "//cdn" not in text
+        assert 'src="http' not in text
+        assert "<script>" not in text
+        assert " style=" not in text
+
+
+# A class, with a code.
+
+
+@pytest.fixture
+def at_the_door(store: Store) -> TestClient:
+    return TestClient(create_app(store, model=Model(None), access=Access(CODE)), base_url="http://class.test")
+
+
+def test_without_the_code_nothing_works(at_the_door: TestClient, store: Store):
+    inside = [*PAGES, "/openapi.json", "/nowhere"]
+    inside += create_app(store, model=Model(None)).openapi()["paths"]
+    needed_at_the_door = {"style.css", "sign-in.js", "icon.svg"}
+    files = [file.relative_to(STATIC) for file in STATIC.rglob("*.*") if file.name not in needed_at_the_door]
+    for path in [*inside, *(f"/static/{file}" for file in files)]:
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+            answer = at_the_door.request(method, path, headers={"Accept": "*/*"})
+            assert answer.status_code == 401, (method, path)
+            assert CODE not in answer.text
+    for file in needed_at_the_door:
+        assert at_the_door.get(f"/static/{file}").status_code == 200
+
+
+def test_a_stranger_is_shown_where_to_sign_in(at_the_door: TestClient):
+    answer = at_the_door.get("/browse", headers={"Accept": "text/html"})
+    assert answer.status_code == 401
+    assert "Access code" in answer.text
+
+
+def test_the_code_opens_the_door(at_the_door: TestClient):
+    answer = at_the_door.post("/sign-in", json={"code": CODE})
+    assert answer.status_code == 204
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert CODE not in cookie
+    assert at_the_door.get("/").status_code == 200
+    assert at_the_door.post("/api/drawings", json=message()).status_code == 201
+
+
+@pytest.mark.parametrize("cookie", ["", "x", CODE, "0" * 64, "é", '"', ";=;"])
+def test_no_other_cookie_opens_it(at_the_door: TestClient, cookie: str):
+    headers = {"Cookie": f"gradejax_session={cookie}".encode()}
+    assert at_the_door.get("/api/status", headers=headers).status_code == 401
+
+
+def test_trying_codes_takes_longer_and_longer(at_the_door: TestClient):
+    for wrong in range(FREE_TRIES):
+        assert at_the_door.post("/sign-in", json={"code": f"{wrong}"}).status_code == 403
+    refused = at_the_door.post("/sign-in", json={"code": CODE})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    deadline = time.monotonic() + 10
+    while (answer := at_the_door.post("/sign-in", json={"code": CODE})).status_code == 429:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert answer.status_code == 204
+
+
+def test_each_wrong_code_doubles_the_wait():
+    access = Access(CODE)
+    waits = []
+    for wrong in range(FREE_TRIES + 4):
+        access.try_code(f"{wrong}", "10.0.0.1")
+        waits.append(access.wait("10.0.0.1"))
+    assert waits == [0] * (FREE_TRIES - 1) + [1, 2, 4, 8, 16]
+    assert access.wait("10.0.0.2") == 0
+
+
+# Browsing.
+
+
+@pytest.fixture
+def full(client: TestClient, store: Store) -> TestClient:
+    store.add(DRAWINGS)
+    return client
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [drawing["id"] for drawing in answer.json()["drawings"]]
+
+
+def test_pages_lead_through_all_drawings_newest_first(full: TestClient):
+    seen, after = [], {}
+    for _ in range(4):
+        shelf = full.get("/api/drawings", params={"limit": 13} | after)
+        seen += ids(shelf)
+        after = {"after": shelf.json()["next"]}
+    assert seen == [drawing.id for drawing in reversed(DRAWINGS)]
+    assert after == {"after": None}
+
+
+def test_filters(full: TestClient, store: Store):
+    def found(**params) -> set[str]:
+        shelf = full.get("/api/drawings", params=params | {"limit": 500})
+        assert shelf.json()["total"] == len(ids(shelf))
+        return set(ids(shelf))
+
+    def meant(condition) -> set[str]:
+        return {drawing.id for drawing in DRAWINGS if condition(drawing)}
+
+    store.add([from_document({"_id": new_id(), "tags": ["7b"], "label": "A", "data": _base64(PNG), "date": _DATE})])
+    assert found(tag="synthetic") == meant(lambda drawing: True)
+    assert len(found(tag=["synthetic", "7b"])) == len(DRAWINGS) + 1
+    assert found(label="B+") == meant(lambda drawing: drawing.label == "B+")
+    assert found(writer=DRAWINGS[0].writer) == meant(lambda drawing: drawing.writer == DRAWINGS[0].writer)
+    middle = sorted(drawing.date for drawing in DRAWINGS)[20]
+    assert found(since=middle.isoformat(), tag="synthetic") == meant(lambda drawing: drawing.date >= middle)
+    assert found(until=middle.isoformat()) == meant(lambda drawing: drawing.date < middle)
+    assert found(tag="none") == set()
+    assert full.get("/api/drawings", params={"label": "F"}).status_code == 422
+    assert full.get("/api/drawings", params={"label[$ne]": "A"}).status_code == 422
+
+
+_DATE = datetime.now(UTC) - timedelta(days=1)
+
+
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode()
+
+
+def test_relabel_put_aside_restore(full: TestClient, store: Store):
+    some = [drawing.id for drawing in DRAWINGS if drawing.label == "C"]
+    assert full.post("/api/drawings/relabel", json={"ids": some, "label": "D"}).json() == {"changed": len(some)}
+    shown = full.get("/api/drawings", params={"label": "D", "limit": 500}).json()["drawings"]
+    assert {one["id"]: one["earlier"] for one in shown if one["earlier"]} == {id: ["C"] for id in some}
+    assert full.post("/api/drawings/put-aside", json={"ids": some}).json() == {"changed": len(some)}
+    assert ids(full.get("/api/drawings", params={"aside": True})) == some[::-1]
+    assert store.count() == full.get("/api/status").json()["total"] == len(DRAWINGS) - len(some)
+    assert full.post("/api/drawings/restore", json={"ids": some}).json() == {"changed": len(some)}
+    assert store.count() == full.get("/api/status").json()["total"] == len(DRAWINGS)
+
+
+@pytest.mark.parametrize("selection", [{"ids": []}, {"ids": {"$ne": None}}, {"ids": [{"$gt": ""}]}, {}])
+def test_a_selection_is_a_list_of_ids(full: TestClient, store: Store, selection: dict):
+    before = store.fingerprint()
+    for path in ("put-aside", "restore"):
+        assert full.post(f"/api/drawings/{path}", json=selection).status_code == 422
+    assert full.post("/api/drawings/relabel", json=selection | {"label": "A"}).status_code == 422
+    assert store.fingerprint() == before
+
+
+def test_counts(full: TestClient):
+    counts = full.get("/api/counts").json()["counts"]
+    assert sum(one["count"] for one in counts) == len(DRAWINGS)
+    assert {(tuple(one["tags"]), one["label"]) for one in counts} == {(("synthetic",), grade) for grade in GRADES}
+    status = full.get("/api/status").json()
+    assert status["grades"] == dict.fromkeys(GRADES, len(DRAWINGS) // 15)
+    assert (status["total"], status["tags"]) == (len(DRAWINGS), ["synthetic"])
+
+
+def test_the_download_is_what_is_filtered_and_can_be_read_back(full: TestClient):
+    answer = full.get("/api/export", params={"writer": DRAWINGS[0].writer})
+    assert "attachment" in answer.headers["content-disposition"]
+    read = [from_document(json_util.loads(line)) for line in answer.text.splitlines()]
+    assert read == [drawing for drawing in DRAWINGS if drawing.writer == DRAWINGS[0].writer]
+
+
+@pytest.mark.parametrize("id", ["unknown", "../../setup.cfg", "\0", "x" * 201, "$where"])
+def test_no_picture_for_an_id_that_is_none(full: TestClient, id: str):
+    assert full.get(f"/api/picture?id={quote(id)}").status_code in (404, 422)
+
+
+# With a model.
+
+
+@pytest.fixture
+def guessing(store: Store, run: Path) -> TestClient:
+    store.add(DRAWINGS)
+    return TestClient(create_app(store, model=Model(run)), base_url="http://localhost")
+
+
+def test_the_guess_is_the_models(guessing: TestClient, run: Path):
+    recogniser = load(run)
+    assert guessing.get("/api/status").json()["model"] == "run"
+    for drawing in DRAWINGS[:5]:
+        guesses = guessing.post("/api/guess", json={"data": _base64(drawing.png)}).json()["guesses"]
+        confidences = recogniser.probabilities([drawing.png])[0]
+        assert [one["label"] for one in guesses] == [recogniser.labels[i] for i in np.argsort(-confidences)[:5]]
+        np.testing.assert_allclose([one["confidence"] for one in guesses], np.sort(confidences)[::-1][:5], rtol=1e-3)
+
+
+@pytest.mark.anyio
+async def test_many_guesses_at_once_are_each_their_own(store: Store, run: Path):
+    recogniser = load(run)
+    best = [recogniser.labels[row.argmax()] for row in recogniser.probabilities([one.png for one in DRAWINGS])]
+    pictures = [_base64(drawing.png) for drawing in DRAWINGS]
+    pictures.insert(3, _base64(PNG[:200]))
+    transport = httpx.ASGITransport(create_app(store, model=Model(run)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answers = await asyncio.gather(*(client.post("/api/guess", json={"data": one}) for one in pictures))
+    assert answers.pop(3).status_code == 422
+    assert [answer.json()["guesses"][0]["label"] for answer in answers] == best
+
+
+def test_without_a_model_the_command_is_named(client: TestClient):
+    answer = client.post("/api/guess", json={"data": _base64(PNG)})
+    assert answer.status_code == 503
+    assert "python -m gradejax.main --config=configs/cnn.py" in answer.json()["detail"]
+    assert "python -m gradejax.main --config=configs/cnn.py" in client.get("/api/status").json()["model_missing"]
+
+
+def doubtful(client: TestClient, **params) -> list[dict]:
+    """All drawings by disagreement, page by page, once the model is through."""
+    deadline = time.monotonic() + 30
+    seen, after = [], {}
+    while True:
+        shelf = client.get("/api/drawings", params={"by": "disagreement", "limit": 20} | params | after).json()
+        if shelf["done"] is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+            continue
+        seen += shelf["drawings"]
+        if shelf["next"] is None:
+            return seen
+        after = {"after": shelf["next"]}
+
+
+def test_wrong_labels_come_first(guessing: TestClient, store: Store, run: Path):
+    recogniser = load(run)
+
+    def belief(id: str) -> float:
+        drawing = store.get(id)
+        return float(recogniser.probabilities([drawing.png])[0][recogniser.labels.index(drawing.label)])
+
+    first = doubtful(guessing)
+    assert {one["id"] for one in first} == {drawing.id for drawing in DRAWINGS}
+    beliefs = [belief(one["id"]) for one in first]
+    np.testing.assert_allclose([one["confidence"] for one in first], beliefs, rtol=1e-3)
+    np.testing.assert_allclose(beliefs, sorted(beliefs), rtol=1e-3)
+    # A correction moves a drawing to where it now belongs; one put aside is gone.
+    corrected, gone = first[0], first[1]["id"]
+    store.relabel([corrected["id"]], corrected["guess"])
+    store.put_aside([gone])
+    again = doubtful(guessing)
+    assert gone not in {one["id"] for one in again}
+    assert again[0]["id"] != corrected["id"]
+    assert len(doubtful(guessing, label="A")) == store.count(Query(label="A"))
+
+
+def test_by_disagreement_needs_a_model(client: TestClient):
+    answer = client.get("/api/drawings", params={"by": "disagreement"})
+    assert answer.status_code == 503
+    assert "gradejax.main" in answer.json()["detail"]
