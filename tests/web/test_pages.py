@@ -443,6 +443,8 @@ def any_page(request: pytest.FixtureRequest, open_page: Callable[..., Page], ser
     page.wait_for_load_state("networkidle")
     for details in page.locator("summary").all():
         details.click()
+    if request.param == "/browse":
+        expect(page.get_by_role("region", name="Counts by tag and label")).to_be_visible()
     yield page
 
 
