@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -37,9 +38,26 @@ class Network(nnx.Module):
             rngs: the `dropout` stream; needed in training mode only.
         """
         x = ink.astype(jnp.float32) / 255
-        for layer in self.layers:
+        for layer in _fused(self.layers):
             x = layer(x, rngs=rngs) if isinstance(layer, nnx.Dropout) else layer(x)
         return x
+
+
+def _fused(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """The layers, each convolution with the ReLU, batch norm and pooling behind it as one `ops.conv_block`."""
+    left = list(layers)
+    while left:
+        first, relu, norm, pool = (*left[:4], None, None, None)[:4]
+        if (
+            isinstance(first, nnx.Conv)
+            and relu is nnx.relu
+            and isinstance(norm, nnx.BatchNorm)
+            and pool is ops.max_pool
+        ):
+            yield partial(ops.conv_block, convolution=first, norm=norm)
+            del left[:4]
+        else:
+            yield left.pop(0)
 
 
 def mlp(

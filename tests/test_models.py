@@ -101,3 +101,37 @@ def test_the_networks_convolutions_are_native_where_they_must_be():
     """Strides and padding that the product does not do go to XLA's own."""
     layer = nnx.Conv(1, 2, (3, 3), strides=2, padding="SAME", conv_general_dilated=ops.conv, rngs=nnx.Rngs(0))
     assert layer(jnp.ones((1, 9, 9, 1))).shape == (1, 5, 5, 2)
+
+
+def layer_by_layer(network: models.Network, ink: np.ndarray) -> jax.Array:
+    x = ink.astype(np.float32) / 255
+    for layer in network.layers:
+        x = layer(x)
+    return x
+
+
+@pytest.mark.parametrize("size", [28, 29, 31])  # whose convolutions leave even and odd sides
+def test_a_block_done_at_once_trains_as_its_layers_do(size):
+    rng = np.random.default_rng(size)
+    network = models.build("cnn", size=size, seed=0, channels=(3, 4), hidden=8, dropout=0.0)
+    for layer in network.layers:
+        if isinstance(layer, nnx.Conv | nnx.BatchNorm):
+            layer.bias[...] = rng.normal(0, 0.1, layer.bias.shape).astype(np.float32)
+        if isinstance(layer, nnx.BatchNorm):  # one below 0 turns the order of the pixels round
+            layer.scale[...] = rng.normal(size=layer.scale.shape).astype(np.float32)
+    ink = rng.integers(0, 256, (6, size, size), np.uint8)
+    weight = rng.normal(size=(6, 15)).astype(np.float32)
+
+    def trained(apply) -> tuple:
+        graph, parameters, statistics = nnx.split(network, nnx.Param, ...)
+
+        def loss(parameters, statistics):
+            model = nnx.merge(graph, parameters, statistics, copy=True)
+            logits = apply(model, ink)
+            return (logits * weight).sum(), (logits, nnx.state(model, nnx.BatchStat))
+
+        return jax.jit(jax.grad(loss, has_aux=True))(parameters, statistics)
+
+    found = trained(lambda model, ink: model(ink, nnx.Rngs(dropout=0)))
+    for value, expected in zip(*map(jax.tree.leaves, (found, trained(layer_by_layer))), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-3 * float(np.abs(expected).max()))
