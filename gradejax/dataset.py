@@ -168,15 +168,18 @@ def split(
     return Split(train, rest[held], np.flatnonzero(tested))
 
 
-def of_config(config: ConfigDict, store: Store) -> tuple[Dataset, Split]:
-    """What a config's `data` group means, of a store's drawings."""
+def load_as(config: ConfigDict, store: Store) -> Dataset:
+    """`load` with what a config says."""
     settings = config.data
     cache = Path(settings.cache) if settings.cache else None
-    data = load(store, Query(tags=tags(config)), settings.size, cache, settings.resampling)
-    divided = split(
-        data, settings.split, settings.validation_fraction, config.seed, settings.test_fraction, settings.train_drawings
-    )
-    return data, divided
+    return load(store, Query(tags=tags(config)), settings.size, cache, settings.resampling)
+
+
+def split_as(config: ConfigDict, dataset: Dataset) -> Split:
+    """`split` with what a config says."""
+    settings = config.data
+    fractions = {"validation_fraction": settings.validation_fraction, "test_fraction": settings.test_fraction}
+    return split(dataset, settings.split, seed=config.seed, train_drawings=settings.train_drawings, **fractions)
 
 
 def _share(n: int, fraction: float) -> int:
