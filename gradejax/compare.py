@@ -126,7 +126,7 @@ STYLE = {
 
 
 def dots(found: Sequence[Comparison], title: str, measure: str) -> Figure:
-    """A row a variant: a dot a seed, the mean with its 95% interval, coloured by the verdict; the base's mean behind."""
+    """A row a variant: a dot a seed, the mean with its 95% interval, coloured by verdict; the base's mean behind."""
     figure = Figure(figsize=(8, 1.3 + 0.5 * len(found)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(found[0].mean.mean, color=_COLOURS["base"], linewidth=1, linestyle=(0, (4, 3)), zorder=0)

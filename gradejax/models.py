@@ -95,6 +95,7 @@ def cnn(
     hidden: int = 128,
     dropout: float = 0.3,
     batch_norm: bool = True,
+    batch_norm_epsilon: float = 1e-3,
     ink_divisor: float = 255,
 ) -> Network:
     """3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
@@ -108,7 +109,7 @@ def cnn(
             nnx.Conv(depth, width, (3, 3), padding="VALID", conv_general_dilated=ops.conv, rngs=rngs),
             nnx.relu,
             # Momentum and epsilon as in Keras, whose published results these architectures are compared with.
-            *([nnx.BatchNorm(width, momentum=0.99, epsilon=1e-3, rngs=rngs)] if batch_norm else []),
+            *([nnx.BatchNorm(width, momentum=0.99, epsilon=batch_norm_epsilon, rngs=rngs)] if batch_norm else []),
             ops.max_pool,
         ]
         depth, size = width, (size - 2) // 2

@@ -1,7 +1,8 @@
 """Many trainings in one program.
 
 Trainings whose configs differ in `NUMBERS` alone run the same instructions on arrays of the same shapes. Such a group
-is compiled once, and each member gets the batches, the dropout and the initial parameters that it would have had alone. On a GPU the members advance together (`jax.vmap`). On a CPU they take their turns inside the program: there a product
+is compiled once, and each member gets the batches, the dropout and the initial parameters that it would have had alone.
+On a GPU the members advance together (`jax.vmap`). On a CPU they take their turns inside the program: there a product
 with one more batch axis costs more than the products one after another (`python -m benchmarks.ablate`).
 """
 
