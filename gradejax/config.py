@@ -18,7 +18,10 @@ def base() -> ConfigDict:
     config.data.tags = ""  # only drawings with one of these tags: 3a,3b; empty: all
     config.data.split = "writer"  # writer, random or sequential
     config.data.validation_fraction = 0.2  # of the writers, or of the drawings
+    config.data.test_fraction = 0.0  # of the writers, put aside before the split and scored after the training
+    config.data.train_drawings = 0  # as many of those to train on, drawn at random; 0: all
     config.data.size = 28  # pixels a side
+    config.data.resampling = "area"  # to that size; or point, which skips most pixels
     config.data.cache = ".cache/drawings"  # folder for decoded drawings; empty: none
 
     config.augment = ConfigDict()
@@ -33,7 +36,8 @@ def base() -> ConfigDict:
     config.train = ConfigDict()
     config.train.epochs = 40
     config.train.batch_size = 32
-    config.train.learning_rate = 1e-3  # at its peak: linear warm-up, then a cosine down to 0
+    config.train.learning_rate = 1e-3  # at its peak: linear warm-up, then a cosine
+    config.train.learning_rate_end = 0.0  # fraction of the peak that the cosine comes down to; 1: it stays
     config.train.warmup_epochs = 2.0
     config.train.weight_decay = 1e-4  # AdamW's, on kernels only
     config.train.label_smoothing = 0.0
@@ -48,9 +52,12 @@ def base() -> ConfigDict:
 
 _BOUNDS = {
     "data.size": (8, 512),
+    "data.test_fraction": (0, 0.99),
+    "data.train_drawings": (0, 10**9),
     "train.epochs": (1, 10**6),
     "train.batch_size": (1, 10**6),
     "train.learning_rate": (0, 1e3),
+    "train.learning_rate_end": (0, 1),
     "train.warmup_epochs": (0, 10**6),
     "train.weight_decay": (0, 1e3),
     "train.label_smoothing": (0, 0.999),

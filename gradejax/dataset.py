@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
+from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import Progress
 
+from gradejax.config import tags
 from gradejax.drawings import BadDrawing, Drawing, decode_ink, resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX, GRADES
@@ -57,13 +59,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Which drawings are trained on and which are only looked at: indices into a Dataset, ascending."""
+    """Which drawings are trained on, looked at epoch by epoch, and looked at in the end: indices, ascending."""
 
     train: Int[np.ndarray, " n_train"]
     validation: Int[np.ndarray, " n_validation"]
+    test: Int[np.ndarray, " n_test"]
 
 
-def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
+def load(store: Store, query: Query, size: int, cache: Path | None, resampling: str = "area") -> Dataset:
     """The drawings that `query` means, as ink of `size` x `size`.
 
     Documents that are no drawings are passed over, counted by reason and logged.
@@ -71,14 +74,17 @@ def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
     Arguments:
         cache: a folder for the decoded arrays. What lies there is used when the store's fingerprint, the query and
             the preprocessing are the same and its digest is right, and replaced otherwise. None: no cache.
+        resampling: `area` or `point`; see `drawings.resample`.
 
     Raises:
         UserError: when nothing is left, naming the tags that exist.
     """
-    about = {"format": _FORMAT, "size": size, "store": store.uri, "query": repr(query)}
+    if resampling not in ("area", "point"):
+        raise UserError(f"no resampling is called {resampling!r}: data.resampling is one of area, point")
+    about = {"format": _FORMAT, "size": size, "resampling": resampling, "store": store.uri, "query": repr(query)}
     if cache is None:
         with tempfile.TemporaryDirectory() as folder:
-            _decode(store, query, size, Path(folder), about)
+            _decode(store, query, Path(folder), about)
             return _not_empty(_read(Path(folder), about, in_memory=True), store, query)
     home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     about["fingerprint"] = store.fingerprint(query)
@@ -88,7 +94,7 @@ def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
         if home.exists():
             log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
         try:
-            _rebuild(store, query, size, home, about)
+            _rebuild(store, query, home, about)
         except OSError as error:
             raise UserError(
                 f"cannot write decoded drawings to {cache}: {error.strerror}; "
@@ -98,47 +104,82 @@ def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
     return _not_empty(dataset, store, query)
 
 
-def split(dataset: Dataset, how: str, validation_fraction: float, seed: int) -> Split:
-    """Divides a dataset in two.
+def split(
+    dataset: Dataset,
+    how: str,
+    validation_fraction: float,
+    seed: int,
+    test_fraction: float = 0.0,
+    train_drawings: int = 0,
+) -> Split:
+    """Divides a dataset.
 
     Arguments:
         how: `writer`: whole writers to either side, so that validation is on hands not seen. `random`: drawings at
             random. `sequential`: the last ones inserted. The latter two exist to show what they hide.
         validation_fraction: of the writers, or of the drawings.
-        seed: for `writer` and `random`.
+        seed: for all that is drawn at random.
+        test_fraction: of the writers, put aside whole before the rest is divided, so that they are the same hands
+            however that is.
+        train_drawings: as many of the training side, the same ones among more; 0: all.
 
     Raises:
         UserError: when one side would be empty, or the training side lacks a grade.
     """
     if not 0 < validation_fraction < 1:
         raise UserError(f"data.validation_fraction is {validation_fraction}: it must lie between 0 and 1")
+    everyone = np.unique(dataset.writers)
+    tested = np.zeros(len(dataset), bool)
+    if test_fraction:
+        if len(everyone) < 3:
+            raise UserError(
+                "data.test_fraction needs drawings by three writers or more: collect some by others, or leave it at 0"
+            )
+        chosen = np.random.default_rng((seed, 0x7E57)).permutation(everyone)
+        tested = np.isin(dataset.writers, chosen[: min(_share(len(everyone), test_fraction), len(everyone) - 2)])
+    rest = np.flatnonzero(~tested)
     rng = np.random.default_rng((seed, 0x5011))
     if how == "writer":
-        everyone = np.unique(dataset.writers)
-        if len(everyone) < 2:
+        writers = np.unique(dataset.writers[rest])
+        if len(writers) < 2:
             raise UserError(
                 "a split by writer needs drawings by two writers or more, and here they are all of one: "
                 "collect some by others, or see what --config.data.split=random hides"
             )
-        kept_out = _share(len(everyone), validation_fraction)
-        held = np.isin(dataset.writers, rng.permutation(everyone)[:kept_out])
+        held = np.isin(dataset.writers[rest], rng.permutation(writers)[: _share(len(writers), validation_fraction)])
     elif how in ("random", "sequential"):
-        if len(dataset) < 2:
+        if len(rest) < 2:
             raise UserError("a split needs two drawings or more, and here is one: collect some first")
-        order = rng.permutation(len(dataset)) if how == "random" else np.arange(len(dataset))
-        held = np.zeros(len(dataset), bool)
-        held[order[len(dataset) - _share(len(dataset), validation_fraction) :]] = True
+        order = rng.permutation(len(rest)) if how == "random" else np.arange(len(rest))
+        held = np.zeros(len(rest), bool)
+        held[order[len(rest) - _share(len(rest), validation_fraction) :]] = True
     else:
         raise UserError(f"no split is called {how!r}: data.split is one of writer, random, sequential")
-    parts = Split(np.flatnonzero(~held), np.flatnonzero(held))
-    missing = np.flatnonzero(np.bincount(dataset.labels[parts.train], minlength=len(GRADES)) == 0)
+    train = rest[~held]
+    missing = np.flatnonzero(np.bincount(dataset.labels[train], minlength=len(GRADES)) == 0)
     if missing.size:
         names = ", ".join(GRADES[index] for index in missing)
         raise UserError(
-            f"no drawing of {names} among the {len(parts.train)} to train on: every grade needs some "
+            f"no drawing of {names} among the {len(train)} to train on: every grade needs some "
             "(see `python -m gradejax.data stats`)"
         )
-    return parts
+    if train_drawings:
+        train = np.sort(np.random.default_rng((seed, 0x5012)).permutation(train)[:train_drawings])
+    return Split(train, rest[held], np.flatnonzero(tested))
+
+
+def load_as(config: ConfigDict, store: Store) -> Dataset:
+    """`load` with what a config says."""
+    settings = config.data
+    cache = Path(settings.cache) if settings.cache else None
+    return load(store, Query(tags=tags(config)), settings.size, cache, settings.resampling)
+
+
+def split_as(config: ConfigDict, dataset: Dataset) -> Split:
+    """`split` with what a config says."""
+    settings = config.data
+    fractions = {"validation_fraction": settings.validation_fraction, "test_fraction": settings.test_fraction}
+    return split(dataset, settings.split, seed=config.seed, train_drawings=settings.train_drawings, **fractions)
 
 
 def _share(n: int, fraction: float) -> int:
@@ -160,12 +201,12 @@ def _not_empty(dataset: Dataset, store: Store, query: Query) -> Dataset:
     )
 
 
-def _rebuild(store: Store, query: Query, size: int, home: Path, about: dict) -> None:
+def _rebuild(store: Store, query: Query, home: Path, about: dict) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     # Made beside its place and renamed, so that a cache is whole or not there.
     folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
     try:
-        _decode(store, query, size, folder, about)
+        _decode(store, query, folder, about)
         shutil.rmtree(home, ignore_errors=True)
         folder.rename(home)
     except OSError as error:
@@ -175,7 +216,7 @@ def _rebuild(store: Store, query: Query, size: int, home: Path, about: dict) -> 
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decode(store: Store, query: Query, size: int, folder: Path, about: dict) -> None:
+def _decode(store: Store, query: Query, folder: Path, about: dict) -> None:
     """Streams a store into the files of a cache; `about.json`, written last, makes it one."""
     refused: Counter[str] = Counter()
     writers: dict[str, int] = {}
@@ -183,7 +224,7 @@ def _decode(store: Store, query: Query, size: int, folder: Path, about: dict) ->
 
     def ink_or_reason(drawing: Drawing) -> np.ndarray | BadDrawing:
         try:
-            return resample(decode_ink(drawing.png), size)
+            return resample(decode_ink(drawing.png), about["size"], about["resampling"])
         except BadDrawing as error:
             return error
 

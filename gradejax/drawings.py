@@ -171,8 +171,13 @@ def decode_ink(png: bytes) -> UInt8[np.ndarray, "height width"]:
     return cv2.LUT(grey, np.clip(np.rint(table), 0, 255).astype(np.uint8))
 
 
-def resample(ink: UInt8[np.ndarray, "height width"], size: int) -> UInt8[np.ndarray, "size size"]:
-    """Ink brought to `size` x `size` pixels by area; what is not square is centred on a square first."""
+def resample(ink: UInt8[np.ndarray, "height width"], size: int, how: str = "area") -> UInt8[np.ndarray, "size size"]:
+    """Ink brought to `size` x `size` pixels; what is not square is centred on a square first.
+
+    Arguments:
+        how: `area`: a new pixel is the mean of those it covers. `point`: it is interpolated between the four nearest
+            to its centre, whatever lies between those and the next.
+    """
     height, width = ink.shape
     if height != width:
         side = max(height, width)
@@ -180,7 +185,9 @@ def resample(ink: UInt8[np.ndarray, "height width"], size: int) -> UInt8[np.ndar
         square = np.zeros((side, side), np.uint8)
         square[top : top + height, left : left + width] = ink
         ink = square
-    return cv2.resize(ink, (size, size), interpolation=cv2.INTER_AREA)
+    # OpenCV's bilinear interpolation does not smooth first.
+    interpolation = {"area": cv2.INTER_AREA, "point": cv2.INTER_LINEAR}[how]
+    return cv2.resize(ink, (size, size), interpolation=interpolation)
 
 
 def encode_png(ink: UInt8[np.ndarray, "height width"]) -> bytes:

@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"what is {arguments[0]!r}? Drawings come from --store; for PNG files see gradejax.predict")
     recogniser = predict.load(Path(_FLAGS.workdir) if _FLAGS.workdir else runs.newest_run())
     store = stores.open_store(stores.store_uri(_FLAGS.store))
-    data = datasets.load(store, stores.Query(tags=tuple(_FLAGS.tags)), recogniser.size, cache=None)
+    query = stores.Query(tags=tuple(_FLAGS.tags))
+    data = datasets.load(store, query, recogniser.size, cache=None, resampling=recogniser.resampling)
     # A model carries its own labels, whose order need not be this version's.
     columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
     guesses = recogniser.confidences(np.asarray(data.ink))[:, columns]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
@@ -72,10 +73,9 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     """
     workdir = workdir or runs.new_workdir(config.model.name)
     store = stores.open_store(stores.store_uri(store_flag, config.data.store))
-    query = stores.Query(tags=configs.tags(config))
-    _fill_if_first(store, query)
-    data = datasets.load(store, query, config.data.size, Path(config.data.cache) if config.data.cache else None)
-    split = datasets.split(data, config.data.split, config.data.validation_fraction, config.seed)
+    fill_if_first(store, stores.Query(tags=configs.tags(config)))
+    data = datasets.load_as(config, store)
+    split = datasets.split_as(config, data)
     model_options = configs.as_json(config.model)
     network = models.build(size=config.data.size, seed=config.seed, **model_options)
 
@@ -91,14 +91,22 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         f"{len(split.train):,}", f"{len(split.validation):,}", config.data.split, device, workdir,
     )  # fmt: skip
 
-    about = {"labels": GRADES, "size": config.data.size, "model": model_options, "data_digest": data.digest}
+    about = {
+        "labels": GRADES,
+        "size": config.data.size,
+        "resampling": config.data.resampling,
+        "model": model_options,
+        "data_digest": data.digest,
+    }
     steps = train.steps_per_epoch(len(split.train), config.train.batch_size)
     with _progress(config.train.epochs, steps) as announce:
         variables = train.fit(network, config, data, split, workdir, about, announce)
 
-    guesses = train.probabilities(
-        train.logits_function(network), variables, data.ink, split.validation, config.evaluate.batch_size
-    )
+    def guess(rows: np.ndarray) -> np.ndarray:
+        return train.probabilities(logits_of, variables, data.ink, rows, config.evaluate.batch_size)
+
+    logits_of = train.logits_function(network)
+    guesses = guess(split.validation)
     ink, labels = data.ink[split.validation], data.labels[split.validation]
     history = runs.read_history(workdir)
     report.write_plots(workdir / "plots", history, ink, labels, guesses, config.evaluate.mistakes)
@@ -124,11 +132,14 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         "refused": data.refused,
         "versions": _versions(),
     }
+    if len(split.test):
+        summary["n_test"] = len(split.test)
+        summary["test_accuracy"] = metrics.scores(guess(split.test), data.labels[split.test]).accuracy
     runs.write_json(workdir / "summary.json", summary)
     return {**summary, "workdir": str(workdir)}
 
 
-def _fill_if_first(store: stores.Store, query: stores.Query) -> None:
+def fill_if_first(store: stores.Store, query: stores.Query) -> None:
     """Fills the default store, and no other, with synthetic drawings where it is empty."""
     if store.uri != stores.DEFAULT_URI or query.tags or store.count() or store.count(stores.Query(deleted=True)):
         return

@@ -19,28 +19,56 @@ Layer = Callable[[Array], Array]
 
 
 class Network(nnx.Module):
-    """Layers applied one after another to ink divided by 255, once.
+    """Layers applied one after another to ink divided by a number.
 
     Arguments:
         layers: nnx modules and plain functions of an array.
+        ink_divisor: 255 brings ink to 0 to 1.
     """
 
-    def __init__(self, layers: Sequence[Layer]):
+    def __init__(self, layers: Sequence[Layer], ink_divisor: float):
         self.layers = nnx.List(layers)
+        self.ink_divisor = ink_divisor
+
+    def dropout_rates(self) -> tuple[float, ...]:
+        """Those of the dropout layers, in their order."""
+        return tuple(layer.rate for layer in self.layers if isinstance(layer, Dropout))
 
     def __call__(
-        self, ink: UInt8[Array, "batch size size"], rngs: nnx.Rngs | None = None
+        self,
+        ink: UInt8[Array, "batch size size"],
+        rngs: nnx.Rngs | None = None,
+        rates: Sequence[float | Array] | None = None,
     ) -> Float[Array, "batch grades"]:
         """The logits of the fifteen grades.
 
         Arguments:
             ink: 0 is bare ground, 255 solid stroke.
             rngs: the `dropout` stream; needed in training mode only.
+            rates: used in the place of `dropout_rates()`.
         """
-        x = ink.astype(jnp.float32) / 255
+        x = ink.astype(jnp.float32) / self.ink_divisor
+        ahead = iter(self.dropout_rates() if rates is None else rates)
         for layer in _fused(self.layers):
-            x = layer(x, rngs=rngs) if isinstance(layer, nnx.Dropout) else layer(x)
+            x = layer(x, rngs, next(ahead)) if isinstance(layer, Dropout) else layer(x)
         return x
+
+
+class Dropout(nnx.Module):
+    """Dropout (Srivastava et al., 2014). Its rate may be traced, which that of `nnx.Dropout` may not."""
+
+    def __init__(self, rate: float):
+        if not 0 <= rate < 1:
+            raise UserError(f"model.dropout is {rate}: it must be 0 or more and less than 1")
+        self.rate = rate
+        self.deterministic = False
+
+    def __call__(self, x: Array, rngs: nnx.Rngs | None = None, rate: float | Array | None = None) -> Array:
+        if self.deterministic:
+            return x
+        rate = self.rate if rate is None else rate
+        kept = jax.random.bernoulli(rngs.dropout(), 1 - rate, x.shape)
+        return jnp.where(kept, x / (1 - rate), 0)
 
 
 def _fused(layers: Sequence[Layer]) -> Iterator[Layer]:
@@ -61,19 +89,32 @@ def _fused(layers: Sequence[Layer]) -> Iterator[Layer]:
 
 
 def mlp(
-    size: int, rngs: nnx.Rngs, *, hidden: Sequence[int] = (256, 128), dropout: Sequence[float] = (0.5, 0.3)
+    size: int,
+    rngs: nnx.Rngs,
+    *,
+    hidden: Sequence[int] = (256, 128),
+    dropout: Sequence[float] = (0.5, 0.3),
+    ink_divisor: float = 255,
 ) -> Network:
     """size² - 256 - 128 - 15, ReLU, dropout behind each hidden layer: 235,791 parameters at size 28."""
     layers: list[Layer] = [flatten]
     width = size * size
     for units, rate in zip(hidden, dropout, strict=True):
-        layers += [nnx.Linear(width, units, rngs=rngs), nnx.relu, nnx.Dropout(rate)]
+        layers += [nnx.Linear(width, units, rngs=rngs), nnx.relu, Dropout(rate)]
         width = units
-    return Network([*layers, nnx.Linear(width, len(GRADES), rngs=rngs)])
+    return Network([*layers, nnx.Linear(width, len(GRADES), rngs=rngs)], ink_divisor)
 
 
 def cnn(
-    size: int, rngs: nnx.Rngs, *, channels: Sequence[int] = (32, 64), hidden: int = 128, dropout: float = 0.3
+    size: int,
+    rngs: nnx.Rngs,
+    *,
+    channels: Sequence[int] = (32, 64),
+    hidden: int = 128,
+    dropout: float = 0.3,
+    batch_norm: bool = True,
+    batch_norm_epsilon: float = 1e-3,
+    ink_divisor: float = 255,
 ) -> Network:
     """3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
 
@@ -86,7 +127,7 @@ def cnn(
             nnx.Conv(depth, width, (3, 3), padding="VALID", conv_general_dilated=ops.conv, rngs=rngs),
             nnx.relu,
             # Momentum and epsilon as in Keras, whose published results these architectures are compared with.
-            nnx.BatchNorm(width, momentum=0.99, epsilon=1e-3, rngs=rngs),
+            *([nnx.BatchNorm(width, momentum=0.99, epsilon=batch_norm_epsilon, rngs=rngs)] if batch_norm else []),
             ops.max_pool,
         ]
         depth, size = width, (size - 2) // 2
@@ -96,10 +137,10 @@ def cnn(
         flatten,
         nnx.Linear(size * size * depth, hidden, rngs=rngs),
         nnx.relu,
-        nnx.Dropout(dropout),
+        Dropout(dropout),
         nnx.Linear(hidden, len(GRADES), rngs=rngs),
     ]
-    return Network(layers)
+    return Network(layers, ink_divisor)
 
 
 MODELS: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}

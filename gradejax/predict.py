@@ -36,18 +36,20 @@ class Recogniser:
     Attributes:
         labels: the grades, in the order of the confidences.
         size: pixels a side of the ink it takes.
+        resampling: how it is brought to that size.
         variables: its numbers.
         logits_of: the jitted function from variables and ink to logits.
     """
 
     labels: tuple[str, ...]
     size: int
+    resampling: str
     variables: train.Variables
     logits_of: Callable[[train.Variables, Array], Array]
 
     def ink(self, png: bytes) -> UInt8[np.ndarray, "size size"]:
         """A PNG as this model was trained to see it. Raises BadDrawing for a picture that is none."""
-        return resample(decode_ink(png), self.size)
+        return resample(decode_ink(png), self.size, self.resampling)
 
     def confidences(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n labels"]:
         """The confidence in each label; a row sums to one."""
@@ -74,7 +76,9 @@ def load(workdir: Path) -> Recogniser:
     logits_of = train.logits_function(network)
     template = train.initial_variables(network)
     variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(template, found.arrays))
-    return Recogniser(tuple(about["labels"]), about["size"], variables, logits_of)
+    # Runs from before there was a choice have none.
+    resampling = about.get("resampling", "area")
+    return Recogniser(tuple(about["labels"]), about["size"], resampling, variables, logits_of)
 
 
 def main(files: list[str]) -> None:

@@ -53,7 +53,7 @@ def read_history(workdir: Path) -> list[dict[str, Any]]:
 
 def write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:
     """Replaces `metrics.jsonl`."""
-    _write(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def append_history(workdir: Path, row: Mapping[str, Any]) -> None:
@@ -80,10 +80,11 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file as a whole or not at all."""
-    _write(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes a file as a whole or not at all."""
     part = path.with_suffix(path.suffix + ".part")
     part.write_text(text)
     part.replace(path)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, Int32, Key, UInt8
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
@@ -67,61 +67,110 @@ class Epoch(NamedTuple):
     elapsed: float
 
 
-class Optimizer(NamedTuple):
-    """AdamW and its schedule: the learning rate after so many steps."""
+class Hyperparameters(NamedTuple):
+    """The numbers of a recipe that a step needs. They are traced: trainings that differ in them share a program.
 
-    transformation: optax.GradientTransformation
-    schedule: optax.Schedule
+    Attributes:
+        key: of dropout.
+        learning_rate: at its peak.
+        learning_rate_end: fraction of the peak that is left after the last step.
+        warmup_steps, steps: until the peak; in all.
+        dropout: a rate for each dropout layer.
+    """
+
+    key: Key[Array, ""]
+    learning_rate: float
+    learning_rate_end: float
+    warmup_steps: int
+    steps: int
+    weight_decay: float
+    label_smoothing: float
+    ema_decay: float
+    dropout: tuple[float, ...]
 
 
-def optimizer(learning_rate: float, warmup_steps: int, steps: int, weight_decay: float) -> Optimizer:
-    """AdamW (Loshchilov and Hutter, 2019) with linear warm-up and a cosine down to 0; decay on kernels only."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(warmup_steps, steps - 1), steps)
+def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyperparameters:
+    """Those of a config for a training on `n_train` drawings."""
+    settings = config.train
+    steps_each = steps_per_epoch(n_train, settings.batch_size)
+    steps = settings.epochs * steps_each
+    return Hyperparameters(
+        key=jax.random.key(config.seed),
+        learning_rate=settings.learning_rate,
+        learning_rate_end=settings.learning_rate_end,
+        warmup_steps=min(round(settings.warmup_epochs * steps_each), steps - 1),
+        steps=steps,
+        weight_decay=settings.weight_decay,
+        label_smoothing=settings.label_smoothing,
+        ema_decay=settings.ema_decay,
+        dropout=network.dropout_rates(),
+    )
+
+
+def learning_rate(numbers: Hyperparameters, step: Int32[Array, ""]) -> Float[Array, ""]:
+    """Linear warm-up to the peak, then a cosine down to its end (Loshchilov and Hutter, SGDR, 2017, equation 5)."""
+    # optax's own schedule wants its numbers of steps before it is traced.
+    along = (step - numbers.warmup_steps) / (numbers.steps - numbers.warmup_steps)
+    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(along, 0, 1)))
+    falling = numbers.learning_rate_end + (1 - numbers.learning_rate_end) * cosine
+    return numbers.learning_rate * jnp.where(along < 0, step / jnp.maximum(numbers.warmup_steps, 1), falling)
+
+
+def optimizer(numbers: Hyperparameters) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter, 2019) with `learning_rate`; decay on kernels only."""
 
     def kernels(parameters: nnx.State) -> nnx.State:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
 
-    return Optimizer(optax.adamw(schedule, weight_decay=weight_decay, mask=kernels), schedule)
+    return optax.adamw(partial(learning_rate, numbers), weight_decay=numbers.weight_decay, mask=kernels)
 
 
-def steps_function(
-    network: Network, transformation: optax.GradientTransformation, seed: int, label_smoothing: float, ema_decay: float
-) -> Callable[[TrainState, Chunk], tuple[TrainState, Float[Array, "steps 2"]]]:
-    """The jitted function that takes as many steps as a chunk has batches.
+Step = Callable[[Hyperparameters, TrainState, Chunk], tuple[TrainState, Float[Array, "2"]]]
 
-    It returns the new state and, for each step, the batch's mean loss and accuracy. The old state's memory is reused.
-    """
+
+def step_function(network: Network) -> Step:
+    """One step, to be traced: from the state and a batch to the new state and the batch's mean loss and accuracy."""
     network.train()
     graph, _, _ = nnx.split(network, nnx.Param, ...)
 
     def loss_of(
-        parameters: nnx.State, statistics: nnx.State, ink: UInt8[Array, "batch size size"], labels: Array, key: Array
+        parameters: nnx.State, statistics: nnx.State, batch: Chunk, numbers: Hyperparameters, key: Array
     ) -> tuple[Array, tuple[nnx.State, Array]]:
         model = nnx.merge(graph, parameters, statistics, copy=True)
-        logits = model(ink, nnx.Rngs(dropout=key))
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
+        logits = model(batch.ink, nnx.Rngs(dropout=key), numbers.dropout)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), numbers.label_smoothing)
         loss = optax.softmax_cross_entropy(logits, targets).mean()
-        accuracy = (logits.argmax(axis=-1) == labels).mean()
+        accuracy = (logits.argmax(axis=-1) == batch.labels).mean()
         return loss, (nnx.state(model, nnx.Not(nnx.Param)), jnp.stack([loss, accuracy]))
 
-    def step(state: TrainState, batch: Chunk) -> tuple[TrainState, Float[Array, "2"]]:
+    def step(numbers: Hyperparameters, state: TrainState, batch: Chunk) -> tuple[TrainState, Float[Array, "2"]]:
         parameters, statistics = state.variables
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        gradients, (statistics, seen) = jax.grad(loss_of, has_aux=True)(
-            parameters, statistics, batch.ink, batch.labels, key
-        )
-        updates, optimizer_state = transformation.update(gradients, state.optimizer, parameters)
+        key = jax.random.fold_in(numbers.key, state.step)
+        gradients, (statistics, seen) = jax.grad(loss_of, has_aux=True)(parameters, statistics, batch, numbers, key)
+        updates, optimizer_state = optimizer(numbers).update(gradients, state.optimizer, parameters)
         variables = Variables(optax.apply_updates(parameters, updates), statistics)
         average = state.average
         if average is not None:
             # Early on the average follows fast, or it would hold on to the initial values.
-            decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+            decay = jnp.minimum(numbers.ema_decay, (1 + state.step) / (10 + state.step))
             average = optax.incremental_update(variables, average, 1 - decay)
         return TrainState(state.step + 1, variables, optimizer_state, average), seen
 
-    @partial(jax.jit, donate_argnums=0)
-    def steps(state: TrainState, chunk: Chunk) -> tuple[TrainState, Float[Array, "steps 2"]]:
-        return jax.lax.scan(step, state, chunk)
+    return step
+
+
+def steps_function(
+    network: Network,
+) -> Callable[[Hyperparameters, TrainState, Chunk], tuple[TrainState, Float[Array, "steps 2"]]]:
+    """The jitted function that takes as many steps as a chunk has batches.
+
+    It returns the new state and, for each step, the batch's mean loss and accuracy. The old state's memory is reused.
+    """
+    step = step_function(network)
+
+    @partial(jax.jit, donate_argnums=1)
+    def steps(numbers: Hyperparameters, state: TrainState, chunk: Chunk) -> tuple[TrainState, Float[Array, "steps 2"]]:
+        return jax.lax.scan(partial(step, numbers), state, chunk)
 
     return steps
 
@@ -178,15 +227,10 @@ def fit(
     """
     settings = config.train
     steps_each = steps_per_epoch(len(split.train), settings.batch_size)
-    transformation, schedule = optimizer(
-        settings.learning_rate,
-        round(settings.warmup_epochs * steps_each),
-        settings.epochs * steps_each,
-        settings.weight_decay,
-    )
-    train_steps = steps_function(network, transformation, config.seed, settings.label_smoothing, settings.ema_decay)
+    numbers = hyperparameters(network, config, len(split.train))
+    train_steps = steps_function(network)
     logits_of = logits_function(network)
-    state = _initial_state(network, transformation, settings.ema_decay > 0)
+    state = initial_state(network, numbers)
 
     done, history = 0, []
     if found := checkpoints.restore(workdir, "training"):
@@ -220,7 +264,7 @@ def fit(
             seen, steps_done = [], 0
             while steps_done < steps_each:
                 chunk = next(supply)
-                state, figures = train_steps(state, chunk)
+                state, figures = train_steps(numbers, state, chunk)
                 seen.append(figures)
                 steps_done += len(chunk.labels)
                 announce(None, (epoch - 1) * steps_each + steps_done)
@@ -242,7 +286,7 @@ def fit(
                 val_loss=scores.loss,
                 val_accuracy=scores.accuracy,
                 val_ece=scores.ece,
-                learning_rate=float(schedule(epoch * steps_each - 1)),
+                learning_rate=float(learning_rate(numbers, jnp.int32(epoch * steps_each - 1))),
                 images_per_second=steps_each * settings.batch_size / seconds,
                 seconds=seconds,
                 elapsed=elapsed_before + time.perf_counter() - began,
@@ -262,8 +306,9 @@ def initial_variables(network: Network) -> Variables:
     return jax.tree.map(jnp.copy, Variables(parameters, statistics))
 
 
-def _initial_state(network: Network, transformation: optax.GradientTransformation, averaged: bool) -> TrainState:
+def initial_state(network: Network, numbers: Hyperparameters) -> TrainState:
+    """The state before the first step."""
     variables = initial_variables(network)
     # A step reuses the state's memory, so the average must not share any with the variables.
-    average = initial_variables(network) if averaged else None
-    return TrainState(jnp.int32(0), variables, transformation.init(variables.parameters), average)
+    average = initial_variables(network) if numbers.ema_decay > 0 else None
+    return TrainState(jnp.int32(0), variables, optimizer(numbers).init(variables.parameters), average)

@@ -1,0 +1,27 @@
+"""What do convolutions bring over the MLP, and batch norm over convolutions without it?
+
+    python -m gradejax.ablate --experiment=experiments/architecture.py --seeds=8 --workdir=runs/architecture
+
+The base is configs/cnn.py, but half its epochs: the learning rate comes down within them; the MLP is configs/mlp.py
+with everything that recipe sets but the distortions, which are the CNN's. 3 variants x 8 seeds: about 5 minutes on two cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cnn, mlp
+from gradejax.config import as_json
+
+
+def get_config() -> ConfigDict:
+    config = cnn.get_config()
+    config.train.epochs = 20
+    return config
+
+
+def get_variants() -> dict[str, dict]:
+    recipe = as_json(mlp.get_config())
+    return {
+        "CNN": {},
+        "CNN without batch norm": {"model.batch_norm": False},
+        "MLP": {"model": recipe["model"], **{f"train.{key}": value for key, value in recipe["train"].items()}},
+    }

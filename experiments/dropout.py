@@ -1,0 +1,21 @@
+"""Does dropout before the last layer help the CNN on hands it has not seen, and how much of it?
+
+    python -m gradejax.ablate --experiment=experiments/dropout.py --seeds=8 --workdir=runs/dropout
+
+The base is configs/cnn.py with its rate of 0.3, but half its epochs: the learning rate comes down within them.
+5 variants x 8 seeds x 20 epochs: about 7 minutes on two cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cnn
+
+
+def get_config() -> ConfigDict:
+    config = cnn.get_config()
+    config.train.epochs = 20
+    return config
+
+
+def get_variants() -> dict[str, dict]:
+    return {f"dropout {rate:g}": {"model.dropout": rate} for rate in (0.3, 0.0, 0.15, 0.5, 0.7)}

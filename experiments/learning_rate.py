@@ -1,0 +1,21 @@
+"""How much does the peak of the learning rate matter to the CNN?
+
+    python -m gradejax.ablate --experiment=experiments/learning_rate.py --seeds=8 --workdir=runs/learning_rate
+
+The base is configs/cnn.py with its 3e-3, but half its epochs: the learning rate comes down within them. 5 variants x
+8 seeds x 20 epochs: about 7 minutes on two cores.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cnn
+
+
+def get_config() -> ConfigDict:
+    config = cnn.get_config()
+    config.train.epochs = 20
+    return config
+
+
+def get_variants() -> dict[str, dict]:
+    return {f"learning rate {rate:g}": {"train.learning_rate": rate} for rate in (3e-3, 3e-4, 1e-3, 1e-2, 3e-2)}

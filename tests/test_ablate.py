@@ -1,0 +1,306 @@
+"""Ablations: members of a group train as alone, verdicts are the t-test's, and what is interrupted goes on."""
+
+import csv
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+from scipy import stats
+
+from gradejax import compare, config, experiment, population, runs, train
+from gradejax import dataset as datasets
+from gradejax.errors import UserError
+from gradejax.stores import Query, open_store
+from gradejax.synthetic import write_drawings
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
+SIZE = 16
+
+SMALL = '''"""Does it matter how fast?"""
+
+from gradejax.config import base
+
+
+def get_config():
+    config = base()
+    config.data.size = 16
+    config.data.cache = ""
+    config.model.name, config.model.hidden, config.model.dropout = "mlp", (16,), (0.1,)
+    config.train.epochs, config.train.learning_rate = EPOCHS, 3e-3
+    return config
+
+
+def get_variants():
+    return {"usual": {}, "slow": {"train.learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
+'''
+
+
+@pytest.fixture(scope="module")
+def store_uri(tmp_path_factory) -> str:
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/grades.db"
+    open_store(uri).add(write_drawings(450, writers=10))
+    return uri
+
+
+@pytest.fixture(scope="module")
+def data(store_uri):
+    return datasets.load(open_store(store_uri), Query(), SIZE, None)
+
+
+def recipe(name: str, **changes) -> ConfigDict:
+    made = config.base()
+    made.model.name = name
+    if name == "mlp":
+        made.model.hidden, made.model.dropout = (32,), (0.2,)
+    else:
+        made.model.channels, made.model.hidden, made.model.dropout = (4, 8), 16, 0.2
+    made.data.size = SIZE
+    made.train.epochs = 1
+    made.train.ema_decay = 0.9
+    for key, value in changes.items():
+        group, _, last = key.partition("__")
+        if last:
+            made[group][last] = value
+        else:
+            made[key] = value
+    return made
+
+
+def member(data, made: ConfigDict) -> population.Member:
+    return population.Member(made, data, datasets.split_as(made, data))
+
+
+def alone(one: population.Member, workdir: Path) -> dict:
+    network = population.build(one.config)
+    train.fit(network, one.config, one.dataset, one.split, workdir, {"data_digest": ""}, lambda *_: None)
+    return runs.read_history(workdir)[-1]
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_member_of_a_group_is_the_single_run(data, tmp_path, monkeypatch, name, together):
+    """In turn, as on a CPU, and side by side, as on a GPU."""
+    monkeypatch.setattr(population, "together", lambda: together)
+    rate = (0.5,) if name == "mlp" else 0.5
+    differing = [
+        recipe(name),
+        recipe(name, seed=1, train__learning_rate=1e-2, augment__rotation=20.0, data__validation_fraction=0.4),
+        recipe(name, seed=1, model__dropout=rate, train__label_smoothing=0.1, train__weight_decay=0.5),
+    ]
+    members = [member(data, made) for made in differing]
+    assert len({population.program(made) for made in differing}) == 1
+    assert len({train.steps_per_epoch(len(one.split.train), 32) for one in members}) > 1
+    histories, _ = population.train_group(members)
+    for number, (one, history) in enumerate(zip(members, histories, strict=True)):
+        expected = alone(one, tmp_path / str(number))
+        for figure in ("loss", "accuracy", "val_loss", "val_accuracy", "val_ece"):
+            assert history[-1][figure] == pytest.approx(expected[figure], abs=1e-4), figure
+
+
+def test_a_seed_sees_the_same_split_and_order_in_every_variant(data):
+    one, other = (member(data, recipe("mlp", seed=3, **changes)) for changes in ({}, {"train__learning_rate": 1e-2}))
+    np.testing.assert_array_equal(one.split.train, other.split.train)
+    for chunk, _ in population.chunks([one, other], epoch=2):
+        np.testing.assert_array_equal(chunk.labels[0], chunk.labels[1])
+        np.testing.assert_array_equal(chunk.ink[0], chunk.ink[1])
+
+
+def test_a_loss_that_is_no_number_stops_no_other_member(data):
+    wild = member(data, recipe("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
+    (lost, well), _ = population.train_group([wild, member(data, recipe("mlp"))])
+    assert not np.isfinite(lost[-1]["loss"])
+    assert np.isfinite(well[-1]["loss"])
+
+
+@pytest.mark.parametrize("change", [{"train__batch_size": 16}, {"train__epochs": 2}, {"train__ema_decay": 0.0}])
+def test_what_needs_another_program_is_in_another_group(change):
+    assert population.program(recipe("mlp")) != population.program(recipe("mlp", **change))
+
+
+accuracies = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=12)
+
+
+@given(pairs=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=12, unique=True))
+def test_a_verdict_is_the_paired_t_tests_at_the_shared_level(pairs):
+    base, other = np.array(pairs).T / 1000
+    figures = {"base": dict(enumerate(base)), "same": dict(enumerate(base)), "other": dict(enumerate(other))}
+    first, same, last = compare.comparisons(figures)
+    assert first.verdict == "base"
+    assert same.verdict == "no difference shown"
+    if np.ptp(other - base) < 1e-9:  # no spread: the t-test is not defined
+        return
+    p = stats.ttest_rel(other, base).pvalue
+    if abs(p - 0.025) > 1e-9:  # two comparisons share the 5%
+        expected = "no difference shown" if p > 0.025 else "better" if other.mean() > base.mean() else "worse"
+        assert last.verdict == expected
+
+
+@given(values=accuracies)
+def test_an_interval_is_students(values):
+    found = compare.interval(values, 0.05)
+    if np.ptp(values) > 0:
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
+
+
+def test_one_seed_shows_nothing():
+    _, other = compare.comparisons({"base": {0: 0.1}, "other": {0: 0.9}})
+    assert other.verdict == "no difference shown"
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    base = module.get_config()
+    base.data.cache = ""
+    found = experiment.load(path, base)
+    assert "?" in found.question.splitlines()[0]
+    assert f"experiments/{path.name}" in found.question
+    trainings = experiment.plan(found, 2, open_store(store_uri))
+    assert len({one.digest for one in trainings}) == len(trainings) == 2 * len(found.variants)
+    assert f"[{path.stem}]({path.name})" in (ROOT / "experiments" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({"train.epoch": 3}, r"sets 'train\.epoch', which no config has"),
+        ({"train.epochs": "many"}, "train.epochs cannot be 'many'"),
+        ({"train.epochs": 0}, "train.epochs is 0"),
+        ({"model.depth": 3}, "depth"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_said(overrides, reason):
+    with pytest.raises(UserError, match=reason):
+        experiment.varied(recipe("mlp"), "odd", overrides)
+
+
+def start(folder: Path, store_uri: str, *more: str, epochs: int = 2) -> subprocess.Popen:
+    (folder / "small.py").write_text(SMALL.replace("EPOCHS", str(epochs)))
+    arguments = [f"--experiment={folder}/small.py", "--seeds=3", f"--workdir={folder}/out", f"--store={store_uri}"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "gradejax.ablate", *arguments, *more],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def ends_well(process: subprocess.Popen) -> tuple[str, str]:
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    path = folder / "out" / "results.csv"
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def outcomes(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
+    return {(row["variant"], row["seed"]): (row["val_accuracy"], row["val_loss"]) for row in rows(folder)}
+
+
+def test_an_interrupted_experiment_goes_on(store_uri, tmp_path):
+    """SIGKILL after the first group, the same command again: nothing is trained twice, and the table is whole."""
+    process = start(tmp_path, store_uri, epochs=30)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out" / "results.csv").exists() or len(rows(tmp_path)) == 0:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = rows(tmp_path)
+    assert 0 < len(before) < 9
+    _, err = ends_well(start(tmp_path, store_uri, epochs=30))
+    assert f"{len(before)} of 9 trainings are done already" in err
+    assert rows(tmp_path)[: len(before)] == before
+    assert len(outcomes(tmp_path)) == len(rows(tmp_path)) == 9
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert "Does it matter how fast?" in table
+    (slow,) = [line for line in table.splitlines() if line.startswith("| slow")]
+    assert slow.endswith("| worse |")
+    assert (tmp_path / "out" / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list((tmp_path / "out" / "trainings").glob("*/metrics.jsonl"))) == 9
+    out, err = ends_well(start(tmp_path, store_uri, epochs=30))
+    assert "group" not in err
+    assert slow in out
+
+
+def test_a_dry_run_lists_and_writes_nothing(store_uri, tmp_path):
+    out, _ = ends_well(start(tmp_path, store_uri, "--dry-run"))
+    assert "9 trainings to do in 3 groups" in out
+    assert "slow (seeds 0, 1, 2)" in out
+    assert "in all about" in out.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "which experiment"),
+        (["--experiment=missing.py"], "no experiment missing.py"),
+        (["--experiment=experiments/dropout.py", "--seeds=0"], "seeds"),
+        (["--experiment=experiments/dropout.py", "--launcher=slurm"], "launcher"),
+        (["--experiment=experiments/dropout.py", "--experiment.train.epoch=3"], "epoch"),
+        (["--experiment=configs/cnn.py"], "has no get_variants"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, reason):
+    done = subprocess.run(
+        [sys.executable, "-m", "gradejax.ablate", *arguments, f"--workdir={tmp_path}/out"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert reason in last
+
+
+def test_a_group_whose_ray_worker_dies_is_trained_again(store_uri, tmp_path):
+    """A local cluster of two; one worker is killed while it trains. The results are those without Ray."""
+    pytest.importorskip("ray")
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    process = start(there, store_uri, "--launcher=ray", epochs=60)
+    deadline = time.monotonic() + 120
+    while not (workers := training_below(process.pid)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    ends_well(process)
+    ends_well(start(here, store_uri, epochs=60))
+    assert outcomes(here).keys() == outcomes(there).keys()
+    for key, figures in outcomes(here).items():
+        assert [float(f) for f in outcomes(there)[key]] == pytest.approx([float(f) for f in figures], abs=1e-3)
+
+
+def training_below(pid: int) -> list[int]:
+    """The processes begun by `pid`, or by one of those, in which Ray runs a group."""
+    parents, titles = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            titles[int(folder.name)] = (folder / "cmdline").read_text()
+        except OSError:  # it has ended
+            continue
+
+    def below(one: int) -> bool:
+        return one == pid or (one in parents and parents[one] != one and below(parents[one]))
+
+    return [one for one, title in titles.items() if title.startswith("ray::train_group") and below(one)]
