@@ -26,6 +26,8 @@ def base() -> ConfigDict:
     config.augment.shift = 0.0  # fraction of the side, in each direction
     config.augment.shear = 0.0  # degrees (as in Keras), to either side
     config.augment.zoom = 0.0  # each axis is scaled by 1 - zoom to 1 + zoom
+    config.augment.elastic = 0.0  # fraction of the side that points of a coarse grid move, in each direction
+    config.augment.pen_width = 0.0  # pixels that lines become wider or thinner
 
     config.model = ConfigDict()
     config.model.name = "cnn"  # the other keys of this group are the model's own options
@@ -62,6 +64,8 @@ _BOUNDS = {
     "augment.shift": (0, 1),
     "augment.shear": (0, 89),
     "augment.zoom": (0, 0.99),
+    "augment.elastic": (0, 1),
+    "augment.pen_width": (0, 2),
 }
 
 

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from gradejax import checkpoints, metrics, runs
-from gradejax.augment import AffineRanges
+from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
 from gradejax.errors import UserError
@@ -205,7 +205,7 @@ def fit(
                 dataset.labels,
                 split.train,
                 batch_size=settings.batch_size,
-                augment=AffineRanges(**config.augment),
+                augment=DistortionRanges(**config.augment),
                 seed=config.seed,
                 epoch=epoch,
             )
