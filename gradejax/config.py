@@ -18,6 +18,8 @@ def base() -> ConfigDict:
     config.data.tags = ""  # only drawings with one of these tags: 3a,3b; empty: all
     config.data.split = "writer"  # writer, random or sequential
     config.data.validation_fraction = 0.2  # of the writers, or of the drawings
+    config.data.synthetic = 0  # so many made-up drawings of grades are trained on beside the store's
+    config.data.others = 0  # and so many of other letters and digits, in which no grade is to be seen
     config.data.size = 28  # pixels a side
     config.data.cache = ".cache/drawings"  # folder for decoded drawings; empty: none
 
@@ -49,6 +51,8 @@ def base() -> ConfigDict:
 
 
 _BOUNDS = {
+    "data.synthetic": (0, 10**7),
+    "data.others": (0, 10**7),
     "data.size": (8, 512),
     "train.epochs": (1, 10**6),
     "train.batch_size": (1, 10**6),
