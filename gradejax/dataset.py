@@ -20,7 +20,7 @@ from jaxtyping import Int, Int32, UInt8
 from rich.console import Console
 from rich.progress import Progress
 
-from gradejax import allographs, movement, others, synthetic
+from gradejax import allographs, movement, others, slips, synthetic
 from gradejax.drawings import BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX, GRADES
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _FORMAT = 1
 """Raise it when decoding or resampling changes what comes out: caches of another format are rebuilt."""
 _DECODED_TOGETHER = 512
+_MODEL_OF_THE_HAND = (allographs, movement, others, slips, synthetic)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def mix(
     """
     # Hands of their own: a store that `gradejax.data generate` filled must not be validated on hands trained on.
     made_by = {"seed": 10**9 + seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
-    source = b"".join(Path(module.__file__).read_bytes() for module in (synthetic, movement, allographs, others))
+    source = b"".join(Path(module.__file__).read_bytes() for module in _MODEL_OF_THE_HAND)
 
     def made() -> Iterator[_Picture]:
         for drawing in synthetic.write_drawings(n_grades, **made_by):
