@@ -1,4 +1,4 @@
-"""A store's drawings as arrays, decoded once and cached; splits into training and validation."""
+"""Drawings as arrays, decoded once and cached; splits; made-up drawings mixed with a store's."""
 
 import errno
 import hashlib
@@ -8,10 +8,12 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
@@ -19,8 +21,9 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import Progress
 
+from gradejax import allographs, movement, others, slips, synthetic
 from gradejax.config import tags
-from gradejax.drawings import BadDrawing, Drawing, decode_ink, resample
+from gradejax.drawings import BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX, GRADES
 from gradejax.stores import Query, Store
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 _FORMAT = 1
 """Raise it when decoding or resampling changes what comes out: caches of another format are rebuilt."""
 _DECODED_TOGETHER = 512
+_MODEL_OF_THE_HAND = (allographs, movement, others, slips, synthetic)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Dataset:
 
     Attributes:
         ink: `(n, size, size)`, 0 ground to 255 stroke; memory-mapped where it comes from a cache.
-        labels: class indices, `(n,)`.
+        labels: class indices, `(n,)`; -1 for what is no grade (`mix` alone adds such drawings).
         writers: an index into `writer_names` for each drawing, `(n,)`. Drawings whose hand is not known count as
             one writer per set of tags.
         writer_names: `writer NAME` or `tags a, b`.
@@ -55,6 +59,14 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class _Picture(NamedTuple):
+    """A drawing before it is decoded; its label may be no grade."""
+
+    label: str
+    writer: str
+    png: bytes
 
 
 @dataclass(frozen=True)
@@ -81,27 +93,61 @@ def load(store: Store, query: Query, size: int, cache: Path | None, resampling: 
     """
     if resampling not in ("area", "point"):
         raise UserError(f"no resampling is called {resampling!r}: data.resampling is one of area, point")
+    refused: Counter[str] = Counter()
+
+    def found() -> Iterator[_Picture]:
+        for drawing in store.find(query, refused=lambda _, reason: refused.update([str(reason)])):
+            hand = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
+            yield _Picture(drawing.label, hand, drawing.png)
+
     about = {"format": _FORMAT, "size": size, "resampling": resampling, "store": store.uri, "query": repr(query)}
-    if cache is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _decode(store, query, Path(folder), about)
-            return _not_empty(_read(Path(folder), about, in_memory=True), store, query)
-    home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-    about["fingerprint"] = store.fingerprint(query)
-    try:
-        dataset = _read(home, about)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if home.exists():
-            log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
-        try:
-            _rebuild(store, query, home, about)
-        except OSError as error:
-            raise UserError(
-                f"cannot write decoded drawings to {cache}: {error.strerror}; "
-                "name another folder with --config.data.cache=DIR"
-            ) from None
-        dataset = _read(home, about)
+    fingerprint = store.fingerprint(query) if cache else ""
+    dataset = _decoded(found, lambda: store.count(query), refused, about, fingerprint, cache)
     return _not_empty(dataset, store, query)
+
+
+def mix(
+    dataset: Dataset,
+    parts: Split,
+    n_grades: int,
+    n_others: int,
+    seed: int,
+    cache: Path | None,
+    resampling: str = "area",
+) -> tuple[Dataset, Split]:
+    """A dataset with made-up drawings added, and the split with these on the training side.
+
+    They are held in memory together.
+
+    Arguments:
+        n_grades: how many drawings of grades, fifteen by each hand.
+        n_others: how many drawings of what is no grade; their label is -1.
+        seed: another seed is other drawings by other hands.
+        cache, resampling: as in `load`.
+    """
+    # Hands of their own: a store that `gradejax.data generate` filled must not be validated on hands trained on.
+    made_by = {"seed": 10**9 + seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
+    source = b"".join(Path(module.__file__).read_bytes() for module in _MODEL_OF_THE_HAND)
+
+    def made() -> Iterator[_Picture]:
+        for drawing in synthetic.write_drawings(n_grades, **made_by):
+            yield _Picture(drawing.label, f"writer {drawing.writer}", drawing.png)
+        for other in synthetic.write_others(n_others, **made_by):
+            yield _Picture(other.name, f"writer {other.writer}", other.png)
+
+    about = {"format": _FORMAT, "size": dataset.ink.shape[1], "resampling": resampling}
+    about |= {"grades": n_grades, "others": n_others, "seed": seed}
+    added = _decoded(made, lambda: n_grades + n_others, Counter(), about, hashlib.sha256(source).hexdigest(), cache)
+    mixed = Dataset(
+        np.concatenate([dataset.ink, added.ink]),
+        np.concatenate([dataset.labels, added.labels]),
+        np.concatenate([dataset.writers, added.writers + len(dataset.writer_names)]),
+        (*dataset.writer_names, *added.writer_names),
+        hashlib.sha256(f"{dataset.digest} {added.digest}".encode()).hexdigest(),
+        dataset.refused,
+    )
+    rows = np.arange(len(dataset), len(mixed))
+    return mixed, Split(np.concatenate([parts.train, rows]), parts.validation, parts.test)
 
 
 def split(
@@ -182,6 +228,15 @@ def split_as(config: ConfigDict, dataset: Dataset) -> Split:
     return split(dataset, settings.split, seed=config.seed, train_drawings=settings.train_drawings, **fractions)
 
 
+def mix_as(config: ConfigDict, dataset: Dataset, parts: Split) -> tuple[Dataset, Split]:
+    """`mix` with what a config says; where it asks for no made-up drawings, what was given."""
+    settings = config.data
+    if not settings.synthetic and not settings.others:
+        return dataset, parts
+    cache = Path(settings.cache) if settings.cache else None
+    return mix(dataset, parts, settings.synthetic, settings.others, config.seed, cache, settings.resampling)
+
+
 def _share(n: int, fraction: float) -> int:
     return min(max(round(n * fraction), 1), n - 1)
 
@@ -201,35 +256,58 @@ def _not_empty(dataset: Dataset, store: Store, query: Query) -> Dataset:
     )
 
 
-def _rebuild(store: Store, query: Query, home: Path, about: dict) -> None:
-    home.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside its place and renamed, so that a cache is whole or not there.
-    folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
+def _decoded(
+    pictures: Callable[[], Iterator[_Picture]],
+    count: Callable[[], int],
+    refused: Counter[str],
+    about: dict,
+    fingerprint: str,
+    cache: Path | None,
+) -> Dataset:
+    """The pictures as arrays: from the cache if it holds those of `about` with that fingerprint, else decoded."""
+    if cache is None:
+        with tempfile.TemporaryDirectory() as folder:
+            _decode(pictures(), count(), refused, Path(folder), about)
+            return _read(Path(folder), about, in_memory=True)
+    home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    about["fingerprint"] = fingerprint
     try:
-        _decode(store, query, folder, about)
-        shutil.rmtree(home, ignore_errors=True)
-        folder.rename(home)
+        return _read(home, about)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if home.exists():
+            log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        # Made beside its place and renamed, so that a cache is whole or not there.
+        folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
+        try:
+            _decode(pictures(), count(), refused, folder, about)
+            shutil.rmtree(home, ignore_errors=True)
+            folder.rename(home)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # if it is, another training from the same store was quicker
+                raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        if error.errno != errno.ENOTEMPTY:  # if it is, another training from the same store was quicker
-            raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(
+            f"cannot write decoded drawings to {cache}: {error.strerror}; "
+            "name another folder with --config.data.cache=DIR"
+        ) from None
+    return _read(home, about)
 
 
-def _decode(store: Store, query: Query, folder: Path, about: dict) -> None:
-    """Streams a store into the files of a cache; `about.json`, written last, makes it one."""
-    refused: Counter[str] = Counter()
+def _decode(pictures: Iterator[_Picture], total: int, refused: Counter[str], folder: Path, about: dict) -> None:
+    """Streams pictures into the files of a cache; `about.json`, written last, makes it one."""
     writers: dict[str, int] = {}
     content = hashlib.sha256()
 
-    def ink_or_reason(drawing: Drawing) -> np.ndarray | BadDrawing:
+    def ink_or_reason(picture: _Picture) -> np.ndarray | BadDrawing:
         try:
-            return resample(decode_ink(drawing.png), about["size"], about["resampling"])
+            return resample(decode_ink(picture.png), about["size"], about["resampling"])
         except BadDrawing as error:
             return error
 
-    found = store.find(query, refused=lambda _, reason: refused.update([str(reason)]))
-    total = store.count(query)
     with (
         ThreadPoolExecutor() as pool,
         (folder / "ink").open("wb") as ink_file,
@@ -237,17 +315,17 @@ def _decode(store: Store, query: Query, folder: Path, about: dict) -> None:
         Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task("decoding drawings", total=total)
-        while some := list(islice(found, _DECODED_TOGETHER)):
-            for drawing, ink in zip(some, pool.map(ink_or_reason, some), strict=True):
+        while some := list(islice(pictures, _DECODED_TOGETHER)):
+            for (label, writer, _), ink in zip(some, pool.map(ink_or_reason, some), strict=True):
                 if isinstance(ink, BadDrawing):
                     refused[str(ink)] += 1
                     continue
-                writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
-                row = np.array([GRADE_INDEX[drawing.label], writers.setdefault(writer, len(writers))], np.int32)
                 ink_file.write(ink)
-                row_file.write(row)
+                row_file.write(
+                    np.array([GRADE_INDEX.get(label, -1), writers.setdefault(writer, len(writers))], np.int32)
+                )
                 content.update(ink)
-                content.update(f"{drawing.label} {writer};".encode())
+                content.update(f"{label} {writer};".encode())
             progress.update(task, advance=len(some))
     about = {**about, "writers": list(writers), "refused": refused, "digest": content.hexdigest()}
     about["files"] = _file_digest(folder)

@@ -112,7 +112,8 @@ def plan(experiment: Experiment, seeds: int, store: Store) -> list[Training]:
         for seed in range(seeds):
             config = copy.deepcopy(base)
             config.seed = seed
-            member = population.Member(config, loaded[about], datasets.split_as(config, loaded[about]))
+            parts = datasets.split_as(config, loaded[about])
+            member = population.Member(config, *datasets.mix_as(config, loaded[about], parts))
             trainings.append(Training(variant, seed, member, _digest(member)))
     return trainings
 

@@ -75,7 +75,7 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     store = stores.open_store(stores.store_uri(store_flag, config.data.store))
     fill_if_first(store, stores.Query(tags=configs.tags(config)))
     data = datasets.load_as(config, store)
-    split = datasets.split_as(config, data)
+    data, split = datasets.mix_as(config, data, datasets.split_as(config, data))
     model_options = configs.as_json(config.model)
     network = models.build(size=config.data.size, seed=config.seed, **model_options)
 

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from gradejax import config as configs
 from gradejax import metrics, models, train
-from gradejax.augment import AffineRanges
+from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
 
@@ -32,10 +32,14 @@ NUMBERS = (
     "data.validation_fraction",
     "data.test_fraction",
     "data.resampling",
+    "data.synthetic",
+    "data.others",
     "augment.rotation",
     "augment.shift",
     "augment.shear",
     "augment.zoom",
+    "augment.elastic",
+    "augment.pen_width",
     "model.dropout",
     "train.learning_rate",
     "train.learning_rate_end",
@@ -186,7 +190,7 @@ def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Chunk, Int32
             member.dataset.labels,
             member.split.train,
             batch_size=batch_size,
-            augment=AffineRanges(**member.config.augment),
+            augment=DistortionRanges(**member.config.augment),
             seed=member.config.seed,
             epoch=epoch,
             max_steps=MAX_STEPS,

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from gradejax import checkpoints, metrics, runs
-from gradejax.augment import AffineRanges
+from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
 from gradejax.errors import UserError
@@ -129,7 +129,11 @@ Step = Callable[[Hyperparameters, TrainState, Chunk], tuple[TrainState, Float[Ar
 
 
 def step_function(network: Network) -> Step:
-    """One step, to be traced: from the state and a batch to the new state and the batch's mean loss and accuracy."""
+    """One step, to be traced: from the state and a batch to the new state and the batch's mean loss and accuracy.
+
+    A drawing with the label -1 is no grade and counts for no accuracy: each grade should be as likely as the others
+    ("outlier exposure", Hendrycks, Mazeika and Dietterich, 2019).
+    """
     network.train()
     graph, _, _ = nnx.split(network, nnx.Param, ...)
 
@@ -138,9 +142,10 @@ def step_function(network: Network) -> Step:
     ) -> tuple[Array, tuple[nnx.State, Array]]:
         model = nnx.merge(graph, parameters, statistics, copy=True)
         logits = model(batch.ink, nnx.Rngs(dropout=key), numbers.dropout)
-        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, logits.shape[-1]), numbers.label_smoothing)
-        loss = optax.softmax_cross_entropy(logits, targets).mean()
-        accuracy = (logits.argmax(axis=-1) == batch.labels).mean()
+        graded, classes = batch.labels >= 0, logits.shape[-1]
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, classes), numbers.label_smoothing)
+        loss = optax.softmax_cross_entropy(logits, jnp.where(graded[:, None], targets, 1 / classes)).mean()
+        accuracy = (logits.argmax(axis=-1) == batch.labels).sum() / jnp.maximum(graded.sum(), 1)
         return loss, (nnx.state(model, nnx.Not(nnx.Param)), jnp.stack([loss, accuracy]))
 
     def step(numbers: Hyperparameters, state: TrainState, batch: Chunk) -> tuple[TrainState, Float[Array, "2"]]:
@@ -249,7 +254,7 @@ def fit(
                 dataset.labels,
                 split.train,
                 batch_size=settings.batch_size,
-                augment=AffineRanges(**config.augment),
+                augment=DistortionRanges(**config.augment),
                 seed=config.seed,
                 epoch=epoch,
             )

@@ -183,3 +183,29 @@ def test_a_cache_that_cannot_be_written_is_one_line(filled, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"data\.cache"):
         datasets.load(filled, ALL, 28, Path(tmp_path / "file" / "cache"))
+
+
+def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path):
+    data = datasets.load(filled, ALL, 28, None)
+    parts = datasets.split(data, "writer", 0.25, 0)
+    mixed, mixed_parts = datasets.mix(data, parts, 30, 12, 0, tmp_path / "cache")
+    np.testing.assert_array_equal(mixed_parts.validation, parts.validation)
+    np.testing.assert_array_equal(mixed_parts.train, [*parts.train, *range(60, 102)])
+    np.testing.assert_array_equal(mixed.ink[:60], data.ink)
+    assert np.bincount(mixed.labels[60:] + 1, minlength=16).tolist() == [12, *[2] * 15]
+    assert not set(mixed.writers[:60]) & set(mixed.writers[60:])
+    assert len(set(mixed.writer_names)) == len(mixed.writer_names)
+    # Not even the hands, nor the drawings, that `gradejax.data generate` makes with the same seed.
+    assert not (mixed.ink[60:, None] == data.ink[None]).all(axis=(2, 3)).any()
+
+
+def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, monkeypatch):
+    data = datasets.load(filled, ALL, 28, None)
+    parts = datasets.split(data, "writer", 0.25, 0)
+    (once, _), (uncached, _) = (datasets.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
+    other, _ = datasets.mix(data, parts, 15, 3, 1, tmp_path / "cache")
+    monkeypatch.setattr(datasets.synthetic, "write_drawings", None)  # making them again would need it
+    again, _ = datasets.mix(data, parts, 15, 3, 0, tmp_path / "cache")
+    assert same(once, again)
+    assert same(once, uncached)
+    assert len({data.digest, once.digest, other.digest}) == 3

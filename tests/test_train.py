@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from gradejax import config as configs
 from gradejax import dataset as datasets
 from gradejax import models, runs, train
+from gradejax.batches import Chunk
 from gradejax.errors import UserError
 from gradejax.stores import Query, open_store
 from gradejax.synthetic import write_drawings
@@ -132,3 +133,35 @@ def test_what_tensorboard_reads_is_written(data, tmp_path):
     fit(recipe(epochs=1), data, tmp_path)
     (events,) = tmp_path.glob("events.out.tfevents.*")
     assert b"val_accuracy" in events.read_bytes()
+
+
+def test_what_is_no_grade_counts_as_all_grades_alike_and_in_no_accuracy(data):
+    network = models.build(size=SIZE, seed=0, name="mlp", hidden=(64,), dropout=(0.0,))
+    variables = train.initial_variables(network)
+    numbers = train.hyperparameters(network, recipe(label_smoothing=0.1), n_train=40)
+    state = train.initial_state(network, numbers)
+    labels = np.where(np.arange(40) % 4, data.labels[:40], -1)
+    guesses = train.probabilities(train.logits_function(network), variables, data.ink, np.arange(40), 40)
+    targets = np.where(labels[:, None] < 0, 1 / 15, 0.9 * np.eye(15)[labels] + 0.1 / 15)
+    _, ((loss, accuracy),) = train.steps_function(network)(numbers, state, Chunk(data.ink[None, :40], labels[None]))
+    np.testing.assert_allclose(loss, -(targets * np.log(guesses)).sum(axis=1).mean(), rtol=1e-4)
+    np.testing.assert_allclose(accuracy, (guesses.argmax(axis=1) == labels)[labels >= 0].mean(), rtol=1e-6)
+
+
+def test_what_is_no_grade_makes_it_unsure(data, tmp_path):
+    split = datasets.split(data, "writer", 0.2, 0)
+    unseen, _ = datasets.mix(data, split, 0, 100, 1, None)
+    config = recipe(epochs=15)
+    config.model.dropout = (0.0,)
+    confidence = []
+    for n_others in (0, 300):
+        mixed, parts = datasets.mix(data, split, 0, n_others, 0, None)
+        network = models.build(size=SIZE, seed=0, **configs.as_json(config.model))
+        workdir = tmp_path / str(n_others)
+        workdir.mkdir()
+        about = {"data_digest": mixed.digest}
+        variables = train.fit(network, config, mixed, parts, workdir, about, lambda *_: None)
+        logits_of = train.logits_function(network)
+        guesses = train.probabilities(logits_of, variables, unseen.ink, np.arange(len(data), len(unseen)), 50)
+        confidence.append(np.median(guesses.max(axis=1)))
+    assert confidence[1] < 0.7 * confidence[0]
