@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gradejax import command, exchange, metrics, models, report, runs, stores, synthetic, train
+from gradejax import calibration, command, exchange, metrics, models, report, runs, stores, synthetic, train
 from gradejax import config as configs
 from gradejax import dataset as datasets
 from gradejax.errors import UserError
@@ -96,13 +96,15 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     with _progress(config.train.epochs, steps) as announce:
         variables = train.fit(network, config, data, split, workdir, about, announce)
 
-    guesses = train.probabilities(
+    logits = train.logits_in_batches(
         train.logits_function(network), variables, data.ink, split.validation, config.evaluate.batch_size
     )
     ink, labels = data.ink[split.validation], data.labels[split.validation]
+    guesses, are_grades = calibration.cross_fit(logits, labels, data.writers[split.validation], ink)
+    uncalibrated = calibration.Calibration().confidences(logits)
     history = runs.read_history(workdir)
-    report.write_plots(workdir / "plots", history, ink, labels, guesses, config.evaluate.mistakes)
-    console.print(report.score_table(guesses, labels))
+    report.write_plots(workdir / "plots", history, ink, labels, guesses, uncalibrated, config.evaluate.mistakes)
+    console.print(report.score_table(guesses, labels, are_grades))
     scores = metrics.scores(guesses, labels)
     best = max(history, key=lambda row: row["val_accuracy"])
     summary = {
@@ -111,6 +113,8 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         "best_epoch": best["epoch"],
         "val_loss": scores.loss,
         "ece": scores.ece,
+        "ece_uncalibrated": metrics.scores(uncalibrated, labels).ece,
+        "val_refused": float(1 - are_grades.mean()),
         "epochs": len(history),
         "n_train": len(split.train),
         "n_val": len(split.validation),

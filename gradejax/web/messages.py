@@ -78,6 +78,7 @@ class Guess(Message):
 
 class Guesses(Message):
     guesses: list[Guess] = Field(description="the likeliest, best first")
+    is_grade: bool = Field(description="false where the model takes the drawing for something else")
 
 
 class ToGuess(Message):
