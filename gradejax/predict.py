@@ -2,10 +2,10 @@
 
     python -m gradejax.predict [--workdir=DIR] [--json] FILE.png …
 
-One line a file: path, grade, confidence. Where the model sees something else the grade is `no grade`, and the confidence
-that in the likeliest one. With --json a line is an object with all fifteen confidences, and `no grade` is null. Without
---workdir the newest finished run below runs/ is used. A file that is no picture is named on standard error, the others
-are still read, and the exit status is 1.
+One line a file: path, grade, confidence. For what the model takes for something else the grade is `no grade` and the
+confidence that in the likeliest. With --json a line is an object with all fifteen confidences, and `no grade` is null.
+Without --workdir the newest finished run below runs/ is used. A file that is no picture is named on standard error, the
+others are still read, and the exit status is 1.
 """
 
 import json

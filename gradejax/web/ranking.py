@@ -16,10 +16,11 @@ _MOST_RANKINGS = 8
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A drawing, what the model takes it for, and the model's confidence in the drawing's own label."""
+    """A drawing, the likeliest grade, whether it is one, and the model's confidence in the drawing's own label."""
 
     drawing: Drawing
     guess: str
+    is_grade: bool
     confidence: float
 
 
@@ -87,9 +88,9 @@ class Rankings:
         for id in islice(ranking.place, start, None):
             drawing = self._store.get(id)
             if drawing is not None and (drawing.deleted is not None) == query.deleted:
-                row = self._judgements[id].confidences
+                row, is_grade = self._judgements[id]
                 confidence = float(row[labels.index(drawing.label)])
-                judged.append(Judged(drawing, labels[int(row.argmax())], confidence))
+                judged.append(Judged(drawing, labels[int(row.argmax())], bool(is_grade), confidence))
             if len(judged) == limit:
                 break
         return judged
