@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from gradejax.augment import AffineRanges, random_affines, warp
+from gradejax.augment import DistortionRanges, distort
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def epoch_chunks(
     rows: np.ndarray,
     *,
     batch_size: int,
-    augment: AffineRanges,
+    augment: DistortionRanges,
     seed: int,
     epoch: int,
     max_steps: int = 128,
@@ -47,8 +47,8 @@ def epoch_chunks(
     order = np.resize(order, steps * batch_size).reshape(steps, batch_size)
     for number, chunk in enumerate(np.array_split(order, -(-steps // max_steps))):
         taken = chunk.ravel()
-        maps = random_affines(np.random.default_rng((seed, epoch, number)), len(taken), ink.shape[1], augment)
-        yield Chunk(warp(ink[taken], maps).reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
+        distorted = distort(np.random.default_rng((seed, epoch, number)), ink[taken], augment)
+        yield Chunk(distorted.reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
 
 
 def prefetch(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:

@@ -18,6 +18,8 @@ def base() -> ConfigDict:
     config.data.tags = ""  # only drawings with one of these tags: 3a,3b; empty: all
     config.data.split = "writer"  # writer, random or sequential
     config.data.validation_fraction = 0.2  # of the writers, or of the drawings
+    config.data.synthetic = 0  # so many made-up drawings of grades are trained on beside the store's
+    config.data.others = 0  # and so many of other letters and digits, in which no grade is to be seen
     config.data.size = 28  # pixels a side
     config.data.cache = ".cache/drawings"  # folder for decoded drawings; empty: none
 
@@ -26,6 +28,8 @@ def base() -> ConfigDict:
     config.augment.shift = 0.0  # fraction of the side, in each direction
     config.augment.shear = 0.0  # degrees (as in Keras), to either side
     config.augment.zoom = 0.0  # each axis is scaled by 1 - zoom to 1 + zoom
+    config.augment.elastic = 0.0  # fraction of the side that points of a coarse grid move, in each direction
+    config.augment.pen_width = 0.0  # pixels that lines become wider or thinner
 
     config.model = ConfigDict()
     config.model.name = "cnn"  # the other keys of this group are the model's own options
@@ -47,6 +51,8 @@ def base() -> ConfigDict:
 
 
 _BOUNDS = {
+    "data.synthetic": (0, 10**7),
+    "data.others": (0, 10**7),
     "data.size": (8, 512),
     "train.epochs": (1, 10**6),
     "train.batch_size": (1, 10**6),
@@ -62,6 +68,8 @@ _BOUNDS = {
     "augment.shift": (0, 1),
     "augment.shear": (0, 89),
     "augment.zoom": (0, 0.99),
+    "augment.elastic": (0, 1),
+    "augment.pen_width": (0, 2),
 }
 
 

@@ -1,4 +1,4 @@
-"""A store's drawings as arrays, decoded once and cached; splits into training and validation."""
+"""Drawings as arrays, decoded once and cached; splits; made-up drawings mixed with a store's."""
 
 import errno
 import hashlib
@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,6 +19,7 @@ from jaxtyping import Int, Int32, UInt8
 from rich.console import Console
 from rich.progress import Progress
 
+from gradejax import allographs, synthetic
 from gradejax.drawings import BadDrawing, Drawing, decode_ink, resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX, GRADES
@@ -36,7 +38,7 @@ class Dataset:
 
     Attributes:
         ink: `(n, size, size)`, 0 ground to 255 stroke; memory-mapped where it comes from a cache.
-        labels: class indices, `(n,)`.
+        labels: class indices, `(n,)`; -1 for what is no grade (`mix` alone adds such drawings).
         writers: an index into `writer_names` for each drawing, `(n,)`. Drawings whose hand is not known count as
             one writer per set of tags.
         writer_names: `writer NAME` or `tags a, b`.
@@ -75,27 +77,51 @@ def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
     Raises:
         UserError: when nothing is left, naming the tags that exist.
     """
+    refused: Counter[str] = Counter()
+
+    def found() -> Iterator[Drawing]:
+        return store.find(query, refused=lambda _, reason: refused.update([str(reason)]))
+
     about = {"format": _FORMAT, "size": size, "store": store.uri, "query": repr(query)}
-    if cache is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _decode(store, query, size, Path(folder), about)
-            return _not_empty(_read(Path(folder), about, in_memory=True), store, query)
-    home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-    about["fingerprint"] = store.fingerprint(query)
-    try:
-        dataset = _read(home, about)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if home.exists():
-            log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
-        try:
-            _rebuild(store, query, size, home, about)
-        except OSError as error:
-            raise UserError(
-                f"cannot write decoded drawings to {cache}: {error.strerror}; "
-                "name another folder with --config.data.cache=DIR"
-            ) from None
-        dataset = _read(home, about)
+    fingerprint = store.fingerprint(query) if cache else ""
+    dataset = _decoded(found, lambda: store.count(query), refused, about, fingerprint, cache)
     return _not_empty(dataset, store, query)
+
+
+def mix(
+    dataset: Dataset, parts: Split, grades: int, others: int, seed: int, cache: Path | None
+) -> tuple[Dataset, Split]:
+    """A dataset with made-up drawings added, and the split with these on the training side.
+
+    They are held in memory together.
+
+    Arguments:
+        grades: how many drawings of grades, fifteen by each hand.
+        others: how many drawings of what is no grade; their label is -1.
+        seed: another seed is other drawings by other hands.
+        cache: as in `load`.
+    """
+    # Hands of their own: a store that `gradejax.data generate` filled must not be validated on hands trained on.
+    made_by = {"seed": 10**9 + seed, "writers": -(-max(grades, others) // len(GRADES))}
+    generator = hashlib.sha256(Path(synthetic.__file__).read_bytes() + Path(allographs.__file__).read_bytes())
+
+    def made() -> Iterator[Drawing]:
+        yield from synthetic.write_drawings(grades, **made_by)
+        if others:
+            yield from synthetic.write_others(others, **made_by)
+
+    about = {"format": _FORMAT, "size": dataset.ink.shape[1], "grades": grades, "others": others, "seed": seed}
+    added = _decoded(made, lambda: grades + others, Counter(), about, generator.hexdigest(), cache)
+    mixed = Dataset(
+        np.concatenate([dataset.ink, added.ink]),
+        np.concatenate([dataset.labels, added.labels]),
+        np.concatenate([dataset.writers, added.writers + len(dataset.writer_names)]),
+        (*dataset.writer_names, *added.writer_names),
+        hashlib.sha256(f"{dataset.digest} {added.digest}".encode()).hexdigest(),
+        dataset.refused,
+    )
+    rows = np.arange(len(dataset), len(mixed))
+    return mixed, Split(np.concatenate([parts.train, rows]), parts.validation)
 
 
 def split(dataset: Dataset, how: str, validation_fraction: float, seed: int) -> Split:
@@ -160,35 +186,58 @@ def _not_empty(dataset: Dataset, store: Store, query: Query) -> Dataset:
     )
 
 
-def _rebuild(store: Store, query: Query, size: int, home: Path, about: dict) -> None:
-    home.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside its place and renamed, so that a cache is whole or not there.
-    folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
+def _decoded(
+    drawings: Callable[[], Iterator[Drawing]],
+    count: Callable[[], int],
+    refused: Counter[str],
+    about: dict,
+    fingerprint: str,
+    cache: Path | None,
+) -> Dataset:
+    """The drawings as arrays: from the cache if it holds those of `about` with that fingerprint, else decoded."""
+    if cache is None:
+        with tempfile.TemporaryDirectory() as folder:
+            _decode(drawings(), count(), refused, Path(folder), about)
+            return _read(Path(folder), about, in_memory=True)
+    home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    about["fingerprint"] = fingerprint
     try:
-        _decode(store, query, size, folder, about)
-        shutil.rmtree(home, ignore_errors=True)
-        folder.rename(home)
+        return _read(home, about)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if home.exists():
+            log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        # Made beside its place and renamed, so that a cache is whole or not there.
+        folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
+        try:
+            _decode(drawings(), count(), refused, folder, about)
+            shutil.rmtree(home, ignore_errors=True)
+            folder.rename(home)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # if it is, another training from the same store was quicker
+                raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        if error.errno != errno.ENOTEMPTY:  # if it is, another training from the same store was quicker
-            raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(
+            f"cannot write decoded drawings to {cache}: {error.strerror}; "
+            "name another folder with --config.data.cache=DIR"
+        ) from None
+    return _read(home, about)
 
 
-def _decode(store: Store, query: Query, size: int, folder: Path, about: dict) -> None:
-    """Streams a store into the files of a cache; `about.json`, written last, makes it one."""
-    refused: Counter[str] = Counter()
+def _decode(drawings: Iterator[Drawing], total: int, refused: Counter[str], folder: Path, about: dict) -> None:
+    """Streams drawings into the files of a cache; `about.json`, written last, makes it one."""
     writers: dict[str, int] = {}
     content = hashlib.sha256()
 
     def ink_or_reason(drawing: Drawing) -> np.ndarray | BadDrawing:
         try:
-            return resample(decode_ink(drawing.png), size)
+            return resample(decode_ink(drawing.png), about["size"])
         except BadDrawing as error:
             return error
 
-    found = store.find(query, refused=lambda _, reason: refused.update([str(reason)]))
-    total = store.count(query)
     with (
         ThreadPoolExecutor() as pool,
         (folder / "ink").open("wb") as ink_file,
@@ -196,15 +245,15 @@ def _decode(store: Store, query: Query, size: int, folder: Path, about: dict) ->
         Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task("decoding drawings", total=total)
-        while some := list(islice(found, _DECODED_TOGETHER)):
+        while some := list(islice(drawings, _DECODED_TOGETHER)):
             for drawing, ink in zip(some, pool.map(ink_or_reason, some), strict=True):
                 if isinstance(ink, BadDrawing):
                     refused[str(ink)] += 1
                     continue
                 writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
-                row = np.array([GRADE_INDEX[drawing.label], writers.setdefault(writer, len(writers))], np.int32)
+                grade = GRADE_INDEX.get(drawing.label, -1)
                 ink_file.write(ink)
-                row_file.write(row)
+                row_file.write(np.array([grade, writers.setdefault(writer, len(writers))], np.int32))
                 content.update(ink)
                 content.update(f"{drawing.label} {writer};".encode())
             progress.update(task, advance=len(some))

@@ -74,8 +74,11 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     store = stores.open_store(stores.store_uri(store_flag, config.data.store))
     query = stores.Query(tags=configs.tags(config))
     _fill_if_first(store, query)
-    data = datasets.load(store, query, config.data.size, Path(config.data.cache) if config.data.cache else None)
+    cache = Path(config.data.cache) if config.data.cache else None
+    data = datasets.load(store, query, config.data.size, cache)
     split = datasets.split(data, config.data.split, config.data.validation_fraction, config.seed)
+    if config.data.synthetic or config.data.others:
+        data, split = datasets.mix(data, split, config.data.synthetic, config.data.others, config.seed, cache)
     model_options = configs.as_json(config.model)
     network = models.build(size=config.data.size, seed=config.seed, **model_options)
 

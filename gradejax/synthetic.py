@@ -1,14 +1,7 @@
 """Grades written by made-up hands, for the first run and for pre-training.
 
-A hand is modelled where it moves, not where its ink ends up. Each character has a plan (`gradejax.allographs`), and
-the pen carries it out as the kinematic theory describes fast human movement (R. Plamondon, "A kinematic theory of
-rapid human movements, part I", Biological Cybernetics 72, 1995; R. Plamondon and M. Djioua, "A multi-level
-representation paradigm for handwriting stroke generation", Human Movement Science 25, 2006): every piece of the plan
-is an arc whose speed rises and falls as a lognormal, and the next piece begins before the last is over, so that a
-hurried hand cuts its corners and a careful one stops in them. That targets and arcs stand for the theory's
-parameters is from D. Berio, F. F. Leymarie and R. Plamondon, "Expressive curve editing with the sigma lognormal
-model" (Eurographics 2018).
-
+A hand is modelled where it moves, not where its ink ends up: each character has a plan (`gradejax.allographs`,
+`gradejax.others`), and the pen carries it out as hands do (`gradejax.movement`).
 A writer (`make_writer`) is a set of habits; each drawing then differs a little (`write`), and is inked as a browser's
 canvas inks it (`ink_strokes`).
 """
@@ -18,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +20,8 @@ from jaxtyping import Float, UInt8
 from gradejax.allographs import ALLOGRAPHS, Targets, plan_strokes
 from gradejax.drawings import Drawing, encode_png
 from gradejax.grades import GRADES
+from gradejax.movement import move, tremble
+from gradejax.others import OTHERS, scribble
 
 CANVAS = 280
 """Pixels; the side of the canvas that drawings are made on."""
@@ -36,16 +32,30 @@ Strokes = list[list[dict[str, float]]]
 """A drawing's strokes as its document holds them: per stroke a list of `{x, y, t, pressure}`, t in milliseconds."""
 
 _MARGIN = PEN / 2 + 3  # from the border to the middle of the pen, at least
-_SAMPLES_PER_SECOND = 60  # how often a phone tells a page where the finger is
-_SKEW = 0.25  # the lognormal's sigma
-_FLOW = 0.6  # the overlap of two movements that go on in the same direction
 _CONSTANCY = 0.8  # how often a hand writes a character in its usual way
 _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)
-_erf = np.frompyfunc(math.erf, 1, 1)
+
+_SCRIBBLE = "scribble"
 
 Form = list[Targets]
 """A character's strokes."""
+
+
+class Other(NamedTuple):
+    """A drawing of what is no grade.
+
+    Attributes:
+        name: what it shows: `F`, `7+`, `tick`, `scribble`.
+        png: the picture, as a drawing's.
+        writer: the hand that drew it.
+        strokes: the pen's path.
+    """
+
+    name: str
+    png: bytes
+    writer: str
+    strokes: Strokes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +101,8 @@ def make_writer(rng: np.random.Generator) -> Writer:
     """A hand of its own."""
     waist, belly = rng.normal(0, 0.2, 2)
     forms = {}
-    for character in ALLOGRAPHS:
-        usual, other = _favourites(character, rng)
+    for character, allographs in (ALLOGRAPHS | OTHERS).items():
+        usual, other = _favourites(allographs, rng)
         forms[character] = (_own_form(usual, waist, belly, rng), _own_form(other, waist, belly, rng))
     return Writer(
         forms=forms,
@@ -113,19 +123,24 @@ def make_writer(rng: np.random.Generator) -> Writer:
     )
 
 
-def write(grade: str, writer: Writer, rng: np.random.Generator) -> Strokes:
-    """Writes a grade: the letter, and its sign to the right of it, somewhere about the middle of the canvas."""
+def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -> Strokes:
+    """Writes a character of `ALLOGRAPHS` or `OTHERS`, and to the right of it `+`, `-` or, if empty, nothing.
+
+    It stands somewhere about the middle of the canvas.
+    """
     height = writer.height * np.exp(rng.normal(0, 0.09))
-    if len(grade) == 1:  # a letter that has the canvas to itself is written larger
+    if not sign:  # a letter that has the canvas to itself is written larger
         height *= 1.1
     width = height * writer.width * np.exp(rng.normal(0, 0.07))
     lean = height * (writer.slant + rng.normal(0, 0.04))
-    strokes = _character(grade[0], np.array([[width, 0], [-lean, height]]), writer, rng)
-    for sign in grade[1:]:
+    form = scribble(rng) if character == _SCRIBBLE else _form(character, writer, rng)
+    strokes = _carried_out(form, np.array([[width, 0], [-lean, height]]), writer, rng)
+    if sign:
         (_, top), (right, bottom) = _corners(strokes)
         length = (1 if sign == "-" else 0.75) * writer.sign_length * np.exp(rng.normal(0, 0.13))
         upright = length * writer.sign_aspect
-        signs = _character(sign, np.array([[length, 0], [-0.5 * lean / height * upright, upright]]), writer, rng)
+        frame = np.array([[length, 0], [-0.5 * lean / height * upright, upright]])
+        signs = _carried_out(_form(sign, writer, rng), frame, writer, rng)
         (sign_left, sign_top), (_, sign_bottom) = _corners(signs)
         gap = PEN + writer.gap + rng.normal(0, 6)
         middle = top + (writer.sign_drop + rng.normal(0, 0.06)) * (bottom - top)
@@ -164,17 +179,10 @@ def write_drawings(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) 
         writers: how many made-up hands, at least 1.
         first: the number of the first one.
     """
-    hands: dict[int, Writer] = {}
-    collection = "synthetic" if seed == 0 else f"synthetic-{seed}"
+    collection = _collection(seed)
     owner = hashlib.blake2b(f"{collection} {writers}".encode(), digest_size=5).hexdigest()
-    turns = math.lcm(len(GRADES), writers)
-    for number in range(first, first + n):
-        grade = GRADES[number % len(GRADES)]
-        # Alone, `number % writers` would give a writer the same few grades for ever: each round moves on by one.
-        hand = (number + number // turns) % writers
-        if hand not in hands:
-            hands[hand] = make_writer(_generator(seed, 0, hand))
-        strokes = write(grade, hands[hand], _generator(seed, 1, number))
+    for number, grade, hand, writer in _turns(GRADES, n, seed, writers, first):
+        strokes = write(grade[0], grade[1:], writer, _generator(seed, 1, number))
         date = _FIRST_DATE + number * _INTERVAL
         yield Drawing(
             # Like an ObjectId: the second, whose it is, a counter.
@@ -188,17 +196,53 @@ def write_drawings(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) 
         )
 
 
+def write_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Other]:
+    """The same for what is no grade, by the hands that `write_drawings` has for the same `seed` and `writers`.
+
+    The letters F to Z and the digits, a third of them with a sign beside them, marks such as lines, ticks and dots,
+    lone signs, and scribbles. Some are like grades by nature; `gradejax.others` says which.
+    """
+    for number, name, hand, writer in _turns((*OTHERS, "+", "-", _SCRIBBLE), n, seed, writers, first):
+        rng = _generator(seed, 2, number)
+        sign = rng.choice(("", "+", "-"), p=(2 / 3, 1 / 6, 1 / 6)) if name.isalnum() and len(name) == 1 else ""
+        strokes = write(name, sign, writer, rng)
+        yield Other(
+            name=f"{name}{sign}",
+            png=encode_png(ink_strokes(strokes)),
+            writer=f"{_collection(seed)}-{hand:03d}",
+            strokes=strokes,
+        )
+
+
+def _turns(
+    characters: Sequence[str], n: int, seed: int, writers: int, first: int
+) -> Iterator[tuple[int, str, int, Writer]]:
+    """Whose turn it is to write what: each drawing's number, its character, the number of the hand, and the hand."""
+    hands: dict[int, Writer] = {}
+    turns = math.lcm(len(characters), writers)
+    for number in range(first, first + n):
+        # Alone, `number % writers` would give a writer the same few characters for ever: each round moves on by one.
+        hand = (number + number // turns) % writers
+        if hand not in hands:
+            hands[hand] = make_writer(_generator(seed, 0, hand))
+        yield number, characters[number % len(characters)], hand, hands[hand]
+
+
+def _collection(seed: int) -> str:
+    return "synthetic" if seed == 0 else f"synthetic-{seed}"
+
+
 def _generator(seed: int, *key: int) -> np.random.Generator:
     # As a spawn key: plain seeds (5, 0) and (5, 0, 0) would be the same.
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _favourites(character: str, rng: np.random.Generator) -> list[str]:
-    """The plans of the allographs that a hand has come to use for a character: the usual one, and the other.
+def _favourites(allographs: Sequence[tuple[float, str]], rng: np.random.Generator) -> list[str]:
+    """The plans of those allographs that a hand has come to use for a character: the usual one, and the other.
 
     They may be the same one: few people write a `-` in two ways.
     """
-    shares, plans = zip(*ALLOGRAPHS[character], strict=True)
+    shares, plans = zip(*allographs, strict=True)
     chosen = rng.choice(len(plans), size=2, p=np.array(shares) / sum(shares))
     return [plans[i] for i in chosen]
 
@@ -218,12 +262,15 @@ def _own_form(plan: str, waist: float, belly: float, rng: np.random.Generator) -
     return form
 
 
-def _character(
-    character: str, frame: Float[np.ndarray, "2 2"], writer: Writer, rng: np.random.Generator
-) -> list[Float[np.ndarray, "points 3"]]:
-    """A character's strokes as x, y and t (seconds, from the stroke's start); a place in it is x, y @ `frame`."""
+def _form(character: str, writer: Writer, rng: np.random.Generator) -> Form:
     usual, other = writer.forms[character]
-    form = usual if rng.random() < _CONSTANCY else other
+    return usual if rng.random() < _CONSTANCY else other
+
+
+def _carried_out(
+    form: Form, frame: Float[np.ndarray, "2 2"], writer: Writer, rng: np.random.Generator
+) -> list[Float[np.ndarray, "points 3"]]:
+    """A form's strokes as x, y and t (seconds, from the stroke's start); a place in it is x, y @ `frame`."""
     hurry = np.clip(writer.hurry + rng.normal(0, 0.08), 0, 0.6)
     strokes = []
     for stroke in form:
@@ -232,52 +279,10 @@ def _character(
         late = writer.overshoot + rng.normal(0, 0.02)
         last = targets[-1, :2] - targets[-2, :2]
         targets[-1, :2] += late * last / (np.hypot(*last) + 0.05)
-        points = _move(targets, hurry, writer.tempo)
-        points[:, :2] = points[:, :2] @ frame + _tremble(points[:, 2], writer.tremor, rng)
+        points = move(targets, hurry, writer.tempo)
+        points[:, :2] = points[:, :2] @ frame + tremble(points[:, 2], writer.tremor, rng)
         strokes.append(points)
     return strokes
-
-
-def _move(targets: Targets, hurry: float, tempo: float) -> Float[np.ndarray, "points 3"]:
-    """The pen's x, y, t on its way from target to target: a sum of arcs, each with a lognormal speed."""
-    chord = np.diff(targets[:, :2], axis=0)
-    length = np.hypot(*chord.T)
-    bend = np.deg2rad(targets[1:, 2])
-    bend = np.where(np.abs(bend) < 1e-3, 1e-3, bend)  # a straight line is an arc of a very large circle
-    start = np.arctan2(chord[:, 1], chord[:, 0]) - bend / 2
-    # Long movements take little longer than short ones (isochrony).
-    duration = tempo * np.sqrt(length + 0.05)
-    # No hand stops where it goes straight on: the smoother a joint, the more the movements overlap.
-    corner = start[1:] - (start + bend)[:-1]
-    overlap = hurry + (_FLOW - hurry) * np.maximum(np.cos(corner), 0)
-    onset = np.concatenate([[0], np.cumsum(duration[:-1] * (1 - overlap))])
-    end = onset[-1] + duration[-1]
-    t = np.linspace(0, end, max(3, round(end * _SAMPLES_PER_SECOND)))
-    done = _lognormal_progress((t[:, None] - onset) / duration)
-    # The integral of an arc of radius `radius` from its start to where `done` of its angle is passed.
-    radius = length / (2 * np.sin(bend / 2))
-    angle = start + bend * done
-    x = targets[0, 0] + (radius * (np.sin(angle) - np.sin(start))).sum(axis=1)
-    y = targets[0, 1] - (radius * (np.cos(angle) - np.cos(start))).sum(axis=1)
-    return np.column_stack([x, y, t])
-
-
-def _lognormal_progress(share: np.ndarray) -> np.ndarray:
-    """How much of a movement's way lies behind when `share` of its time has passed.
-
-    It is the lognormal's distribution function, cut at three standard deviations on either side.
-    """
-    low, high = np.exp(-3 * _SKEW), np.exp(3 * _SKEW)
-    z = np.log(low + (high - low) * np.clip(share, 0, 1)) / _SKEW
-    return (_erf(z / math.sqrt(2)).astype(float) / math.erf(3 / math.sqrt(2)) + 1) / 2
-
-
-def _tremble(
-    t: Float[np.ndarray, " points"], amplitude: float, rng: np.random.Generator
-) -> Float[np.ndarray, "points 2"]:
-    """An unsteady hand, in pixels: three waves of 3 to 9 Hz across and three down."""
-    frequency, phase = rng.uniform(3, 9, (3, 2)), rng.uniform(0, 2 * np.pi, (3, 2))
-    return amplitude / math.sqrt(3) * np.sin(2 * np.pi * frequency * t[:, None, None] + phase).sum(axis=1)
 
 
 def _corners(strokes: Sequence[Float[np.ndarray, "points 3"]]) -> Float[np.ndarray, "2 2"]:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
 from gradejax import calibration, checkpoints, metrics, runs
-from gradejax.augment import AffineRanges
+from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
 from gradejax.errors import UserError
@@ -90,7 +90,9 @@ def steps_function(
 ) -> Callable[[TrainState, Chunk], tuple[TrainState, Float[Array, "steps 2"]]]:
     """The jitted function that takes as many steps as a chunk has batches.
 
-    It returns the new state and, for each step, the batch's mean loss and accuracy. The old state's memory is reused.
+    It returns the new state and, for each step, the batch's mean loss and its accuracy on grades. A drawing with the
+    label -1 is none: each grade should be as likely as the others ("outlier exposure", Hendrycks, Mazeika and
+    Dietterich, 2019). The old state's memory is reused.
     """
     network.train()
     graph, _, _ = nnx.split(network, nnx.Param, ...)
@@ -100,9 +102,10 @@ def steps_function(
     ) -> tuple[Array, tuple[nnx.State, Array]]:
         model = nnx.merge(graph, parameters, statistics, copy=True)
         logits = model(ink, nnx.Rngs(dropout=key))
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
-        loss = optax.softmax_cross_entropy(logits, targets).mean()
-        accuracy = (logits.argmax(axis=-1) == labels).mean()
+        graded, classes = labels >= 0, logits.shape[-1]
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, classes), label_smoothing)
+        loss = optax.softmax_cross_entropy(logits, jnp.where(graded[:, None], targets, 1 / classes)).mean()
+        accuracy = (logits.argmax(axis=-1) == labels).sum() / jnp.maximum(graded.sum(), 1)
         return loss, (nnx.state(model, nnx.Not(nnx.Param)), jnp.stack([loss, accuracy]))
 
     def step(state: TrainState, batch: Chunk) -> tuple[TrainState, Float[Array, "2"]]:
@@ -207,7 +210,7 @@ def fit(
                 dataset.labels,
                 split.train,
                 batch_size=settings.batch_size,
-                augment=AffineRanges(**config.augment),
+                augment=DistortionRanges(**config.augment),
                 seed=config.seed,
                 epoch=epoch,
             )

@@ -1,12 +1,21 @@
-"""The distortion is Keras's, so that recipes published for it carry over."""
+"""Affine distortion is Keras's, so that recipes published for it carry over; ink also bends, and lines change width."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from gradejax.augment import AffineRanges, affine_maps, random_affines, warp
+from gradejax.augment import (
+    DistortionRanges,
+    affine_maps,
+    change_pen_width,
+    distort,
+    elastic_warp,
+    random_affines,
+    warp,
+)
 
 
 def pictures(n: int, size: int) -> np.ndarray:
@@ -53,14 +62,18 @@ def test_the_warp_is_scipys_and_the_map_is_keras(rotation, shift, shear, zoom, s
 
 def test_no_range_changes_nothing():
     ink = pictures(5, 28)
-    maps = random_affines(np.random.default_rng(0), 5, 28, AffineRanges())
-    np.testing.assert_array_equal(warp(ink, maps), ink)
+    np.testing.assert_array_equal(distort(np.random.default_rng(0), ink, DistortionRanges()), ink)
+    still = np.zeros((2, 5, 49), np.float32)
+    out = np.empty_like(ink)
+    elastic_warp(ink, random_affines(np.random.default_rng(0), 5, 28, DistortionRanges()), still, out)
+    assert abs(out.astype(int) - ink).max() <= 1
+    np.testing.assert_array_equal(change_pen_width(ink, np.zeros(5)), ink)
 
 
 @pytest.mark.parametrize(("name", "extent"), [("rotation", 20.0), ("shift", 0.2), ("shear", 15.0), ("zoom", 0.3)])
 def test_each_range_is_used_up_and_kept(name, extent):
     """What a map does to its picture, read back from the map, fills the range evenly and never leaves it."""
-    maps = random_affines(np.random.default_rng(1), 4000, 28, AffineRanges(**{name: extent}))
+    maps = random_affines(np.random.default_rng(1), 4000, 28, DistortionRanges(**{name: extent}))
     linear = maps[:, :, :2]
     centre = np.full(2, 13.5)
     found = {
@@ -76,7 +89,106 @@ def test_each_range_is_used_up_and_kept(name, extent):
 
 
 def test_the_two_axes_move_and_zoom_independently():
-    maps = random_affines(np.random.default_rng(2), 4000, 28, AffineRanges(zoom=0.3))
+    maps = random_affines(np.random.default_rng(2), 4000, 28, DistortionRanges(zoom=0.3))
     assert abs(np.corrcoef(maps[:, 0, 0], maps[:, 1, 1])[0, 1]) < 0.1
-    maps = random_affines(np.random.default_rng(2), 4000, 28, AffineRanges(shift=0.3))
+    maps = random_affines(np.random.default_rng(2), 4000, 28, DistortionRanges(shift=0.3))
     assert abs(np.corrcoef(maps[:, 0, 2], maps[:, 1, 2])[0, 1]) < 0.1
+
+
+def line_drawings(n: int, size: int = 28) -> np.ndarray:
+    """A few thick lines each, well inside the picture."""
+    rng = np.random.default_rng(n)
+    ink = np.zeros((n, 4 * size, 4 * size), np.uint8)
+    for picture in ink:
+        cv2.polylines(picture, [rng.integers(size, 3 * size, (4, 1, 2), np.int32)], False, 255, size // 3)
+    return np.stack([cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for picture in ink])
+
+
+any_ranges = st.builds(
+    DistortionRanges, rotation=st.floats(0, 20), shift=st.floats(0, 0.1), shear=st.floats(0, 20),
+    zoom=st.floats(0, 0.3), elastic=st.floats(0, 0.2), pen_width=st.floats(0, 2),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1), n=st.sampled_from([1, 2, 127, 129]))
+def test_a_seed_gives_the_same_distortion_and_keeps_what_it_is_given(ranges, seed, n):
+    ink = line_drawings(n)
+    before = ink.copy()
+    once, again = (distort(np.random.default_rng(seed), ink, ranges) for _ in range(2))
+    assert once.dtype == np.uint8 and once.shape == ink.shape
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(ink, before)
+
+
+@settings(deadline=None)
+@given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1), size=st.sampled_from([8, 28, 31]))
+def test_no_picture_sees_its_neighbours(ranges, seed, size):
+    """Bare ground stays bare between pictures that are all ink, and they stay all ink."""
+    ink = np.zeros((5, size, size), np.uint8)
+    ink[::2] = 255
+    np.testing.assert_array_equal(distort(np.random.default_rng(seed), ink, ranges), ink)
+
+
+@settings(deadline=None)
+@given(
+    rotation=st.floats(-20, 20), shift=st.tuples(st.floats(-3, 3), st.floats(-3, 3)), shear=st.floats(-20, 20),
+    zoom=st.tuples(st.floats(0.7, 1.3), st.floats(0.7, 1.3)), size=st.sampled_from([16, 28, 41]),
+)  # fmt: skip
+def test_an_elastic_warp_that_does_not_bend_is_the_affine_one(rotation, shift, shear, zoom, size):
+    ink = pictures(3, size)
+    maps = affine_maps(
+        rotation=np.full(3, rotation), shift=np.tile(shift, (3, 1)), shear=np.full(3, shear),
+        zoom=np.tile(zoom, (3, 1)), size=size,
+    )  # fmt: skip
+    out = np.empty_like(ink)
+    elastic_warp(ink, maps, np.zeros((2, 3, 49), np.float32), out)
+    # Float32 places, and OpenCV's thirty-seconds of a pixel.
+    assert abs(out.astype(float) - warp(ink, maps)).max() <= 255 / 32 + 1
+
+
+@pytest.mark.parametrize("elastic", [0.05, 0.15])
+def test_no_place_moves_further_than_control_points_do(elastic):
+    """Where a picture's pixels hold their own column, the distorted ones say where they come from."""
+    ink = np.broadcast_to(np.arange(28, dtype=np.uint8) * 9, (2000, 28, 28)).copy()
+    distorted = distort(np.random.default_rng(4), ink, DistortionRanges(elastic=elastic))
+    moved = (distorted / 9 - np.arange(28))[:, :, 9:19]
+    assert abs(moved).max() <= elastic * 28 + 0.1
+    assert moved.std() / 28 == pytest.approx(0.28 * elastic, rel=0.1)
+    assert abs(moved.mean()) < 0.05
+    # Smooth: neighbours move almost alike, places half a picture apart independently.
+    assert np.corrcoef(moved[:, 10, 5], moved[:, 11, 5])[0, 1] > 0.95
+    assert abs(np.corrcoef(moved[:, 5, 5], moved[:, 22, 5])[0, 1]) < 0.1
+
+
+def test_elastic_ink_is_still_a_drawing():
+    ink = line_drawings(200)
+    distorted = distort(np.random.default_rng(5), ink, DistortionRanges(elastic=0.12))
+    before, after = ink.sum(axis=(1, 2), dtype=float), distorted.sum(axis=(1, 2), dtype=float)
+    assert after.sum() == pytest.approx(before.sum(), rel=0.03)
+    assert (abs(after / before - 1) < 0.5).all()
+    assert (abs(distorted.astype(int) - ink).mean(axis=(1, 2)) > 1).all()
+
+
+@pytest.mark.parametrize("pixels", [-1.5, -0.5, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("across", [False, True])
+def test_a_line_becomes_so_many_pixels_wider(pixels, across):
+    """Widths by area: the ink of a line divided by its length."""
+    ink = np.zeros((1, 28, 28), np.uint8)
+    ink[0, :, 10:14] = 255
+    ink[0, :, 14] = 100
+    ink = ink.swapaxes(1, 2) if across else ink
+    changed = change_pen_width(ink, np.array([pixels]))
+    assert (changed.sum() - float(ink.sum())) / 255 / 28 == pytest.approx(pixels, abs=0.02)
+    assert (changed >= ink).all() if pixels > 0 else (changed <= ink).all()
+
+
+def test_pen_widths_fill_their_range():
+    ink = np.zeros((4000, 28, 28), np.uint8)
+    ink[:, :, 8:20] = 255
+    distorted = distort(np.random.default_rng(6), ink, DistortionRanges(pen_width=1.5))
+    wider = distorted[:, 14].sum(axis=1, dtype=float) / 255 - 12
+    assert abs(wider).max() <= 1.51
+    np.testing.assert_allclose(
+        np.quantile(wider, [0.05, 0.25, 0.5, 0.75, 0.95]), [-1.35, -0.75, 0, 0.75, 1.35], atol=0.1
+    )

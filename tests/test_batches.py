@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradejax.augment import AffineRanges
+from gradejax.augment import DistortionRanges
 from gradejax.batches import epoch_chunks, prefetch, steps_per_epoch
 
 
@@ -24,7 +24,7 @@ def epoch(n=100, rows=None, batch_size=8, seed=0, number=1, max_steps=128, range
     return list(
         epoch_chunks(
             ink, labels, np.arange(n) if rows is None else rows, batch_size=batch_size,
-            augment=ranges or AffineRanges(), seed=seed, epoch=number, max_steps=max_steps,
+            augment=ranges or DistortionRanges(), seed=seed, epoch=number, max_steps=max_steps,
         )
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ def test_only_the_rows_asked_for_are_there():
 
 
 def test_an_epoch_of_a_seed_is_always_the_same_and_no_other():
-    ranges = AffineRanges(rotation=10, shift=0.1, zoom=0.1)
+    ranges = DistortionRanges(rotation=10, shift=0.1, zoom=0.1)
     once, again = epoch(ranges=ranges), epoch(ranges=ranges)
     for a, b in zip(once, again, strict=True):
         np.testing.assert_array_equal(a.ink, b.ink)

@@ -13,13 +13,19 @@ from matplotlib.textpath import TextPath
 
 from gradejax.drawings import decode_ink, from_document, is_object_id, resample, to_document
 from gradejax.grades import GRADES, LETTERS
-from gradejax.synthetic import ink_strokes, write_drawings
+from gradejax.synthetic import ink_strokes, write_drawings, write_others
 
 
 @pytest.fixture(scope="module")
 def drawings():
     """Each of 20 writers' fifteen grades."""
     return list(write_drawings(300, seed=3, writers=20))
+
+
+@pytest.fixture(scope="module")
+def others():
+    """A few drawings by 20 writers of each thing that is no grade."""
+    return list(write_others(300, seed=3, writers=20))
 
 
 def test_the_same_seed_gives_the_same_documents(drawings):
@@ -112,6 +118,31 @@ def test_ink_scales_with_the_picture():
     stroke = [{"x": 30, "y": 40}, {"x": 200, "y": 100}, {"x": 120, "y": 240}]
     small = ink_strokes([[{axis: place / 4 for axis, place in point.items()} for point in stroke]], size=70, width=5)
     assert np.abs(resample(ink_strokes([stroke]), 70).astype(int) - small).max() < 90
+
+
+def test_others_are_the_same_for_the_same_seed_and_need_none_before_them(others):
+    assert list(write_others(40, seed=3, writers=20)) == others[:40]
+    assert list(write_others(3, seed=3, writers=20, first=200)) == others[200:203]
+    assert not {other.png for other in write_others(40, seed=4, writers=20)} & {other.png for other in others}
+
+
+def test_others_are_all_letters_from_f_and_all_digits_and_more_but_no_grade(others):
+    names = Counter(other.name.rstrip("+-") for other in others)
+    assert set("FGHIJKLMNOPQRSTUVWXYZ0123456789") < set(names)
+    assert not {other.name for other in others} & set(GRADES)
+    assert {other.name[-1] for other in others} > {"+", "-"}
+    assert len({other.png for other in others}) == len(others)
+
+
+def test_others_are_by_the_hands_that_write_the_grades(drawings, others):
+    assert {other.writer for other in others} == {drawing.writer for drawing in drawings}
+
+
+def test_the_ink_of_others_is_their_strokes_and_on_the_canvas(others):
+    for other in others[::5]:
+        ink = decode_ink(other.png)
+        assert np.array_equal(ink_strokes(other.strokes), ink)
+        assert ink.any() and not ink[:2].any() and not ink[-2:].any() and not ink[:, :2].any() and not ink[:, -2:].any()
 
 
 def test_who_reads_print_can_read_the_letters(drawings):
