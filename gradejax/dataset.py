@@ -13,14 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 from rich.console import Console
 from rich.progress import Progress
 
-from gradejax import allographs, synthetic
-from gradejax.drawings import BadDrawing, Drawing, decode_ink, resample
+from gradejax import allographs, movement, others, synthetic
+from gradejax.drawings import BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX, GRADES
 from gradejax.stores import Query, Store
@@ -57,6 +58,14 @@ class Dataset:
         return len(self.labels)
 
 
+class _Picture(NamedTuple):
+    """A drawing before it is decoded; its label may be no grade."""
+
+    label: str
+    writer: str
+    png: bytes
+
+
 @dataclass(frozen=True)
 class Split:
     """Which drawings are trained on and which are only looked at: indices into a Dataset, ascending."""
@@ -79,8 +88,10 @@ def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
     """
     refused: Counter[str] = Counter()
 
-    def found() -> Iterator[Drawing]:
-        return store.find(query, refused=lambda _, reason: refused.update([str(reason)]))
+    def found() -> Iterator[_Picture]:
+        for drawing in store.find(query, refused=lambda _, reason: refused.update([str(reason)])):
+            hand = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
+            yield _Picture(drawing.label, hand, drawing.png)
 
     about = {"format": _FORMAT, "size": size, "store": store.uri, "query": repr(query)}
     fingerprint = store.fingerprint(query) if cache else ""
@@ -89,29 +100,30 @@ def load(store: Store, query: Query, size: int, cache: Path | None) -> Dataset:
 
 
 def mix(
-    dataset: Dataset, parts: Split, grades: int, others: int, seed: int, cache: Path | None
+    dataset: Dataset, parts: Split, n_grades: int, n_others: int, seed: int, cache: Path | None
 ) -> tuple[Dataset, Split]:
     """A dataset with made-up drawings added, and the split with these on the training side.
 
     They are held in memory together.
 
     Arguments:
-        grades: how many drawings of grades, fifteen by each hand.
-        others: how many drawings of what is no grade; their label is -1.
+        n_grades: how many drawings of grades, fifteen by each hand.
+        n_others: how many drawings of what is no grade; their label is -1.
         seed: another seed is other drawings by other hands.
         cache: as in `load`.
     """
     # Hands of their own: a store that `gradejax.data generate` filled must not be validated on hands trained on.
-    made_by = {"seed": 10**9 + seed, "writers": -(-max(grades, others) // len(GRADES))}
-    generator = hashlib.sha256(Path(synthetic.__file__).read_bytes() + Path(allographs.__file__).read_bytes())
+    made_by = {"seed": 10**9 + seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
+    source = b"".join(Path(module.__file__).read_bytes() for module in (synthetic, movement, allographs, others))
 
-    def made() -> Iterator[Drawing]:
-        yield from synthetic.write_drawings(grades, **made_by)
-        if others:
-            yield from synthetic.write_others(others, **made_by)
+    def made() -> Iterator[_Picture]:
+        for drawing in synthetic.write_drawings(n_grades, **made_by):
+            yield _Picture(drawing.label, f"writer {drawing.writer}", drawing.png)
+        for other in synthetic.write_others(n_others, **made_by):
+            yield _Picture(other.name, f"writer {other.writer}", other.png)
 
-    about = {"format": _FORMAT, "size": dataset.ink.shape[1], "grades": grades, "others": others, "seed": seed}
-    added = _decoded(made, lambda: grades + others, Counter(), about, generator.hexdigest(), cache)
+    about = {"format": _FORMAT, "size": dataset.ink.shape[1], "grades": n_grades, "others": n_others, "seed": seed}
+    added = _decoded(made, lambda: n_grades + n_others, Counter(), about, hashlib.sha256(source).hexdigest(), cache)
     mixed = Dataset(
         np.concatenate([dataset.ink, added.ink]),
         np.concatenate([dataset.labels, added.labels]),
@@ -187,17 +199,17 @@ def _not_empty(dataset: Dataset, store: Store, query: Query) -> Dataset:
 
 
 def _decoded(
-    drawings: Callable[[], Iterator[Drawing]],
+    pictures: Callable[[], Iterator[_Picture]],
     count: Callable[[], int],
     refused: Counter[str],
     about: dict,
     fingerprint: str,
     cache: Path | None,
 ) -> Dataset:
-    """The drawings as arrays: from the cache if it holds those of `about` with that fingerprint, else decoded."""
+    """The pictures as arrays: from the cache if it holds those of `about` with that fingerprint, else decoded."""
     if cache is None:
         with tempfile.TemporaryDirectory() as folder:
-            _decode(drawings(), count(), refused, Path(folder), about)
+            _decode(pictures(), count(), refused, Path(folder), about)
             return _read(Path(folder), about, in_memory=True)
     home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     about["fingerprint"] = fingerprint
@@ -211,7 +223,7 @@ def _decoded(
         # Made beside its place and renamed, so that a cache is whole or not there.
         folder = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
         try:
-            _decode(drawings(), count(), refused, folder, about)
+            _decode(pictures(), count(), refused, folder, about)
             shutil.rmtree(home, ignore_errors=True)
             folder.rename(home)
         except OSError as error:
@@ -227,14 +239,14 @@ def _decoded(
     return _read(home, about)
 
 
-def _decode(drawings: Iterator[Drawing], total: int, refused: Counter[str], folder: Path, about: dict) -> None:
-    """Streams drawings into the files of a cache; `about.json`, written last, makes it one."""
+def _decode(pictures: Iterator[_Picture], total: int, refused: Counter[str], folder: Path, about: dict) -> None:
+    """Streams pictures into the files of a cache; `about.json`, written last, makes it one."""
     writers: dict[str, int] = {}
     content = hashlib.sha256()
 
-    def ink_or_reason(drawing: Drawing) -> np.ndarray | BadDrawing:
+    def ink_or_reason(picture: _Picture) -> np.ndarray | BadDrawing:
         try:
-            return resample(decode_ink(drawing.png), about["size"])
+            return resample(decode_ink(picture.png), about["size"])
         except BadDrawing as error:
             return error
 
@@ -245,17 +257,17 @@ def _decode(drawings: Iterator[Drawing], total: int, refused: Counter[str], fold
         Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task("decoding drawings", total=total)
-        while some := list(islice(drawings, _DECODED_TOGETHER)):
-            for drawing, ink in zip(some, pool.map(ink_or_reason, some), strict=True):
+        while some := list(islice(pictures, _DECODED_TOGETHER)):
+            for (label, writer, _), ink in zip(some, pool.map(ink_or_reason, some), strict=True):
                 if isinstance(ink, BadDrawing):
                     refused[str(ink)] += 1
                     continue
-                writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
-                grade = GRADE_INDEX.get(drawing.label, -1)
                 ink_file.write(ink)
-                row_file.write(np.array([grade, writers.setdefault(writer, len(writers))], np.int32))
+                row_file.write(
+                    np.array([GRADE_INDEX.get(label, -1), writers.setdefault(writer, len(writers))], np.int32)
+                )
                 content.update(ink)
-                content.update(f"{drawing.label} {writer};".encode())
+                content.update(f"{label} {writer};".encode())
             progress.update(task, advance=len(some))
     about = {**about, "writers": list(writers), "refused": refused, "digest": content.hexdigest()}
     about["files"] = _file_digest(folder)

@@ -10,7 +10,7 @@ closed 4 and A, an F with a foot and E, R and A or B.
 
 import numpy as np
 
-from gradejax.allographs import Targets
+from gradejax.allographs import Form
 
 OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
     "F": (
@@ -226,7 +226,7 @@ OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
 """For each character or mark that is no grade, how people write it: shares and plans, as in `ALLOGRAPHS`."""
 
 
-def scribble(rng: np.random.Generator) -> list[Targets]:
+def scribble(rng: np.random.Generator) -> Form:
     """Strokes made for no purpose: to and fro, or round and round, in a square somewhat larger than a letter."""
     form = []
     for _ in range(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15))):

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from gradejax.allographs import ALLOGRAPHS, Targets, plan_strokes
+from gradejax.allographs import ALLOGRAPHS, Form, plan_strokes
 from gradejax.drawings import Drawing, encode_png
 from gradejax.grades import GRADES
 from gradejax.movement import move, tremble
 from gradejax.others import OTHERS, scribble
+from gradejax.slips import SLIPS, slip
 
 CANVAS = 280
 """Pixels; the side of the canvas that drawings are made on."""
@@ -32,14 +33,12 @@ Strokes = list[list[dict[str, float]]]
 """A drawing's strokes as its document holds them: per stroke a list of `{x, y, t, pressure}`, t in milliseconds."""
 
 _MARGIN = PEN / 2 + 3  # from the border to the middle of the pen, at least
+_LEAST_WIDTH = 80  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
 _CONSTANCY = 0.8  # how often a hand writes a character in its usual way
 _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)
 
 _SCRIBBLE = "scribble"
-
-Form = list[Targets]
-"""A character's strokes."""
 
 
 class Other(NamedTuple):
@@ -64,6 +63,7 @@ class Writer:
 
     Attributes:
         forms: for each character how this hand writes it: the usual way, and the other.
+        slips: how likely each of `gradejax.slips.SLIPS` is in a character.
         height: of a letter, pixels.
         width: factor on the breadth of letters.
         slant: how far the top of a letter leans to the right, in heights.
@@ -81,6 +81,7 @@ class Writer:
     """
 
     forms: Mapping[str, tuple[Form, Form]]
+    slips: Mapping[str, float]
     height: float
     width: float
     slant: float
@@ -106,19 +107,20 @@ def make_writer(rng: np.random.Generator) -> Writer:
         forms[character] = (_own_form(usual, waist, belly, rng), _own_form(other, waist, belly, rng))
     return Writer(
         forms=forms,
+        slips={name: min(rng.exponential(0.02), 0.2) for name in SLIPS},
         height=np.clip(rng.normal(140, 22), 95, 200),
-        width=np.exp(rng.normal(0, 0.17)),
+        width=np.clip(np.exp(0.17 * rng.standard_t(4)), 0.5, 1.8),
         slant=rng.normal(0.1, 0.13),
         tilt=rng.normal(2, 3.5),
         hurry=rng.uniform(0.0, 0.5),
         tempo=rng.uniform(0.2, 0.45),
         tremor=rng.gamma(2, 0.3),
-        carelessness=rng.uniform(0.01, 0.04),
+        carelessness=0.024 * np.exp(rng.normal(0, 0.4)),
         overshoot=rng.normal(0.01, 0.03),
-        sign_length=np.clip(rng.normal(72, 13), 42, 105),
+        sign_length=np.clip(72 + 11 * rng.standard_t(4), 36, 130),
         sign_aspect=np.exp(rng.normal(0.2, 0.2)),
-        sign_drop=rng.uniform(0.1, 0.5),
-        gap=rng.normal(13, 8),
+        sign_drop=np.clip(0.3 + 0.12 * rng.standard_t(4), -0.1, 0.75),
+        gap=12 + 7 * rng.standard_t(4),
         pressure=rng.uniform(0.3, 0.9),
     )
 
@@ -131,7 +133,7 @@ def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -
     height = writer.height * np.exp(rng.normal(0, 0.09))
     if not sign:  # a letter that has the canvas to itself is written larger
         height *= 1.1
-    width = height * writer.width * np.exp(rng.normal(0, 0.07))
+    width = max(height * writer.width * np.exp(rng.normal(0, 0.07)), _LEAST_WIDTH)
     lean = height * (writer.slant + rng.normal(0, 0.04))
     form = scribble(rng) if character == _SCRIBBLE else _form(character, writer, rng)
     strokes = _carried_out(form, np.array([[width, 0], [-lean, height]]), writer, rng)
@@ -142,7 +144,8 @@ def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -
         frame = np.array([[length, 0], [-0.5 * lean / height * upright, upright]])
         signs = _carried_out(_form(sign, writer, rng), frame, writer, rng)
         (sign_left, sign_top), (_, sign_bottom) = _corners(signs)
-        gap = PEN + writer.gap + rng.normal(0, 6)
+        # A + may run into the letter; a - that did would be read as a bar of an A or E.
+        gap = PEN + np.clip(writer.gap + rng.normal(0, 6), -4 if sign == "-" else -16, 60)
         middle = top + (writer.sign_drop + rng.normal(0, 0.06)) * (bottom - top)
         shift = np.array([right + gap - sign_left, middle - (sign_top + sign_bottom) / 2, 0])
         strokes += [points + shift for points in signs]
@@ -271,9 +274,9 @@ def _carried_out(
     form: Form, frame: Float[np.ndarray, "2 2"], writer: Writer, rng: np.random.Generator
 ) -> list[Float[np.ndarray, "points 3"]]:
     """A form's strokes as x, y and t (seconds, from the stroke's start); a place in it is x, y @ `frame`."""
-    hurry = np.clip(writer.hurry + rng.normal(0, 0.08), 0, 0.6)
+    hurry = np.clip(writer.hurry + rng.normal(0, 0.1), 0, 0.65)
     strokes = []
-    for stroke in form:
+    for stroke in slip(form, writer.slips, rng):
         noise = rng.normal(0, 1, stroke.shape)
         targets = stroke + noise * (writer.carelessness, writer.carelessness, 5)
         late = writer.overshoot + rng.normal(0, 0.02)
