@@ -2,8 +2,9 @@
 
     python -m gradejax.evaluate [--workdir=DIR] [--store=URI] [--tags=a,b]
 
-Without --workdir the newest finished run below runs/ is used. The last line is JSON with `accuracy`, `n` and `ece`.
-Drawings the model was trained on flatter it: name tags it has not seen.
+Without --workdir the newest finished run below runs/ is used. The last line is JSON with `accuracy`, `n`, `ece`,
+`loss` and `refused`, the share of the drawings that the model takes for no grade. Drawings the model was trained on
+flatter it: name tags it has not seen.
 """
 
 import json
@@ -34,10 +35,13 @@ def main(arguments: list[str]) -> None:
     data = datasets.load(store, query, recogniser.size, cache=None, resampling=recogniser.resampling)
     # A model carries its own labels, whose order need not be this version's.
     columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
-    guesses = recogniser.confidences(np.asarray(data.ink))[:, columns]
-    Console().print(report.score_table(guesses, data.labels))
+    ink = np.asarray(data.ink)
+    guesses = recogniser.confidences(ink)[:, columns]
+    are_grades = recogniser.calibration.are_grades(guesses, ink)
+    Console().print(report.score_table(guesses, data.labels, are_grades))
     scores = metrics.scores(guesses, data.labels)
-    print(json.dumps({"accuracy": scores.accuracy, "n": len(data), "ece": scores.ece, "loss": scores.loss}))
+    refused = float(1 - are_grades.mean())
+    print(json.dumps({"n": len(data), **scores._asdict(), "refused": refused}))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gradejax import command, exchange, metrics, models, report, runs, stores, synthetic, train
+from gradejax import calibration, command, exchange, metrics, models, predict, report, runs, stores, synthetic, train
 from gradejax import config as configs
 from gradejax import dataset as datasets
 from gradejax.errors import UserError
@@ -38,6 +38,7 @@ flags.DEFINE_string("store", None, "Address of the drawings; sqlite:///data/grad
 flags.DEFINE_string("workdir", None, "Folder of the run; a new one below runs/ by default.", flag_values=_FLAGS)
 
 _FIRST_DRAWINGS, _FIRST_WRITERS = 2250, 30
+_OTHERS, _OTHERS_SEED = 500, 10**10  # by hands that no training has seen
 
 
 def main(arguments: list[str]) -> None:
@@ -102,15 +103,19 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     with _progress(config.train.epochs, steps) as announce:
         variables = train.fit(network, config, data, split, workdir, about, announce)
 
-    def guess(rows: np.ndarray) -> np.ndarray:
-        return train.probabilities(logits_of, variables, data.ink, rows, config.evaluate.batch_size)
+    def logits_of(rows: np.ndarray) -> np.ndarray:
+        return train.logits_in_batches(forward, variables, data.ink, rows, config.evaluate.batch_size)
 
-    logits_of = train.logits_function(network)
-    guesses = guess(split.validation)
+    forward = train.logits_function(network)
+    logits = logits_of(split.validation)
     ink, labels = data.ink[split.validation], data.labels[split.validation]
+    guesses, are_grades = calibration.cross_fit(logits, labels, data.writers[split.validation], ink)
+    uncalibrated = calibration.Calibration().confidences(logits)
+    others_refused = _others_refused(predict.load(workdir))
     history = runs.read_history(workdir)
-    report.write_plots(workdir / "plots", history, ink, labels, guesses, config.evaluate.mistakes)
-    console.print(report.score_table(guesses, labels))
+    report.write_plots(workdir / "plots", history, ink, labels, guesses, uncalibrated, config.evaluate.mistakes)
+    console.print(report.score_table(guesses, labels, are_grades))
+    console.print(f"of {_OTHERS} made-up drawings of other letters, digits and marks {others_refused:.2%} are refused")
     scores = metrics.scores(guesses, labels)
     best = max(history, key=lambda row: row["val_accuracy"])
     summary = {
@@ -119,6 +124,9 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         "best_epoch": best["epoch"],
         "val_loss": scores.loss,
         "ece": scores.ece,
+        "ece_uncalibrated": metrics.scores(uncalibrated, labels).ece,
+        "val_refused": float(1 - are_grades.mean()),
+        "others_refused": others_refused,
         "epochs": len(history),
         "n_train": len(split.train),
         "n_val": len(split.validation),
@@ -134,7 +142,7 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     }
     if len(split.test):
         summary["n_test"] = len(split.test)
-        summary["test_accuracy"] = metrics.scores(guess(split.test), data.labels[split.test]).accuracy
+        summary["test_accuracy"] = float(np.mean(logits_of(split.test).argmax(axis=1) == data.labels[split.test]))
     runs.write_json(workdir / "summary.json", summary)
     return {**summary, "workdir": str(workdir)}
 
@@ -148,6 +156,13 @@ def fill_if_first(store: stores.Store, query: stores.Query) -> None:
         store.uri, f"{_FIRST_DRAWINGS:,}", _FIRST_WRITERS,
     )  # fmt: skip
     exchange.fill(store, synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
+
+
+def _others_refused(recogniser: predict.Recogniser) -> float:
+    """The share of made-up drawings, always the same, of other letters, digits and marks that it sees no grade in."""
+    made = synthetic.write_others(_OTHERS, seed=_OTHERS_SEED, writers=_FIRST_WRITERS)
+    ink = np.stack([recogniser.ink(other.png) for other in made])
+    return float(1 - recogniser.calibration.are_grades(recogniser.confidences(ink), ink).mean())
 
 
 @contextmanager

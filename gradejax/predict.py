@@ -2,9 +2,10 @@
 
     python -m gradejax.predict [--workdir=DIR] [--json] FILE.png …
 
-One line a file: path, grade, confidence. With --json a line is an object with all fifteen confidences. Without
---workdir the newest finished run below runs/ is used. A file that is no picture is named on standard error, the others
-are still read, and the exit status is 1.
+One line a file: path, grade, confidence. For what the model takes for something else the grade is `no grade` and the
+confidence that in the likeliest. With --json a line is an object with all fifteen confidences, and `no grade` is null.
+Without --workdir the newest finished run below runs/ is used. A file that is no picture is named on standard error, the
+others are still read, and the exit status is 1.
 """
 
 import json
@@ -19,6 +20,7 @@ from absl import flags
 from jaxtyping import Array, Float, UInt8
 
 from gradejax import checkpoints, command, models, runs, train
+from gradejax.calibration import Calibration
 from gradejax.drawings import BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
 
@@ -31,12 +33,13 @@ flags.DEFINE_bool("json", False, "Print a JSON object a line, with all confidenc
 
 @dataclass(frozen=True)
 class Recogniser:
-    """A trained model with its own labels and preprocessing; made by `load`.
+    """A trained model with its own labels, preprocessing and calibration; made by `load`.
 
     Attributes:
         labels: the grades, in the order of the confidences.
         size: pixels a side of the ink it takes.
         resampling: how it is brought to that size.
+        calibration: how its logits are read.
         variables: its numbers.
         logits_of: the jitted function from variables and ink to logits.
     """
@@ -44,6 +47,7 @@ class Recogniser:
     labels: tuple[str, ...]
     size: int
     resampling: str
+    calibration: Calibration
     variables: train.Variables
     logits_of: Callable[[train.Variables, Array], Array]
 
@@ -53,7 +57,10 @@ class Recogniser:
 
     def confidences(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n labels"]:
         """The confidence in each label; a row sums to one."""
-        return train.probabilities(self.logits_of, self.variables, ink, np.arange(len(ink)), batch_size=512)
+        rows = np.arange(len(ink))
+        return self.calibration.confidences(
+            train.logits_in_batches(self.logits_of, self.variables, ink, rows, batch_size=512)
+        )
 
     def probabilities(self, pngs: Sequence[bytes]) -> Float[np.ndarray, "n labels"]:
         """The same for PNGs. Raises BadDrawing for a picture that is none."""
@@ -76,9 +83,10 @@ def load(workdir: Path) -> Recogniser:
     logits_of = train.logits_function(network)
     template = train.initial_variables(network)
     variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(template, found.arrays))
-    # Runs from before there was a choice have none.
+    # Runs of earlier versions have neither.
     resampling = about.get("resampling", "area")
-    return Recogniser(tuple(about["labels"]), about["size"], resampling, variables, logits_of)
+    calibration = Calibration(**about.get("calibration", {}))
+    return Recogniser(tuple(about["labels"]), about["size"], resampling, calibration, variables, logits_of)
 
 
 def main(files: list[str]) -> None:
@@ -89,18 +97,21 @@ def main(files: list[str]) -> None:
     failed = False
     for file in files:
         try:
-            confidences = recogniser.probabilities([Path(file).read_bytes()])[0]
+            ink = recogniser.ink(Path(file).read_bytes())[None]
         except (BadDrawing, OSError) as error:
             print(f"error: {file}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
             failed = True
             continue
+        (confidences,) = found = recogniser.confidences(ink)
         best = int(confidences.argmax())
+        (is_grade,) = recogniser.calibration.are_grades(found, ink)
+        grade = recogniser.labels[best] if is_grade else None
         if _FLAGS.json:
             shares = dict(zip(recogniser.labels, map(float, confidences.round(6)), strict=True))
-            guess = {"path": file, "grade": recogniser.labels[best], "confidence": float(confidences[best])}
+            guess = {"path": file, "grade": grade, "confidence": float(confidences[best])}
             print(json.dumps({**guess, "confidences": shares}))
         else:
-            print(f"{file}\t{recogniser.labels[best]}\t{confidences[best]:.3f}")
+            print(f"{file}\t{grade or 'no grade'}\t{confidences[best]:.3f}")
     if failed:
         sys.exit(1)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rich.table import Table
@@ -40,6 +40,7 @@ def write_plots(
     ink: UInt8[np.ndarray, "n size size"],
     labels: Int[np.ndarray, " n"],
     probabilities: Float[np.ndarray, "n grades"],
+    uncalibrated: Float[np.ndarray, "n grades"],
     most_mistakes: int,
 ) -> None:
     """`curves.png`, `confusion.png`, `reliability.png` and `mistakes.png` of a run's validation drawings.
@@ -47,13 +48,15 @@ def write_plots(
     Arguments:
         history: the lines of `metrics.jsonl`.
         ink, labels, probabilities: of the validation drawings.
+        uncalibrated: the probabilities before temperature scaling.
         most_mistakes: how many are drawn at the most.
     """
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(_STYLE):
         curves(history).savefig(folder / "curves.png")
         confusion(metrics.confusion(probabilities, labels)).savefig(folder / "confusion.png")
-        reliability(metrics.calibration(probabilities, labels)).savefig(folder / "reliability.png")
+        found, before = (metrics.calibration(each, labels) for each in (probabilities, uncalibrated))
+        reliability(found, before).savefig(folder / "reliability.png")
         mistakes(ink, labels, probabilities, most_mistakes).savefig(folder / "mistakes.png")
 
 
@@ -102,18 +105,26 @@ def confusion(counts: Int[np.ndarray, "grades grades"]) -> Figure:
     return figure
 
 
-def reliability(found: metrics.Calibration) -> Figure:
-    """Accuracy against confidence (on the diagonal, confidence means what it says), above how many guesses had it."""
+def reliability(found: metrics.Calibration, before: metrics.Calibration) -> Figure:
+    """Accuracy against confidence (on the diagonal, confidence means what it says), above how many guesses had it.
+
+    Arguments:
+        found, before: after temperature scaling and before it.
+    """
     figure = _figure(5, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    filled = found.counts > 0
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
-    name = f"this model, ECE {found.ece:.3f}"
-    # A bin's dot is as large as its share of the guesses, so that a few odd ones do not draw the eye.
-    area = 20 + 300 * found.counts[filled] / found.counts.sum()
-    upper.scatter(found.confidence[filled], found.accuracy[filled], area, color=_TRAINING, alpha=0.8, label=name)
+    for each, name, colours in (
+        (before, "as the network says", {"facecolors": "none", "edgecolors": _VALIDATION}),
+        (found, "calibrated", {"color": _TRAINING}),
+    ):
+        filled = each.counts > 0
+        # A bin's dot is as large as its share of the guesses, so that a few odd ones do not draw the eye.
+        area = 20 + 300 * each.counts[filled] / each.counts.sum()
+        label = f"{name}, ECE {each.ece:.3f}"
+        upper.scatter(each.confidence[filled], each.accuracy[filled], area, alpha=0.8, label=label, **colours)
     upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03))
-    upper.legend(loc="lower right")
+    upper.legend(loc="best")
     lower.bar(found.edges[:-1], found.counts, np.diff(found.edges), align="edge", color=_TRAINING, alpha=0.6)
     lower.set(xlabel="confidence", ylabel="guesses", yscale="log", xlim=(0, 1))
     return figure
@@ -159,8 +170,10 @@ def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray,
     return figure
 
 
-def score_table(probabilities: Float[np.ndarray, "n grades"], labels: Int[np.ndarray, " n"]) -> Table:
-    """Accuracy overall, by letter and by sign, and the pair of grades confused most, to be printed."""
+def score_table(
+    probabilities: Float[np.ndarray, "n grades"], labels: Int[np.ndarray, " n"], are_grades: Bool[np.ndarray, " n"]
+) -> Table:
+    """Accuracy overall, by letter and by sign, the pair of grades confused most, calibration and refusals, to print."""
     right = probabilities.argmax(axis=1) == labels
     letter, sign = labels // len(SIGNS), labels % len(SIGNS)
     table = Table("drawings", title="Accuracy on validation", title_justify="left")
@@ -185,4 +198,5 @@ def score_table(probabilities: Float[np.ndarray, "n grades"], labels: Int[np.nda
         table.caption = f"confused most: {GRADES[one]} and {GRADES[other]}, {both.max()} times"
     else:
         table.caption = "nothing was confused"
+    table.caption += f"\nECE {metrics.calibration(probabilities, labels).ece:.4f}, refused {np.mean(~are_grades):.2%}"
     return table

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int32, Key, UInt8
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from gradejax import checkpoints, metrics, runs
+from gradejax import calibration, checkpoints, metrics, runs
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
@@ -52,8 +52,9 @@ class TrainState(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """One line of `metrics.jsonl`. Training figures are means over the epoch's distorted drawings, as it went on;
-    `seconds` is the training alone, `elapsed` all since the run began, evaluation and resumption included."""
+    """One line of `metrics.jsonl`. Training figures are means over the epoch's distorted drawings, as it went on, those
+    of validation are before calibration; `seconds` is the training alone, `elapsed` all since the run began, evaluation
+    and resumption included."""
 
     epoch: int
     loss: float
@@ -189,20 +190,20 @@ def logits_function(
     return jax.jit(lambda variables, ink: nnx.merge(graph, *variables)(ink))
 
 
-def probabilities(
+def logits_in_batches(
     logits_of: Callable[[Variables, Array], Array],
     variables: Variables,
     ink: UInt8[np.ndarray, "n size size"],
     rows: np.ndarray,
     batch_size: int,
 ) -> Float[np.ndarray, "rows 15"]:
-    """The confidences in each grade for the drawings `rows`, computed `batch_size` at a time."""
+    """The logits of the drawings `rows`, computed `batch_size` at a time."""
     found = []
     for start in range(0, len(rows), batch_size):
         some = rows[start : start + batch_size]
         # Always whole batches, so that one shape is compiled.
         batch = ink[np.resize(some, min(batch_size, len(rows)))]
-        found.append(jax.nn.softmax(logits_of(variables, batch))[: len(some)])
+        found.append(logits_of(variables, batch)[: len(some)])
     return np.concatenate([np.asarray(part) for part in found])
 
 
@@ -221,7 +222,8 @@ def fit(
     as one that never was: order, distortion and dropout depend on the seed, the epoch and the step alone.
 
     Arguments:
-        about: plain facts kept in each checkpoint; `data_digest` among them must be that of the run so far.
+        about: plain facts kept in each checkpoint, to which its `calibration` is added; `data_digest` among them must
+            be that of the run so far.
         announce: called with (None, steps so far) while an epoch goes on and (its record, steps so far) at its end.
 
     Returns:
@@ -280,10 +282,11 @@ def fit(
                     f"the loss is {loss} in epoch {epoch}: lower train.learning_rate (now {settings.learning_rate:g}); "
                     "the last good checkpoint is kept"
                 )
-            guesses = probabilities(
+            logits = logits_in_batches(
                 logits_of, state.evaluated(), dataset.ink, split.validation, config.evaluate.batch_size
             )
-            scores = metrics.scores(guesses, dataset.labels[split.validation])
+            labels = dataset.labels[split.validation]
+            scores = metrics.scores(calibration.Calibration().confidences(logits), labels)
             record = Epoch(
                 epoch=epoch,
                 loss=loss,
@@ -300,7 +303,8 @@ def fit(
             for name, value in record._asdict().items():
                 board.add_scalar(name, value, epoch)
             if epoch % settings.checkpoint_every == 0 or epoch == settings.epochs:
-                checkpoints.save(manager, epoch, state.evaluated(), state, about)
+                fitted = {"calibration": calibration.fit(logits, labels)._asdict()}
+                checkpoints.save(manager, epoch, state.evaluated(), state, about | fitted)
             announce(record, epoch * steps_each)
     return state.evaluated()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradejax.drawings import encode_png
 from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings
 
@@ -75,6 +76,7 @@ def test_a_run_folder_holds_what_the_design_says(trained):
     promised = {
         "val_accuracy", "best_val_accuracy", "best_epoch", "val_loss", "ece", "epochs", "n_train", "n_val", "split",
         "parameters", "images_per_second", "train_seconds", "wall_seconds", "device", "data_fingerprint", "versions",
+        "ece_uncalibrated", "val_refused", "others_refused",
     }  # fmt: skip
     assert promised <= summary.keys()
     assert summary["n_train"] + summary["n_val"] == 450
@@ -99,6 +101,7 @@ def test_evaluate_finds_what_training_found(trained):
     assert found["n"] == 450
     assert 0 <= found["ece"] <= 1
     assert found["accuracy"] > 0.5  # by chance: 0.07
+    assert found["refused"] < 0.1
 
 
 def test_predict_reads_files_and_names_those_that_are_none(trained, tmp_path):
@@ -120,6 +123,21 @@ def test_predict_reads_files_and_names_those_that_are_none(trained, tmp_path):
     guess = json.loads(done.stdout)
     assert guess["grade"] == rows[0][1] == max(guess["confidences"], key=guess["confidences"].get)
     assert sum(guess["confidences"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_blank_paper_is_no_grade(trained, tmp_path):
+    folder, _ = trained
+    png = tmp_path / "blank.png"
+    png.write_bytes(encode_png(np.zeros((280, 280), np.uint8)))
+    done = command(folder, "predict", "--workdir=run", str(png))
+    assert done.returncode == 0, done.stderr
+    path, grade, confidence = done.stdout.strip().split("\t")
+    assert (path, grade) == (str(png), "no grade")
+    done = command(folder, "predict", "--workdir=run", "--json", str(png))
+    assert done.returncode == 0, done.stderr
+    guess = json.loads(done.stdout)
+    assert guess["grade"] is None
+    assert guess["confidence"] == max(guess["confidences"].values()) == pytest.approx(float(confidence), abs=1e-3)
 
 
 def test_without_workdir_the_newest_finished_run_is_used(trained, tmp_path):

@@ -157,13 +157,13 @@ def _by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf:
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
     judged = rankings.page(query, ranking, page.after, page.limit)
     return Shelf(
-        drawings=[_shown(one.drawing, one.guess, one.confidence) for one in judged],
+        drawings=[_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in judged],
         next=judged[-1].drawing.id if len(judged) == page.limit else None,
         total=len(ranking.place) if page.after is None else None,
     )
 
 
-def _shown(drawing: Drawing, guess: str | None = None, confidence: float | None = None) -> Shown:
+def _shown(drawing: Drawing, guess: str | None = None, is_grade: bool = True, confidence: float | None = None) -> Shown:
     return Shown(
         id=drawing.id,
         tags=list(drawing.tags),
@@ -172,6 +172,7 @@ def _shown(drawing: Drawing, guess: str | None = None, confidence: float | None 
         writer=drawing.writer,
         earlier=[entry["label"] for entry in drawing.history],
         guess=guess,
+        is_grade=is_grade,
         confidence=confidence,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from fastapi import APIRouter
@@ -19,7 +20,12 @@ LIKELIEST = 5
 BATCH_SIZES = (1, 4, 16, 32)
 """Each is a program of its own, compiled before the first guess; what comes is filled up to the next."""
 
-Confidences = Float[np.ndarray, " labels"]
+
+class Judgement(NamedTuple):
+    """What the model makes of a drawing: its confidence in each label, and whether it is a grade at all."""
+
+    confidences: Float[np.ndarray, " labels"]
+    is_grade: bool
 
 
 class Model:
@@ -45,23 +51,25 @@ class Model:
                 self._loaded = run.resolve().name, recogniser
             return self._loaded
 
-    def judge(self, pngs: Sequence[bytes]) -> list[Confidences | BadDrawing]:
-        """For each of at most 32 PNGs the confidence in each label, or why it cannot be read."""
+    def judge(self, pngs: Sequence[bytes]) -> list[Judgement | BadDrawing]:
+        """What the model makes of each of at most 32 PNGs, or why it cannot be read."""
         _, recogniser = self.get()
-        found: list[Confidences | BadDrawing] = []
+        found: list[BadDrawing | None] = []
         inks = []
         for png in pngs:
             try:
                 inks.append(recogniser.ink(png))
-                found.append(np.empty(0))
+                found.append(None)
             except BadDrawing as error:
                 found.append(error)
-        if inks:
-            size = next(size for size in BATCH_SIZES if size >= len(inks))
-            filled = np.resize(np.stack(inks), (size, recogniser.size, recogniser.size))
-            rows = iter(recogniser.confidences(filled))
-            found = [one if isinstance(one, BadDrawing) else next(rows) for one in found]
-        return found
+        if not inks:
+            return found
+        size = next(size for size in BATCH_SIZES if size >= len(inks))
+        filled = np.resize(np.stack(inks), (size, recogniser.size, recogniser.size))
+        confidences = recogniser.confidences(filled)
+        are_grades = recogniser.calibration.are_grades(confidences, filled)
+        judgements = map(Judgement, confidences, are_grades)
+        return [error or next(judgements) for error in found]
 
 
 def routes(model: Model) -> APIRouter:
@@ -82,6 +90,8 @@ def routes(model: Model) -> APIRouter:
     return router
 
 
-def _likeliest(labels: Sequence[str], confidences: Confidences) -> Guesses:
+def _likeliest(labels: Sequence[str], judgement: Judgement) -> Guesses:
+    confidences, is_grade = judgement
     best = np.argsort(-confidences, kind="stable")[:LIKELIEST]
-    return Guesses(guesses=[Guess(label=labels[i], confidence=float(confidences[i])) for i in best])
+    guesses = [Guess(label=labels[i], confidence=float(confidences[i])) for i in best]
+    return Guesses(guesses=guesses, is_grade=bool(is_grade))

@@ -78,6 +78,7 @@ class Guess(Message):
 
 class Guesses(Message):
     guesses: list[Guess] = Field(description="the likeliest, best first")
+    is_grade: bool = Field(description="false where the model takes the drawing for something else")
 
 
 class ToGuess(Message):
@@ -126,7 +127,8 @@ class Shown(Message):
     date: datetime
     writer: str | None
     earlier: list[str] = Field(description="labels it had before, oldest first")
-    guess: str | None = Field(None, description="what the model takes it for")
+    guess: str | None = Field(None, description="the grade that the model takes it for")
+    is_grade: bool = Field(True, description="false where the model takes it for something else")
     confidence: float | None = Field(None, description="of the model in the drawing's own label")
 
 

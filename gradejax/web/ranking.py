@@ -9,17 +9,18 @@ from itertools import islice
 
 from gradejax.drawings import BadDrawing, Drawing
 from gradejax.stores import Query, Store
-from gradejax.web.guessing import BATCH_SIZES, Confidences, Model
+from gradejax.web.guessing import BATCH_SIZES, Judgement, Model
 
 _MOST_RANKINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A drawing, what the model takes it for, and the model's confidence in the drawing's own label."""
+    """A drawing, the likeliest grade, whether it is one, and the model's confidence in the drawing's own label."""
 
     drawing: Drawing
     guess: str
+    is_grade: bool
     confidence: float
 
 
@@ -50,7 +51,7 @@ class Rankings:
         self._lock = threading.Lock()
         self._making = threading.Lock()  # one at a time: more would only be slower
         self._closing = threading.Event()
-        self._confidences: dict[str, Confidences] = {}
+        self._judgements: dict[str, Judgement] = {}
         self._rankings: OrderedDict[Query, Ranking] = OrderedDict()
 
     def ranking(self, query: Query, *, anew: bool) -> Ranking:
@@ -87,9 +88,9 @@ class Rankings:
         for id in islice(ranking.place, start, None):
             drawing = self._store.get(id)
             if drawing is not None and (drawing.deleted is not None) == query.deleted:
-                row = self._confidences[id]
+                row, is_grade = self._judgements[id]
                 confidence = float(row[labels.index(drawing.label)])
-                judged.append(Judged(drawing, labels[int(row.argmax())], confidence))
+                judged.append(Judged(drawing, labels[int(row.argmax())], bool(is_grade), confidence))
             if len(judged) == limit:
                 break
         return judged
@@ -113,10 +114,11 @@ class Rankings:
                 for batch in _batches(self._store.find(query), BATCH_SIZES[-1]):
                     if self._closing.is_set():
                         return
-                    self._judge([drawing for drawing in batch if drawing.id not in self._confidences])
+                    self._judge([drawing for drawing in batch if drawing.id not in self._judgements])
                     for drawing in batch:
-                        if drawing.id in self._confidences:
-                            belief[drawing.id] = self._confidences[drawing.id][labels.index(drawing.label)]
+                        if drawing.id in self._judgements:
+                            confidences = self._judgements[drawing.id].confidences
+                            belief[drawing.id] = confidences[labels.index(drawing.label)]
                     ranking.done += len(batch)
                 ranking.place = {id: place for place, id in enumerate(sorted(belief, key=belief.__getitem__))}
             except Exception as error:
@@ -125,10 +127,10 @@ class Rankings:
 
     def _judge(self, drawings: Sequence[Drawing]) -> None:
         found = self._model.judge([drawing.png for drawing in drawings])
-        for drawing, confidences in zip(drawings, found, strict=True):
+        for drawing, judgement in zip(drawings, found, strict=True):
             # A stored PNG whose pixels cannot be read has no place in the order.
-            if not isinstance(confidences, BadDrawing):
-                self._confidences[drawing.id] = confidences
+            if not isinstance(judgement, BadDrawing):
+                self._judgements[drawing.id] = judgement
 
 
 def _batches(drawings: Iterable[Drawing], size: int) -> Iterator[list[Drawing]]:

@@ -81,14 +81,15 @@ def client(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has seen 600 made-up drawings a few times: bad, and real."""
+    """A model that has seen 600 made-up grades, and as many drawings of something else, a few times: bad, and real."""
     folder = tmp_path_factory.mktemp("training")
     uri = f"sqlite:///{folder}/grades.db"
     store = open_store(uri)
     store.add(write_drawings(600, seed=1, writers=8))
     store.close()
     config = Path(__file__).parents[2] / "configs/mlp.py"
-    flags = [f"--config={config}", f"--config.data.store={uri}", "--config.train.epochs=8", f"--workdir={folder}/run"]
+    flags = [f"--config={config}", f"--config.data.store={uri}", f"--workdir={folder}/run", "--config.data.others=600",
+             "--config.model.dropout=(0.1,0.1)", "--config.train.epochs=20", "--config.train.ema_decay=0.9"]  # fmt: skip
     done = subprocess.run([sys.executable, "-m", "gradejax.main", *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "run"

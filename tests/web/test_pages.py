@@ -23,6 +23,11 @@ A_PLUS: Strokes = [
     [(190, 120), (250, 120)],
     [(220, 90), (220, 150)],
 ]
+SCRIBBLE: Strokes = [
+    [(40, 40), (240, 60), (40, 90), (240, 120), (40, 150), (240, 180), (40, 210), (240, 240)],
+    [(60, 30), (80, 250), (120, 30), (160, 250), (200, 30)],
+]
+DOT: Strokes = [[(140, 140), (141, 141)]]
 
 
 @pytest.fixture
@@ -273,9 +278,10 @@ def test_the_guess_follows_the_pen(guess_page: Page, server, tag: str):
     asked = []
     guess_page.on("request", lambda request: asked.append(request.url) if "/api/guess" in request.url else None)
     for n, stroke in enumerate(A_PLUS, start=1):
-        draw(guess_page, [stroke])
-        expect(right).to_be_enabled()
+        with guess_page.expect_response("**/api/guess"):
+            draw(guess_page, [stroke])
         assert len(asked) == n
+    expect(right).to_be_enabled()
     rows = guess_page.locator("#bars li")
     expect(rows).to_have_count(5)
     shares = [int(text.rstrip("%")) for text in guess_page.locator("#bars .share").all_inner_texts()]
@@ -287,6 +293,29 @@ def test_the_guess_follows_the_pen(guess_page: Page, server, tag: str):
     (drawing,) = saved(guess_page, server.store, tag)
     assert (drawing.label, drawing.tags) == (best, (tag, "guess"))
     assert_inked(drawing, A_PLUS)
+
+
+@pytest.mark.parametrize("strokes", [SCRIBBLE, DOT], ids=["scribble", "dot"])
+def test_what_is_no_grade_is_called_so(guess_page: Page, strokes: Strokes, server, tag: str):
+    note, bars = guess_page.get_by_role("status"), guess_page.locator("#bars")
+    right = guess_page.get_by_role("button", name="Right")
+    draw(guess_page, strokes)
+    expect(note).to_have_text("This looks like no grade.")
+    expect(bars).to_have_class(re.compile("dim"))
+    expect(right).to_be_disabled()
+    guess_page.get_by_role("button", name="Clear").click()
+    expect(note).to_have_text("")
+    draw(guess_page, A_PLUS)
+    expect(right).to_be_enabled()
+    expect(bars).not_to_have_class(re.compile("dim"))
+    expect(note).to_have_text("")
+    guess_page.get_by_role("button", name="Clear").click()
+    # The person has the last word.
+    draw(guess_page, strokes)
+    guess_page.get_by_role("button", name="No, it is").click()
+    guess_page.get_by_role("button", name="B minus").click()
+    (drawing,) = saved(guess_page, server.store, tag)
+    assert drawing.label == "B-"
 
 
 def test_a_wrong_guess_is_put_right(guess_page: Page, server, tag: str):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -401,6 +402,21 @@ def test_the_guess_is_the_models(guessing: TestClient, run: Path):
         confidences = recogniser.probabilities([drawing.png])[0]
         assert [one["label"] for one in guesses] == [recogniser.labels[i] for i in np.argsort(-confidences)[:5]]
         np.testing.assert_allclose([one["confidence"] for one in guesses], np.sort(confidences)[::-1][:5], rtol=1e-3)
+
+
+def test_blank_paper_and_a_dot_are_no_grade_and_drawings_are(guessing: TestClient, store: Store):
+    dot = np.zeros((280, 280), np.uint8)
+    dot[130:150, 130:150] = 255
+    blank = np.zeros_like(dot)
+    answers = [guessing.post("/api/guess", json={"data": _base64(encode_png(ink))}).json() for ink in (blank, dot)]
+    assert [answer["is_grade"] for answer in answers] == [False, False]
+    assert all(len(answer["guesses"]) == 5 for answer in answers)
+    found = [guessing.post("/api/guess", json={"data": _base64(one.png)}).json()["is_grade"] for one in DRAWINGS]
+    assert np.mean(found) > 0.8
+    # The gallery says so too.
+    id = new_id()
+    store.add([replace(DRAWINGS[0], id=id, png=encode_png(dot))])
+    assert {one["id"]: one["is_grade"] for one in doubtful(guessing)}[id] is False
 
 
 @pytest.mark.anyio

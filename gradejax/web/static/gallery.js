@@ -111,19 +111,19 @@ export class Gallery extends EventTarget {
   }
 
   #fill(node, index) {
-    const { id, label, guess, confidence } = this.items[index];
-    const doubted = guess && guess !== label;
+    const { id, label, guess, is_grade, confidence } = this.items[index];
+    const doubted = guess && (guess !== label || !is_grade);
     node.ariaSelected = String(this.selected.has(id));
     node.ariaPosInSet = String(index + 1);
     node.ariaSetSize = String(this.total);
-    node.ariaLabel = spoken(label) + (doubted ? `, perhaps ${spoken(guess)}` : "");
+    node.ariaLabel = spoken(label) + (doubted ? `, perhaps ${is_grade ? spoken(guess) : "no grade"}` : "");
     node.classList.toggle("active", index === this.#active);
     const caption = node.lastChild;
     caption.textContent = shown(label);
     if (guess) {
       const doubt = document.createElement("span");
       doubt.className = "doubt";
-      doubt.textContent = doubted ? `${shown(guess)}?` : `${Math.round(100 * confidence)}%`;
+      doubt.textContent = doubted ? `${is_grade ? shown(guess) : "no grade"}?` : `${Math.round(100 * confidence)}%`;
       caption.append(doubt);
     }
   }

@@ -1,4 +1,4 @@
-// The guess follows the pen: after each stroke the likeliest grades, as the model sees them.
+// The guess follows the pen: after each stroke the likeliest grades, as the model sees them, or that it is none.
 
 import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
@@ -7,6 +7,7 @@ import { Queue } from "/static/queue.js";
 import { ask, reason } from "/static/server.js";
 
 const LIKELIEST = 5;
+const NOTHING = { guesses: [], is_grade: false };
 
 const element = (id) => document.getElementById(id);
 const pad = new Pad(element("paper"));
@@ -25,17 +26,18 @@ const bars = Array.from({ length: LIKELIEST }, () => {
   return { grade, filled, share };
 });
 
-function show(guesses) {
+function show({ guesses, is_grade }) {
   bars.forEach(({ grade, filled, share }, i) => {
     const { label, confidence } = guesses[i] ?? { label: "", confidence: 0 };
     grade.textContent = shown(label);
     filled.style.width = `${100 * confidence}%`;
     share.textContent = label ? `${Math.round(100 * confidence)}%` : "";
   });
-  guess = guesses[0]?.label ?? null;
+  element("bars").classList.toggle("dim", !is_grade);
+  guess = is_grade ? guesses[0].label : null;
   element("right").disabled = guess === null;
   element("right").textContent = guess === null ? "Right" : `Right, ${shown(guess)}`;
-  if (guess) element("said").textContent = `${spoken(guess)}, ${Math.round(100 * guesses[0].confidence)} percent`;
+  element("said").textContent = guess && `${spoken(guess)}, ${Math.round(100 * guesses[0].confidence)} percent`;
 }
 
 async function follow() {
@@ -45,17 +47,18 @@ async function follow() {
   element("right").disabled = true; // until this guess is there
   if (pad.isEmpty) {
     offer(false);
-    return show([]);
+    note("");
+    return show(NOTHING);
   }
   asking = new AbortController();
   const { signal } = asking;
   try {
-    const { guesses } = await ask("/api/guess", { data: pad.png() }, signal);
-    show(guesses);
-    note("");
+    const answer = await ask("/api/guess", { data: pad.png() }, signal);
+    show(answer);
+    note(answer.is_grade ? "" : "This looks like no grade.");
   } catch (error) {
     if (signal.aborted) return; // a newer stroke is being guessed
-    show([]);
+    show(NOTHING);
     note(reason(error), true);
   }
 }
