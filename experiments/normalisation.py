@@ -5,9 +5,9 @@
 Twice, the inputs are at most 1/255 and the first convolution's outputs have variances of about 1e-6. Batch norm
 divides by the root of the variance plus an epsilon of 1e-3, so there it hardly normalises at all: the network learns to
 make up for it with weights that amplify, and what the running statistics, a hundred steps behind, are wrong by is
-amplified with them. Accuracy on validation swings from epoch to epoch while training looks fine, and its best epoch looks
-fine too. The third variant divides twice with an epsilon as small as the variance asks for: if that mends it, the epsilon
-was why.
+amplified with them. Accuracy on validation swings from epoch to epoch while training looks fine, and its best epoch
+looks fine too. The third variant divides twice with an epsilon as small as the variance asks for: if that mends it, the
+epsilon was why.
 
 The training is the notebook's: a learning rate of 1e-3 that stays, no average of the parameters (either would hide the
 swings), no smoothed labels. 3 variants x 5 seeds x 80 epochs: about 10 minutes on two cores.

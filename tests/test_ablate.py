@@ -82,6 +82,7 @@ def member(data, made: ConfigDict) -> population.Member:
 
 def alone(one: population.Member, workdir: Path) -> dict:
     network = population.build(one.config)
+    workdir.mkdir()
     train.fit(network, one.config, one.dataset, one.split, workdir, {"data_digest": ""}, lambda *_: None)
     return runs.read_history(workdir)[-1]
 
