@@ -48,10 +48,7 @@ def _measured(config: Any) -> dict[str, list[float]]:
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), numbers)
 
     def single(states: list[train.TrainState]) -> Any:
-        return [
-            step(numbers, state, Chunk(chunk.ink[i], chunk.labels[i]))
-            for i, state in enumerate(states)
-        ]
+        return [step(numbers, state, Chunk(chunk.ink[i], chunk.labels[i])) for i, state in enumerate(states)]
 
     def group(over: Callable) -> Callable:
         compiled = population.functions(config, over).steps
