@@ -5,9 +5,9 @@
 Twice, the inputs are at most 1/255, and what batch norm sees has variances of 1e-6 and less. Two of its constants are
 then suspect. It divides by the root of the variance plus an epsilon of 1e-3, and so hardly normalises. And the running
 variance, which validation uses, begins at 1 and forgets that by 1% a step: it takes 1,400 steps, 25 epochs, until less
-than 1e-6 of it is left, and 12 until less than epsilon is. Training, which uses the batch's own variance, looks fine all
-the while. The third variant divides twice with an epsilon of 1e-9: swings that it does not show once the running variance
-has come down are the epsilon's.
+than 1e-6 of it is left, and 12 until less than epsilon is. Training, which uses the batch's own variance, looks fine
+all the while. The third variant divides twice with an epsilon of 1e-9: swings that it does not show once the running
+variance has come down are the epsilon's.
 
 The training is the notebook's: a learning rate of 1e-3 that stays, no average of the parameters (either would hide the
 swings), no smoothed labels. 3 variants x 5 seeds x 80 epochs: about 10 minutes on two cores.
