@@ -2,9 +2,8 @@
 
     python -m gradejax.ablate --experiment=experiments/architecture.py --seeds=8 --workdir=runs/architecture
 
-The base is configs/cnn.py, but half its epochs: the learning rate comes down within them; the MLP is configs/mlp.py
-with everything that recipe sets but the distortions, which are the CNN's. 3 variants x 8
-seeds: about 5 minutes on two cores.
+The base is configs/cnn.py, but half its epochs: the learning rate comes down within them. The MLP is configs/mlp.py in
+all that it sets but the distortions, which are the CNN's. 3 variants x 8 seeds: about 5 minutes on two cores.
 """
 
 from ml_collections import ConfigDict

@@ -3,9 +3,10 @@
     python -m gradejax.ablate --experiment=experiments/selection.py --seeds=8 --workdir=runs/selection
 
 A fifth of the writers is put aside and never chosen by. One training is read in four ways: its last epoch, and the
-epoch with the best validation accuracy, on the validation set and on the writers put aside. The training is the
-notebook's: a learning rate of 1e-3 that stays, no average of the parameters, no smoothed labels. 8 seeds x 40 epochs:
-about 3 minutes on two cores.
+epoch with the best validation accuracy, on the validation set and on the writers put aside.
+
+The training is the notebook's: a learning rate of 1e-3 that stays, no average of the parameters, no smoothed labels.
+8 seeds x 40 epochs: about 3 minutes on two cores.
 """
 
 from ml_collections import ConfigDict

@@ -84,13 +84,13 @@ def affine_maps(
 ) -> Float[np.ndarray, "n 2 3"]:
     """The maps from a place (row, column, 1) in the new picture to the place in the old one that it shows.
 
-    They are rotation @ shift @ shear @ zoom about the picture's centre: `apply_affine_transform` in Keras's
-    `keras/src/legacy/preprocessing/image.py`.
+    They are rotation @ shift @ shear @ zoom about the picture's centre, of places (x, y): `apply_affine_transform` in
+    Keras's `keras/src/legacy/preprocessing/image.py`, which in the end has its rows and columns change places.
 
     Args:
-        rotation, shear: degrees.
-        shift: pixels (down, across).
-        zoom: scale of the rows and of the columns; above 1 the drawing shrinks.
+        rotation, shear: degrees; an upright stroke that is sheared leans.
+        shift: pixels (across, down).
+        zoom: scale of the columns and of the rows; above 1 the drawing shrinks.
     """
     theta, phi = np.deg2rad(rotation), np.deg2rad(shear)
     turn = np.stack([np.cos(theta), -np.sin(theta), np.sin(theta), np.cos(theta)], axis=-1).reshape(-1, 2, 2)
@@ -98,7 +98,7 @@ def affine_maps(
     linear = turn @ lean * zoom[:, None, :]
     centre = np.full(2, size / 2 - 0.5)
     offset = centre - linear @ centre + np.einsum("nij,nj->ni", turn, shift)
-    return np.concatenate([linear, offset[..., None]], axis=-1)
+    return np.concatenate([linear[:, ::-1, ::-1], offset[:, ::-1, None]], axis=-1)
 
 
 def warp(ink: UInt8[np.ndarray, "n size size"], maps: Float[np.ndarray, "n 2 3"]) -> UInt8[np.ndarray, "n size size"]:

@@ -12,7 +12,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,12 +129,10 @@ def _digest(member: population.Member) -> str:
 
 def groups(trainings: Sequence[Training], most: int) -> list[Group]:
     """Trainings that share a program, at most so many together; the groups of one program follow each other."""
-    found = []
-    key = lambda one: population.program(one.member.config)  # noqa: E731
-    for _, those in groupby(sorted(trainings, key=key), key):
-        while some := list(islice(those, most)):
-            found.append(some)
-    return found
+    programs: dict[str, list[Training]] = {}
+    for one in trainings:
+        programs.setdefault(population.program(one.member.config), []).append(one)
+    return [those[start : start + most] for those in programs.values() for start in range(0, len(those), most)]
 
 
 def names(group: Group) -> str:

@@ -94,8 +94,13 @@ class Functions(NamedTuple):
     confidences: Callable[[train.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n 15"]]
 
 
-def functions(config: ConfigDict) -> Functions:
-    """Those of the `program` of a config."""
+def functions(config: ConfigDict, over_members: Callable | None = None) -> Functions:
+    """Those of the `program` of a config.
+
+    Arguments:
+        over_members: `jax.vmap` or `in_turn`; what is faster here, by default.
+    """
+    over_members = over_members or (jax.vmap if together() else in_turn)
     network = build(config)
     step = train.step_function(network)
     logits_of = train.logits_function(network)
@@ -112,7 +117,7 @@ def functions(config: ConfigDict) -> Functions:
     def confidences(variables: train.Variables, ink: Array) -> Array:
         return jax.nn.softmax(logits_of(variables, ink))
 
-    return Functions(jax.jit(_over_members(steps), donate_argnums=1), jax.jit(_over_members(confidences)))
+    return Functions(jax.jit(over_members(steps), donate_argnums=1), jax.jit(over_members(confidences)))
 
 
 def epochs(members: Sequence[Member], compiled: Functions) -> Iterator[list[Record]]:
@@ -173,9 +178,9 @@ def together() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def _over_members(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of arguments that have one more axis in front, the members'."""
-    return jax.vmap(function) if together() else lambda *trees: jax.lax.map(lambda each: function(*each), trees)
+def in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What `jax.vmap` does, one after another."""
+    return lambda *trees: jax.lax.map(lambda each: function(*each), trees)
 
 
 def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Chunk, Int32[np.ndarray, " members"]]]:

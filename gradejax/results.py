@@ -126,7 +126,7 @@ def report(workdir: Path, experiment: Experiment, trainings: Sequence[Training],
             figure = compare.curves(histories, experiment.name, "validation accuracy")
         elif experiment.picture == "line":
             sizes = [
-                sum(row.n_train for row in own if row.variant == variant) / len(figures[variant])
+                round(sum(row.n_train for row in own if row.variant == variant) / len(figures[variant]))
                 for variant in experiment.variants
             ]
             figure = compare.line(found, sizes, experiment.name, measure)

@@ -34,7 +34,8 @@ def keras_map(rotation: float, shift: tuple[float, float], shear: float, zoom: t
     centre = size / 2 - 0.5
     offset = np.array([[1, 0, centre], [0, 1, centre], [0, 0, 1]])
     reset = np.array([[1, 0, -centre], [0, 1, -centre], [0, 0, 1]])
-    return offset @ turn @ move @ lean @ scale @ reset
+    swap = np.eye(3)[[1, 0, 2]]  # Keras's last step: from (x, y) to (row, column)
+    return swap @ offset @ turn @ move @ lean @ scale @ reset @ swap
 
 
 @settings(deadline=None, max_examples=100)
@@ -77,9 +78,9 @@ def test_each_range_is_used_up_and_kept(name, extent):
     linear = maps[:, :, :2]
     centre = np.full(2, 13.5)
     found = {
-        "rotation": np.rad2deg(np.arctan2(linear[:, 1, 0], linear[:, 0, 0])),
+        "rotation": np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 0, 0])),
         "shift": (linear @ centre + maps[:, :, 2] - centre) / 28,
-        "shear": np.rad2deg(np.arcsin(-linear[:, 0, 1])),
+        "shear": np.rad2deg(np.arcsin(-linear[:, 1, 0])),
         "zoom": linear[:, [0, 1], [0, 1]] - 1,
     }[name]
     assert abs(found).max() <= extent + 1e-6

@@ -209,3 +209,30 @@ def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, 
     assert same(once, again)
     assert same(once, uncached)
     assert len({data.digest, once.digest, other.digest}) == 3
+
+
+@pytest.mark.parametrize("how", ["writer", "random", "sequential"])
+def test_writers_put_aside_are_the_same_however_the_rest_is_split(any_split_data, how):
+    parts = datasets.split(any_split_data, how, 0.25, seed=2, test_fraction=0.25)
+    rows = np.concatenate([parts.train, parts.validation, parts.test])
+    np.testing.assert_array_equal(np.sort(rows), np.arange(len(any_split_data)))
+    tested = any_split_data.writers[parts.test]
+    assert not np.isin(any_split_data.writers[parts.train], tested).any()
+    assert not np.isin(any_split_data.writers[parts.validation], tested).any()
+    np.testing.assert_array_equal(parts.test, datasets.split(any_split_data, "writer", 0.5, 2, test_fraction=0.25).test)
+    assert datasets.split(any_split_data, how, 0.25, seed=2).test.size == 0
+
+
+def test_fewer_drawings_to_train_on_are_among_the_more(any_split_data):
+    few, more, every = (datasets.split(any_split_data, "writer", 0.25, 1, train_drawings=n) for n in (20, 50, 0))
+    assert (len(few.train), len(more.train)) == (20, 50)
+    assert set(few.train) < set(more.train) < set(every.train)
+    np.testing.assert_array_equal(few.validation, every.validation)
+
+
+@pytest.fixture(scope="module")
+def any_split_data():
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(15, dtype=np.int32), 16)
+    ink = rng.integers(0, 256, (len(labels), 8, 8), np.uint8)
+    return Dataset(ink, labels, np.repeat(np.arange(8, dtype=np.int32), 30), tuple("abcdefgh"), "digest")

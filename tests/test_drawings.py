@@ -441,3 +441,11 @@ def test_a_drawing_cannot_be_changed_by_accident():
     with pytest.raises(AttributeError):
         from_document(document()).label = "A"
     assert replace(from_document(document()), label="A").label == "A"
+
+
+def test_a_point_sample_misses_what_an_area_holds():
+    """A line one pixel wide between the sampled points."""
+    ink = np.zeros((100, 100), np.uint8)
+    ink[:, 2] = 255
+    assert resample(ink, 10).max() > 0
+    assert resample(ink, 10, "point").max() == 0

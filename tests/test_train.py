@@ -108,6 +108,12 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing(data, tmp_path):
     assert rates[-1] < 0.05 * rates[1]
 
 
+def test_a_learning_rate_may_stay_at_its_peak(data, tmp_path):
+    fit(recipe(epochs=3, warmup_epochs=1.0, learning_rate_end=1.0), data, tmp_path)
+    rates = [row["learning_rate"] for row in runs.read_history(tmp_path)]
+    assert rates[1:] == pytest.approx([3e-3, 3e-3])
+
+
 def test_the_average_is_smoother_than_what_it_averages(data, tmp_path):
     raw = fit(recipe(ema_decay=0.0), data, tmp_path / "raw")
     averaged = fit(recipe(ema_decay=0.95), data, tmp_path / "averaged")

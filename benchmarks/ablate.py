@@ -1,0 +1,75 @@
+"""Seconds per step and member: members of a group against single runs, alternately, of both recipes.
+
+    python -m benchmarks.ablate [--members=8] [--steps=55] [--rounds=5]
+
+A ratio below 1 means that a group is faster per member. `in turn` is what a group does on a CPU and `side by side`
+(`jax.vmap`) what it does elsewhere. The single runs, too, are compiled once, which those of gradejax.main are not.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from configs import cnn, mlp
+from gradejax import population, train
+from gradejax.batches import Chunk
+
+_MEMBERS = flags.DEFINE_integer("members", 8, "Of a group.")
+_STEPS = flags.DEFINE_integer("steps", 55, "Of a chunk.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is taken; the first, which compiles, is left out.")
+
+
+def main(_: list[str]) -> None:
+    """Prints a line for each recipe and way."""
+    for name, recipe in (("mlp", mlp), ("cnn", cnn)):
+        times = _measured(recipe.get_config())
+        single = median(times.pop("single"))
+        print(f"{name}: single runs {1e3 * single:.2f} ms a step, {_MEMBERS.value} members, {jax.devices()[0]}")
+        for way, seconds in times.items():
+            print(f"  {way}: {1e3 * median(seconds):.2f} ms a step and member, ratio {median(seconds) / single:.2f}")
+
+
+def _measured(config: Any) -> dict[str, list[float]]:
+    members, steps, batch = _MEMBERS.value, _STEPS.value, config.train.batch_size
+    rng = np.random.default_rng(0)
+    size = config.data.size
+    ink = rng.integers(0, 256, (members, steps, batch, size, size), np.uint8)
+    chunk = Chunk(ink, rng.integers(0, 15, (members, steps, batch), np.int32))
+    counts = np.full(members, steps, np.int32)
+    network = population.build(config)
+    numbers = train.hyperparameters(network, config, steps * batch)
+    step = train.steps_function(network)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), numbers)
+
+    def single(states: list[train.TrainState]) -> Any:
+        return [step(numbers, state, Chunk(chunk.ink[i], chunk.labels[i])) for i, state in enumerate(states)]
+
+    def group(over: Callable) -> Callable:
+        compiled = population.functions(config, over).steps
+        return lambda states: compiled(stacked, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), chunk, counts)
+
+    ways = {
+        "single": single,
+        "in turn": group(population.in_turn),
+        "side by side": group(jax.vmap),
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(_ROUNDS.value + 1):
+        for way, run in ways.items():
+            states = [train.initial_state(network, numbers) for _ in range(members)]
+            jax.block_until_ready(states)
+            began = time.perf_counter()
+            jax.block_until_ready(run(states))
+            if number:
+                times[way].append((time.perf_counter() - began) / members / steps)
+    return times
+
+
+if __name__ == "__main__":
+    app.run(main)
