@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradejax import calibration, checkpoints, metrics, models, predict, train
@@ -27,6 +27,7 @@ def grades_of(n: int) -> np.ndarray:
     return ink
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(SEEDS, st.floats(0.1, 10))
 def test_the_temperature_undoes_a_scaling(seed, scale):
     logits, labels = honest(400, seed)
@@ -47,6 +48,7 @@ def test_after_it_confidence_means_what_it_says():
     assert after.loss < before.loss
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), SEEDS)
 def test_the_threshold_keeps_99_of_100(n, seed):
     logits, labels = honest(n, seed)
@@ -58,6 +60,7 @@ def test_the_threshold_keeps_99_of_100(n, seed):
     assert (confidences.max(axis=1) < fitted.threshold + 1e-4).sum() > 0.01 * n - 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), SEEDS)
 def test_a_model_that_is_always_right_is_sure_but_not_beyond_reason(n, seed):
     logits, _ = honest(n, seed)
@@ -67,6 +70,7 @@ def test_a_model_that_is_always_right_is_sure_but_not_beyond_reason(n, seed):
     assert metrics.scores(fitted.confidences(logits), logits.argmax(axis=1)).loss > 0.1 / (n + 1)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 30), SEEDS)
 def test_nobody_is_judged_by_what_their_own_drawings_taught(n, hands, seed):
     rng = np.random.default_rng(seed)
@@ -84,6 +88,7 @@ def test_nobody_is_judged_by_what_their_own_drawings_taught(n, hands, seed):
 
 
 @pytest.mark.parametrize("size", [16, 28, 64])
+@settings(deadline=None)
 @given(x=st.floats(0.1, 0.9), y=st.floats(0.1, 0.9), width=st.floats(0, 0.09))
 def test_blank_paper_and_dots_are_no_grade_whatever_the_confidence(size, x, y, width):
     rows, columns = (np.mgrid[:size, :size] + 0.5) / size
