@@ -6,7 +6,7 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -48,6 +48,7 @@ def test_another_number_of_writers_gives_other_ids(drawings):
     assert not {d.id for d in write_drawings(20, seed=3, writers=7)} & {d.id for d in drawings}
 
 
+@settings(deadline=None)
 @given(number=st.integers(0, 299))
 def test_a_drawing_needs_none_before_it(drawings, number):
     assert list(write_drawings(1, seed=3, writers=20, first=number)) == [drawings[number]]
@@ -65,6 +66,7 @@ def test_every_writer_writes_each_grade_equally_often(writers):
     assert set(written.values()) == {1}
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 60), first=st.integers(0, 240))
 def test_grades_are_as_even_as_can_be(drawings, n, first):
     counts = Counter(drawing.label for drawing in drawings[first : first + n])
@@ -106,6 +108,7 @@ def test_the_pen_takes_its_time(drawings):
 _PLANS = [plan for forms in (ALLOGRAPHS | OTHERS).values() for _, plan in forms]
 
 
+@settings(deadline=None)
 @given(plan=st.sampled_from(_PLANS), name=st.sampled_from(sorted(SLIPS)), seed=st.integers(0, 2**32))
 def test_a_slip_leaves_the_character_where_it_is(plan, name, seed):
     form = plan_strokes(plan)
@@ -124,6 +127,7 @@ def test_without_the_habit_nothing_slips():
     assert slip(form, dict.fromkeys(SLIPS, 0.0), np.random.default_rng(0)) == form
 
 
+@settings(deadline=None)
 @given(bend=st.floats(-300, 300), seed=st.integers(0, 2**32))
 def test_a_broken_arc_is_the_arc_with_a_gap(bend, seed):
     whole = np.array([[0.1, 0.2, 0.0], [0.9, 0.7, bend]])
