@@ -25,6 +25,9 @@ from gradejax.grades import GRADE_INDEX
 MAX_SIDE = 4096
 """Pixels; a larger picture is refused by its header, before anything is decoded."""
 MAX_PNG_BYTES = 8 * 2**20
+MAX_UNPACKED_BYTES = 4 * MAX_SIDE**2
+"""The largest picture at 8 bits a channel, with alpha. OpenCV needs twice this to decode it, and a second or so for twice
+this."""
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
 """Characters in an id, a tag or a writer's name."""
@@ -37,9 +40,11 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HARMLESS_BYTES = 2**17
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # bits a channel
+_MAX_CHUNKS = 2**14  # each of them costs time, even one that holds nothing; the largest PNG has 512 bytes in each
 # What is needed to see the picture. Everything else (text, profiles, animation) is left out before decoding:
 # it cannot change the ink, and some of it can be made to unpack to gigabytes.
-_CHUNKS_THAT_MATTER = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_ONCE = {b"IHDR": "headers", b"PLTE": "palettes", b"tRNS": "transparencies"}
+_CHUNKS_THAT_MATTER = frozenset({*_ONCE, b"IDAT", b"IEND"})
 
 
 class BadDrawing(UserError):
@@ -206,8 +211,13 @@ def _without_extras(png: bytes) -> bytes:
         raise BadDrawing(f"image of {width} x {height} pixels; each side must be from 1 to {MAX_SIDE}")
     if depth not in _DEPTHS.get(colour, ()):
         raise BadDrawing(f"damaged PNG: no picture is of colour type {colour} and {depth} bits")
-    kept = []
-    start, kind = len(_SIGNATURE), b""
+    bits = _CHANNELS[colour] * depth
+    if width * height * bits > 8 * MAX_UNPACKED_BYTES:
+        raise BadDrawing(
+            f"image of {width} x {height} pixels of {bits} bits; together at most {MAX_UNPACKED_BYTES // 2**20} MB"
+        )
+    kept, kinds = [], set()
+    start, kind, chunks = len(_SIGNATURE), b"", 0
     while kind != b"IEND":
         if start + 12 > len(png):
             raise BadDrawing("damaged PNG: it ends too early")
@@ -215,11 +225,16 @@ def _without_extras(png: bytes) -> bytes:
         kind, end = png[start + 4 : start + 8], start + 12 + length
         if end > len(png):
             raise BadDrawing("damaged PNG: it ends too early")
+        chunks += 1
+        if chunks > _MAX_CHUNKS:
+            raise BadDrawing(f"damaged PNG: it has more than {_MAX_CHUNKS} chunks")
         if kind in _CHUNKS_THAT_MATTER:
             if zlib.crc32(png[start + 4 : end - 4]) != struct.unpack(">I", png[end - 4 : end])[0]:
                 raise BadDrawing("damaged PNG: a checksum is wrong")
-            if kind == b"IHDR" and kept:
-                raise BadDrawing("damaged PNG: it has two headers")
+            if kind in kinds and kind != b"IDAT":
+                # Of two palettes libpng would read each, and say on standard error what it thinks of it.
+                raise BadDrawing(f"damaged PNG: it has two {_ONCE[kind]}")
+            kinds.add(kind)
             kept.append(png[start:end])
         start = end
     return _SIGNATURE + b"".join(kept)
