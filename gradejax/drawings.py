@@ -25,9 +25,8 @@ from gradejax.grades import GRADE_INDEX
 MAX_SIDE = 4096
 """Pixels; a larger picture is refused by its header, before anything is decoded."""
 MAX_PNG_BYTES = 8 * 2**20
-MAX_UNPACKED_BYTES = 4 * MAX_SIDE**2
-"""The largest picture at 8 bits a channel, with alpha. OpenCV needs twice this to decode it, and a second or so for twice
-this."""
+MAX_DEEP_PIXELS = MAX_SIDE**2 // 2
+"""Of 16 bits a channel. OpenCV may need 16 bytes for each of them."""
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
 """Characters in an id, a tag or a writer's name."""
@@ -211,11 +210,8 @@ def _without_extras(png: bytes) -> bytes:
         raise BadDrawing(f"image of {width} x {height} pixels; each side must be from 1 to {MAX_SIDE}")
     if depth not in _DEPTHS.get(colour, ()):
         raise BadDrawing(f"damaged PNG: no picture is of colour type {colour} and {depth} bits")
-    bits = _CHANNELS[colour] * depth
-    if width * height * bits > 8 * MAX_UNPACKED_BYTES:
-        raise BadDrawing(
-            f"image of {width} x {height} pixels of {bits} bits; together at most {MAX_UNPACKED_BYTES // 2**20} MB"
-        )
+    if depth == 16 and width * height > MAX_DEEP_PIXELS:
+        raise BadDrawing(f"image of {width} x {height} pixels of 16 bits a channel; at most {MAX_DEEP_PIXELS:,} pixels")
     kept, kinds = [], set()
     start, kind, chunks = len(_SIGNATURE), b"", 0
     while kind != b"IEND":
@@ -268,7 +264,7 @@ def _checked_id(value: Any) -> str:
 
 
 def _checked_name(value: Any, field: str) -> str:
-    if not isinstance(value, str):
+    if type(value) is not str:  # bson's Code is a kind of str, and no name
         raise BadDrawing(f"{field} is not text")
     if not value.strip() or len(value) > MAX_NAME_LENGTH or not value.isprintable():
         raise BadDrawing(f"{field} is not 1 to {MAX_NAME_LENGTH} printable characters")
@@ -289,7 +285,7 @@ def checked_label(value: Any) -> str:
     """`value` where it is one of the fifteen grades; raises BadDrawing where not."""
     if value is None:
         raise BadDrawing("no label")
-    if not isinstance(value, str) or value not in GRADE_INDEX:
+    if type(value) is not str or value not in GRADE_INDEX:
         raise BadDrawing(f"unknown label {str(value)[:20]!r}")
     return value
 
@@ -302,7 +298,7 @@ def _checked_png(value: Any) -> bytes:
     if len(value) > (MAX_PNG_BYTES if isinstance(value, bytes) else MAX_PNG_BYTES * 4 // 3 + 4):
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
     try:
-        png = value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
+        png = bytes(value) if isinstance(value, bytes) else base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise BadDrawing("not base64") from None
     _without_extras(png)
@@ -355,6 +351,6 @@ def _checked_history(value: Any) -> tuple[dict[str, Any], ...]:
 
 def _checked_earlier_label(value: Any) -> str:
     # It may be one that was no grade: that is what the relabelling mended. But no half of a surrogate pair.
-    if not isinstance(value, str) or not value.encode(errors="replace").decode() == value:
+    if type(value) is not str or not value.encode(errors="replace").decode() == value:
         raise BadDrawing("history is not a list of {label, date}")
     return value
