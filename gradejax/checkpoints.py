@@ -146,9 +146,9 @@ def _restore(path: Path, part: str) -> Checkpoint:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged ({type(error).__name__})") from error
     if not whole:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest is wrong)")
-    if about.get("format", 1) > FORMAT:
+    if about.get("format", 1) not in range(1, FORMAT + 1):
         raise UserError(
             f"checkpoint {path} has format {about['format']} and this gradejax knows {FORMAT}: "
-            f"update gradejax to {about['written_by']} or later"
+            f"update gradejax to {about.get('written_by')} or later"
         )
     return Checkpoint(int(path.name), arrays, about)
