@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,9 @@ from gradejax.errors import UserError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
+
+FORMAT = 1
+"""Raise it when an older gradejax would read a checkpoint wrongly. One without a number is of format 1."""
 
 
 class DamagedCheckpoint(UserError):
@@ -65,21 +69,28 @@ def digest(arrays: Arrays) -> str:
     return whole.hexdigest()
 
 
-def open_manager(workdir: Path) -> ocp.CheckpointManager:
-    """The writer of a run's checkpoints; keeps the newest two. Close it, or the last one may stay unwritten."""
+def open_manager(workdir: Path, done: int = 0) -> ocp.CheckpointManager:
+    """The writer of a run's checkpoints; keeps the newest two. Close it, or the last one may stay unwritten.
+
+    Those later than epoch `done`, which `restore` found damaged, are removed: Orbax never writes over one.
+    """
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.LatestN(2),
         create=True,
         cleanup_tmp_directories=True,  # of what a kill left half written
     )
-    return ocp.CheckpointManager((workdir / "checkpoints").absolute(), options=options)
+    manager = ocp.CheckpointManager((workdir / "checkpoints").absolute(), options=options)
+    for epoch in manager.all_steps():
+        if epoch > done:
+            manager.delete(epoch)
+    return manager
 
 
 def save(manager: ocp.CheckpointManager, epoch: int, model: PyTree, training: PyTree, about: Mapping[str, Any]) -> None:
     """Begins to write the checkpoint after `epoch` epochs; returns before it is on disk."""
     parts = {"model": flat(model), "training": flat(training)}
     digests = {name: digest(arrays) for name, arrays in parts.items()}
-    about = {**about, "digests": digests}
+    about = {**about, "format": FORMAT, "written_by": version("gradejax"), "digests": digests}
     manager.save(
         epoch,
         args=ocp.args.Composite(
@@ -99,6 +110,7 @@ def restore(workdir: Path, part: str) -> Checkpoint | None:
 
     Raises:
         DamagedCheckpoint: when there are checkpoints and none is whole.
+        UserError: when a newer gradejax wrote it.
     """
     folder = workdir / "checkpoints"
     epochs = sorted((int(path.name) for path in folder.glob("*") if path.name.isdigit()), reverse=True)
@@ -134,4 +146,9 @@ def _restore(path: Path, part: str) -> Checkpoint:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged ({type(error).__name__})") from error
     if not whole:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest is wrong)")
+    if about.get("format", 1) not in range(1, FORMAT + 1):
+        raise UserError(
+            f"checkpoint {path} has format {about['format']} and this gradejax knows {FORMAT}: "
+            f"update gradejax to {about.get('written_by')} or later"
+        )
     return Checkpoint(int(path.name), arrays, about)

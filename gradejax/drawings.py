@@ -25,6 +25,8 @@ from gradejax.grades import GRADE_INDEX
 MAX_SIDE = 4096
 """Pixels; a larger picture is refused by its header, before anything is decoded."""
 MAX_PNG_BYTES = 8 * 2**20
+MAX_DEEP_PIXELS = MAX_SIDE**2 // 2
+"""Of 16 bits a channel. OpenCV may need 16 bytes for each of them."""
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
 """Characters in an id, a tag or a writer's name."""
@@ -37,9 +39,11 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HARMLESS_BYTES = 2**17
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # bits a channel
+_MAX_CHUNKS = 2**14  # each of them costs time, even one that holds nothing; the largest PNG has 512 bytes in each
 # What is needed to see the picture. Everything else (text, profiles, animation) is left out before decoding:
 # it cannot change the ink, and some of it can be made to unpack to gigabytes.
-_CHUNKS_THAT_MATTER = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_ONCE = {b"IHDR": "headers", b"PLTE": "palettes", b"tRNS": "transparencies"}
+_CHUNKS_THAT_MATTER = frozenset({*_ONCE, b"IDAT", b"IEND"})
 
 
 class BadDrawing(UserError):
@@ -213,8 +217,10 @@ def _without_extras(png: bytes) -> bytes:
         raise BadDrawing(f"image of {width} x {height} pixels; each side must be from 1 to {MAX_SIDE}")
     if depth not in _DEPTHS.get(colour, ()):
         raise BadDrawing(f"damaged PNG: no picture is of colour type {colour} and {depth} bits")
-    kept = []
-    start, kind = len(_SIGNATURE), b""
+    if depth == 16 and width * height > MAX_DEEP_PIXELS:
+        raise BadDrawing(f"image of {width} x {height} pixels of 16 bits a channel; at most {MAX_DEEP_PIXELS:,} pixels")
+    kept, kinds = [], set()
+    start, kind, chunks = len(_SIGNATURE), b"", 0
     while kind != b"IEND":
         if start + 12 > len(png):
             raise BadDrawing("damaged PNG: it ends too early")
@@ -222,11 +228,16 @@ def _without_extras(png: bytes) -> bytes:
         kind, end = png[start + 4 : start + 8], start + 12 + length
         if end > len(png):
             raise BadDrawing("damaged PNG: it ends too early")
+        chunks += 1
+        if chunks > _MAX_CHUNKS:
+            raise BadDrawing(f"damaged PNG: it has more than {_MAX_CHUNKS} chunks")
         if kind in _CHUNKS_THAT_MATTER:
             if zlib.crc32(png[start + 4 : end - 4]) != struct.unpack(">I", png[end - 4 : end])[0]:
                 raise BadDrawing("damaged PNG: a checksum is wrong")
-            if kind == b"IHDR" and kept:
-                raise BadDrawing("damaged PNG: it has two headers")
+            if kind in kinds and kind != b"IDAT":
+                # Of two palettes libpng would read each, and say on standard error what it thinks of it.
+                raise BadDrawing(f"damaged PNG: it has two {_ONCE[kind]}")
+            kinds.add(kind)
             kept.append(png[start:end])
         start = end
     return _SIGNATURE + b"".join(kept)
@@ -260,7 +271,7 @@ def _checked_id(value: Any) -> str:
 
 
 def _checked_name(value: Any, field: str) -> str:
-    if not isinstance(value, str):
+    if type(value) is not str:  # bson's Code is a kind of str, and no name
         raise BadDrawing(f"{field} is not text")
     if not value.strip() or len(value) > MAX_NAME_LENGTH or not value.isprintable():
         raise BadDrawing(f"{field} is not 1 to {MAX_NAME_LENGTH} printable characters")
@@ -281,7 +292,7 @@ def checked_label(value: Any) -> str:
     """`value` where it is one of the fifteen grades; raises BadDrawing where not."""
     if value is None:
         raise BadDrawing("no label")
-    if not isinstance(value, str) or value not in GRADE_INDEX:
+    if type(value) is not str or value not in GRADE_INDEX:
         raise BadDrawing(f"unknown label {str(value)[:20]!r}")
     return value
 
@@ -294,7 +305,7 @@ def _checked_png(value: Any) -> bytes:
     if len(value) > (MAX_PNG_BYTES if isinstance(value, bytes) else MAX_PNG_BYTES * 4 // 3 + 4):
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
     try:
-        png = value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
+        png = bytes(value) if isinstance(value, bytes) else base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise BadDrawing("not base64") from None
     _without_extras(png)
@@ -347,6 +358,6 @@ def _checked_history(value: Any) -> tuple[dict[str, Any], ...]:
 
 def _checked_earlier_label(value: Any) -> str:
     # It may be one that was no grade: that is what the relabelling mended. But no half of a surrogate pair.
-    if not isinstance(value, str) or not value.encode(errors="replace").decode() == value:
+    if type(value) is not str or not value.encode(errors="replace").decode() == value:
         raise BadDrawing("history is not a list of {label, date}")
     return value

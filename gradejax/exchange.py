@@ -25,6 +25,9 @@ from gradejax.stores import Store
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
 """A longer one is refused unread; MongoDB itself holds at most 16 MB."""
+MAX_PARTS = 600_000
+"""Lists, objects and their entries in a document, more or less: the longest strokes in canonical extended JSON have
+450,000. `[[],[],…` of 16 MB would take 340 MB and two seconds to read."""
 
 _BATCH = 500  # drawings to a transaction
 _EXTENDED_JSON = json_util.JSONOptions(
@@ -167,6 +170,8 @@ def _examined(source: Source) -> Drawing | BadDrawing:
 def _from_text(text: bytes, tags: tuple[str, ...]) -> Drawing:
     if len(text) > MAX_DOCUMENT_BYTES:
         raise BadDrawing(f"a document of more than {MAX_DOCUMENT_BYTES // 2**20} MB")
+    if _parts(text) > MAX_PARTS:
+        raise BadDrawing(f"a document of more than {MAX_PARTS:,} parts")
     try:
         document = json_util.loads(text.decode(), json_options=_EXTENDED_JSON)
     except UnicodeDecodeError:
@@ -182,6 +187,10 @@ def _from_text(text: bytes, tags: tuple[str, ...]) -> Drawing:
         if tags and isinstance(document.setdefault("tags", []), list):
             document["tags"] = [*document["tags"], *tags]
     return from_document(document)
+
+
+def _parts(text: bytes) -> int:
+    return sum(map(text.count, (b"{", b"[", b",")))
 
 
 def _from_picture(path: Path, folder: Path, tags: tuple[str, ...]) -> Drawing:
@@ -234,8 +243,10 @@ def _entries(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
                 continue
         except (IndexError, ValueError, RecursionError):
             text, begin, position = text[position:], begin - position, 0
-            # Ever larger pieces: a long entry is not gone through more often than it can double.
-            if len(text) <= MAX_DOCUMENT_BYTES and (piece := decode(file.read(max(2**16, len(text))))):
+            # Ever larger pieces: a long entry is not gone through more often than it can double. What is there
+            # already is all one entry's.
+            small = len(text) <= MAX_DOCUMENT_BYTES and _parts(text.encode(errors="surrogateescape")) <= MAX_PARTS
+            if small and (piece := decode(file.read(max(2**16, len(text))))):
                 text += piece
                 continue
         yield f"entry {number} and all that follows", text[begin:].encode(errors="surrogateescape")

@@ -12,17 +12,21 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from absl import flags
+from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from gradejax import checkpoints, command, models, runs, train
 from gradejax.calibration import Calibration
 from gradejax.drawings import BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
+from gradejax.grades import GRADES
 
 _FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -71,7 +75,7 @@ def load(workdir: Path) -> Recogniser:
     """The model that a run kept last.
 
     Raises:
-        UserError: where there is none, or it is damaged.
+        UserError: where there is none, or it is damaged, or describes no model that gradejax has.
     """
     if not workdir.is_dir():
         raise UserError(f"no run in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
@@ -79,7 +83,7 @@ def load(workdir: Path) -> Recogniser:
     if found is None:
         raise UserError(f"no checkpoint in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
     about = found.about
-    network = models.build(size=about["size"], seed=0, **about["model"])
+    network = _network(workdir, about, found.arrays)
     logits_of = train.logits_function(network)
     template = train.initial_variables(network)
     variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(template, found.arrays))
@@ -87,6 +91,21 @@ def load(workdir: Path) -> Recogniser:
     resampling = about.get("resampling", "area")
     calibration = Calibration(**about.get("calibration", {}))
     return Recogniser(tuple(about["labels"]), about["size"], resampling, calibration, variables, logits_of)
+
+
+def _network(workdir: Path, about: dict[str, Any], arrays: checkpoints.Arrays) -> models.Network:
+    """The network that a checkpoint says it is of. Nothing is taken on trust: it may be a stranger's."""
+    try:
+        build = partial(models.build, size=about["size"], seed=0, **about["model"])
+        # Without memory for it yet: a size of a million a side would end the process.
+        shapes = jax.eval_shape(lambda: nnx.state(build(), (nnx.Param, nnx.BatchStat)))
+        fits = sorted(leaf.shape for leaf in jax.tree.leaves(shapes)) == sorted(a.shape for a in arrays.values())
+        known = fits and sorted(about["labels"]) == sorted(GRADES)
+    except Exception:  # whatever a name or number that means nothing makes the layers say
+        known = False
+    if not known:
+        raise UserError(f"the checkpoint in {workdir} is of no model that gradejax has: train one")
+    return build()
 
 
 def main(files: list[str]) -> None:

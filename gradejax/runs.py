@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gradejax import config as configs
 from gradejax.errors import UserError
 
 ROOT = Path("runs")
@@ -37,6 +38,10 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
     except OSError as error:
         raise UserError(f"cannot write to the workdir {workdir}: {error.strerror or error}") from None
     found = read_json(path)
+    if not isinstance(found, Mapping):
+        raise UserError(f"{path} is no config: give another --workdir")
+    # A key that an earlier gradejax did not know has had what is now its default.
+    found = _completed(found, configs.as_json(configs.base()))
     if differing := sorted(_different(config, found)):
         raise UserError(
             f"{workdir} holds a run of another config ({', '.join(differing[:5])}): "
@@ -88,6 +93,15 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_suffix(path.suffix + ".part")
     part.write_text(text)
     part.replace(path)
+
+
+def _completed(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with the keys that it lacks."""
+    whole = {**defaults, **config}
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and isinstance(whole[key], Mapping):
+            whole[key] = _completed(whole[key], value)
+    return whole
 
 
 def _different(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -262,7 +262,7 @@ def fit(
             )
 
     with (
-        checkpoints.open_manager(workdir) as manager,
+        checkpoints.open_manager(workdir, done) as manager,
         SummaryWriter(str(workdir), purge_step=done + 1) as board,
         closing(prefetch(chunks)) as supply,
     ):

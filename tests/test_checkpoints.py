@@ -88,3 +88,12 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     other = nnx.state(nnx.Linear(40, 31, rngs=nnx.Rngs(0)), nnx.Param)
     with pytest.raises(UserError, match="another model"):
         checkpoints.unflat(other, arrays)
+
+
+def test_a_damaged_one_is_written_anew(tmp_path):
+    save(tmp_path, 1, 2)
+    largest_file(tmp_path / "checkpoints" / "2" / "training").write_bytes(b"")
+    with checkpoints.open_manager(tmp_path, done=1) as manager:
+        step, parameters, optimizer = training_state(2)
+        checkpoints.save(manager, 2, parameters, (step, parameters, optimizer), ABOUT)
+    assert checkpoints.restore(tmp_path, "training").epoch == 2

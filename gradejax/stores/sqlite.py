@@ -8,7 +8,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
@@ -67,6 +67,9 @@ PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
+Migration = Callable[[sqlite3.Connection], None]
+_MIGRATIONS: Sequence[Migration] = ()
+"""From version 1 to 2, 2 to 3, …: each changes the tables inside the transaction it is called in."""
 _ASIDE = {False: "deleted IS NULL", True: "deleted IS NOT NULL", None: "TRUE"}
 _COLUMNS = "seq, id, label, date, writer, deleted, tags, history, strokes, png"
 _INSERT = """
@@ -207,6 +210,8 @@ class SqliteStore:
             )
         if version == 0:
             connection.executescript(_SCHEMA)
+        elif version < SCHEMA_VERSION:
+            migrate(connection, self._path, _MIGRATIONS)
         deadline = time.monotonic() + _BUSY_SECONDS
         while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             # SQLite does not itself wait for another program here.
@@ -265,6 +270,34 @@ class SqliteStore:
         if row is None:
             raise StoreError(f"{self._path} holds no drawing {id!r} to go on from")
         return row[0]
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+    """Brings a store to version `len(migrations) + 1`, all in one transaction, once whoever else opens it meanwhile.
+
+    What it held before lies then in `grades.db.v1-backup` beside it, whole and on the disk before anything changes.
+
+    Args:
+        migrations: the first leads from version 1 to 2, and so on.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version <= len(migrations):
+            backup = path.with_name(f"{path.name}.v{version}-backup")
+            part = backup.with_name(f"{backup.name}.part")
+            part.unlink(missing_ok=True)
+            # By a connection of its own: BEGIN keeps others from writing, not from reading.
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
+                source.backup(target)
+            part.replace(backup)
+            for change in migrations[version - 1 :]:
+                change(connection)
+            connection.execute(f"PRAGMA user_version = {len(migrations) + 1}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def _keys(query: Query, behind: Sequence[tuple[str, Any]] = ()) -> tuple[str, list[Any]]:

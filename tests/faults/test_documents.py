@@ -1,0 +1,282 @@
+"""Bad documents: whatever comes, each is a drawing or refused with a reason, soon and in little memory.
+
+GRADEJAX_FAULTS=long makes ten thousand of them and more.
+"""
+
+import base64
+import io
+import json
+import os
+import random
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import pymongo
+import pytest
+from bson import ObjectId
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mangle import bombs, edited, mangled, real_pngs
+
+from gradejax import exchange
+from gradejax.drawings import BadDrawing, Drawing, from_document, to_document
+from gradejax.grades import GRADES
+from gradejax.stores import open_store
+from gradejax.synthetic import write_drawings
+
+LONG = os.environ.get("GRADEJAX_FAULTS") == "long"
+HERE = Path(__file__).parent
+SECONDS, MEGABYTES = 1.0, 300
+"""Of processor time and of memory: the most one drawing may take."""
+COSTS = ("cpu", "megabytes")
+
+# Each example measures its own processor time; Hypothesis would count that of others.
+at_length = settings(
+    max_examples=3000 if LONG else 150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not LONG,
+)
+
+
+def fit_to_be_read(reason: str) -> bool:
+    return bool(reason) and "\n" not in reason and len(reason) < 200 and reason.encode() is not None
+
+
+def examined(parts: list[tuple[bytes, bytes]], folder: Path) -> list[dict]:
+    """What `examine.py`, in a process of its own, says of each part. Fails where one ends the process."""
+    with (folder / "parts").open("wb") as file:
+        for kind, content in parts:
+            file.write(struct.pack(">Ic", len(content), kind) + content)
+    with (folder / "parts").open("rb") as file, (folder / "errors").open("wb") as errors:
+        # Meant to stop one that hangs for good; how long each took is measured in the process.
+        done = subprocess.run(
+            [sys.executable, HERE / "examine.py"], stdin=file, stdout=subprocess.PIPE, stderr=errors, timeout=600
+        )
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    if len(verdicts) < len(parts):
+        (folder / "fatal").write_bytes(parts[len(verdicts)][1])
+        said = (folder / "errors").read_text(errors="replace")[-2000:]
+        pytest.fail(f"status {done.returncode} at part {len(verdicts)}, kept in {folder / 'fatal'}: {said}")
+    return verdicts
+
+
+def cheap_and_explained(verdicts: list[dict], names: list[str]) -> Counter[str]:
+    """Every one kept to the limits and every refusal has its reason; how many there were of each."""
+    outcomes: Counter[str] = Counter()
+    for name, verdict in zip(names, verdicts, strict=True):
+        assert verdict["cpu"] < SECONDS, (name, verdict)
+        assert verdict["megabytes"] < MEGABYTES, (name, verdict)
+        for reason in verdict["outcomes"]:
+            assert reason is None or fit_to_be_read(reason), (name, reason)
+            outcomes[reason or "a drawing"] += 1
+    worst = [max((verdict[what], name) for name, verdict in zip(names, verdicts, strict=True)) for what in COSTS]
+    print(f"{outcomes.total():,} examined, {outcomes['a drawing']:,} drawings; at most", *worst)
+    return outcomes
+
+
+def test_mangled_pictures(tmp_path):
+    rng = random.Random(1)
+    whole = real_pngs(30 if LONG else 6)
+    parts = [(b"P", mangled(rng.choice(whole), rng)) for _ in range(8000 if LONG else 500)]
+    outcomes = cheap_and_explained(examined(parts, tmp_path), [f"number {n}" for n in range(len(parts))])
+    # Both sides of the line were tried, in more ways than one.
+    assert outcomes["a drawing"] > len(parts) // 20
+    assert len(outcomes) > 10
+
+
+def test_whole_pictures_of_every_kind_are_drawings(tmp_path):
+    whole = real_pngs(3)
+    outcomes = cheap_and_explained(
+        examined([(b"P", png) for png in whole], tmp_path), list(map(str, range(len(whole))))
+    )
+    assert outcomes == {"a drawing": len(whole)}
+
+
+def test_pictures_made_to_take_long(tmp_path):
+    made = bombs()
+    cheap_and_explained(examined([(b"P", png) for png in made.values()], tmp_path), list(made))
+
+
+def line(drawing: Drawing, **changes: object) -> bytes:
+    out = io.BytesIO()
+    exchange.write(out, [drawing])
+    return json.dumps({**json.loads(out.getvalue()), **changes}).encode()
+
+
+def test_mangled_lines(tmp_path):
+    """A line of NDJSON with its bytes harmed, or with a value of another kind in one of its places."""
+    rng = random.Random(2)
+    whole = list(write_drawings(30, seed=3))
+    values = [None, True, 0, -1, 2**70, 1e308, "", "A", "\0", "\ud800", [], [[]], {}, {"$oid": 5}, {"$date": "soon"},
+              {"$date": {"$numberLong": "9" * 30}}, {"$numberDecimal": "NaN"}, {"$ref": "a", "$id": 1}, {"$minKey": 1},
+              {"$binary": {"base64": "", "subType": "99"}}, {"$code": "A"}, {"$code": "A", "$scope": {}},
+              {"$uuid": "x"}, [{"label": "A", "date": None}], [[{"x": 1}]], [[{"x": 1, "y": True}]],
+              ["a"] * 40, "x" * 500]  # fmt: skip
+    fields = ["_id", "tags", "label", "data", "date", "writer", "strokes", "history", "deleted", "more"]
+    parts = []
+    for _ in range(3000 if LONG else 400):
+        drawing = rng.choice(whole)
+        if rng.random() < 0.5:
+            parts.append((b"L", edited(line(drawing), rng)))
+        else:
+            parts.append((b"L", line(drawing, **{rng.choice(fields): rng.choice(values)})))
+    outcomes = cheap_and_explained(examined(parts, tmp_path), [repr(content[-200:]) for _, content in parts])
+    assert outcomes["a drawing"] > len(parts) // 20
+    assert len(outcomes) > 10
+
+
+def test_documents_made_to_take_long(tmp_path):
+    (drawing,) = write_drawings(1)
+    size = 2**24
+    made = [("tags", item, size // (len(item) + 1)) for item in ("[]", "{}", "0", '"a"', '{"$numberDecimal":"1"}')]
+    made.append(("history", '{"label":"A","date":{"$date":0}}', 400_000))
+    made.append(("strokes", '{"x":{"$numberDouble":"1.5"},"y":{"$numberDouble":"1.5"},"t":{"$numberInt":"1"}}', 50_000))
+    parts = []
+    for field, item, n in made:
+        items = "[" + ",".join([item] * n) + "]"
+        many = f"[{items}]" if field == "strokes" else items
+        parts.append(line(drawing)[:-1] + f', "{field}": {many}}}'.encode())
+    parts.append(line(drawing)[:-1] + b', "deep": ' + b"[" * size)
+    parts.append(line(drawing)[:-1] + b', "keys": {%s}}' % b",".join(b'"%d":1' % n for n in range(size // 12)))
+    parts.append(b"x" * (exchange.MAX_DOCUMENT_BYTES + 1))
+    parts.append(line(drawing, data="A" * size))
+    parts.append(line(drawing, label="A" * size))
+    parts.append(line(drawing, label="\\" * size))
+    names = [*(item for _, item, _ in made), "deep", "keys", "too long", "data", "label", "escapes"]
+    both = [(b"L", part) for part in parts] + [(b"L", b"[" + part + b"]") for part in parts]
+    outcomes = cheap_and_explained(examined(both, tmp_path), names + [f"{name} in an array" for name in names])
+    assert outcomes["a drawing"] == 2, "of the longest strokes that are allowed"
+
+
+SCALARS = st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.binary(max_size=30) | st.datetimes()
+KEYS = st.text(max_size=8) | st.sampled_from("xy")
+JSON = st.recursive(
+    st.none() | SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=8,
+)
+PNG = real_pngs(1)[0]
+TEXT = base64.b64encode(PNG).decode()
+POINT = st.fixed_dictionaries({"x": st.floats() | st.integers(), "y": st.floats()})
+NEAR = {
+    "_id": st.just(ObjectId("65a000000000000000000001")) | st.text(max_size=250),
+    "tags": st.lists(st.text(max_size=210), max_size=40),
+    "label": st.sampled_from(GRADES) | st.text(max_size=3),
+    "data": st.sampled_from([TEXT, PNG, TEXT[:-4], TEXT + "=", PNG[:-1]]),
+    "date": st.datetimes(min_value=datetime(1, 1, 1), timezones=st.none() | st.timezones()),
+    "writer": st.none() | st.text(max_size=210),
+    "strokes": st.lists(st.lists(POINT, max_size=3)),
+    "history": st.lists(st.fixed_dictionaries({"label": st.text(max_size=5), "date": st.datetimes()}), max_size=3),
+    "deleted": st.none() | st.datetimes(),
+}  # fmt: skip
+
+
+def judged(document: object) -> None:
+    began = time.process_time()
+    try:
+        drawing = from_document(document)
+    except BadDrawing as error:
+        assert fit_to_be_read(str(error))
+    else:
+        assert from_document(to_document(drawing)) == drawing
+    assert time.process_time() - began < SECONDS
+
+
+@at_length
+@given(st.fixed_dictionaries({}, optional={name: near | JSON for name, near in NEAR.items()}))
+def test_documents_of_anything(document):
+    judged(document)
+
+
+@at_length
+@given(st.fixed_dictionaries(NEAR), st.sampled_from(list(NEAR)), JSON)
+def test_documents_with_one_field_of_anything(document, field, value):
+    judged({**document, field: value})
+
+
+@pytest.mark.parametrize("field", [*NEAR, "more"])
+def test_lists_in_lists_of_any_depth(field):
+    """Python gives up somewhere near a thousand, and not at the same depth for reading as for what is done then."""
+    (drawing,) = write_drawings(1)
+    good = line(drawing)
+    lines = [good[:-1] + b', "%s": %s%s}' % (field.encode(), b"[" * n, b"]" * n) for n in range(900, 1010)]
+    for _, read in exchange.from_file(io.BytesIO(b"\n".join(lines))):
+        try:
+            read()
+        except BadDrawing as error:
+            assert fit_to_be_read(str(error))
+
+
+def test_fuzzing_the_decoder(tmp_path):
+    """Coverage-guided, for what the fuzzers above do not think of."""
+    pytest.importorskip("atheris", reason="atheris has no wheel for this platform")
+    runs = 30_000 if LONG else 500
+    done = subprocess.run(
+        [sys.executable, HERE / "fuzz_decoder.py", f"-runs={runs}", "-seed=1", f"-artifact_prefix={tmp_path}/"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=1200,
+    )  # fmt: skip
+    said = done.stderr.decode(errors="replace")
+    assert done.returncode == 0, said[-3000:]
+    assert f"Done {runs} runs" in said
+
+
+HARMFUL = [{"label": "F"}, {"label": None}, {"tags": []}, {"tags": "7b"}, {"date": "soon"}, {"data": "no base64!"},
+           {"data": TEXT[: len(TEXT) // 8 * 4]}, {"strokes": [5]}, {"history": 5}, {"writer": 5}]  # fmt: skip
+
+
+def test_the_good_ones_beside_bad_ones_in_a_file(tmp_path, store):
+    n = 2000 if LONG else 200
+    good = list(write_drawings(n, seed=5))
+    rng = random.Random(3)
+    lines = []
+    for number, drawing in enumerate(good):
+        lines.append(line(drawing))
+        if number % 9 == 8:
+            bad = line(drawing, **rng.choice(HARMFUL))
+            lines.append(rng.choice((bad, bad[: len(bad) // 2], b"\xff" + bad)))
+    file = tmp_path / "mixed.ndjson"
+    file.write_bytes(b"\n".join(lines) + b"\n")
+    outcome = exchange.Outcome()
+    with file.open("rb", buffering=0) as opened:
+        exchange.load(store, exchange.from_file(opened), outcome)
+    assert (outcome.imported, outcome.refused.total()) == (n, n // 9)
+    assert list(store.find()) == good
+
+
+def test_the_good_ones_beside_bad_ones_in_a_store(any_store_uri):
+    """Every tenth document is spoilt in the database itself, where nothing checks it."""
+    n = 1000 if LONG else 100
+    drawings = list(write_drawings(n, seed=6))
+    store = open_store(any_store_uri)
+    store.add(drawings)
+    spoilt = [drawing.id for drawing in drawings[9::10]]
+    if any_store_uri.startswith("sqlite"):
+        harms = [
+            "label = 'F'",
+            "png = x'00'",
+            "tags = '[]'",
+            "date = 'soon'",
+            "png = substr(png, 1, 60)",
+            "strokes = '[5]'",
+        ]
+        with sqlite3.connect(any_store_uri.removeprefix("sqlite:///")) as connection:
+            for number, id in enumerate(spoilt):
+                connection.execute(f"UPDATE drawing SET {harms[number % len(harms)]} WHERE id = ?", (id,))
+    else:
+        with pymongo.MongoClient(any_store_uri) as client:
+            grades = client.get_default_database()["grades"]
+            for number, id in enumerate(spoilt):
+                grades.update_one({"_id": ObjectId(id)}, {"$set": HARMFUL[number % len(HARMFUL)]})
+    refused = {}
+    found = list(store.find(refused=lambda id, reason: refused.update({id: str(reason)})))
+    store.close()
+    assert found == [drawing for drawing in drawings if drawing.id not in spoilt]
+    assert sorted(refused) == sorted(spoilt)
+    assert all(map(fit_to_be_read, refused.values()))

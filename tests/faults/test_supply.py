@@ -1,0 +1,178 @@
+"""What gradejax leans on is named with bounds, and nothing it reads is ever run."""
+
+import ast
+import configparser
+import json
+import subprocess
+import sys
+import textwrap
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import jax
+import pytest
+from packaging.requirements import Requirement
+
+from gradejax import checkpoints, models, train
+from gradejax.grades import GRADES
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "gradejax").rglob("*.py"))
+RUN_WHAT_THEY_READ = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "torch"}
+
+
+def declared() -> dict[str, list[Requirement]]:
+    """The requirements in setup.cfg, by extra; the package's own under ''."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    groups = {"": setup["options"]["install_requires"], **setup["options.extras_require"]}
+    return {extra: [Requirement(text) for text in lines.strip().splitlines()] for extra, lines in groups.items()}
+
+
+def imported(module: Path) -> set[str]:
+    """The names of the packages a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_every_requirement_has_a_lower_bound():
+    for extra, requirements in declared().items():
+        for requirement in requirements:
+            assert any(bound.operator in (">=", "==", "~=") for bound in requirement.specifier), (
+                extra,
+                str(requirement),
+            )
+
+
+def test_every_import_is_a_requirement_and_every_requirement_imported():
+    groups = declared()
+    distributions = {package: {name.lower().replace("_", "-") for name in names}
+                     for package, names in packages_distributions().items()}  # fmt: skip
+    core = {requirement.name.lower().replace("_", "-") for requirement in groups[""]}
+    web = core | {requirement.name.lower().replace("_", "-") for requirement in groups["web"]}
+    used = set()
+    for module in MODULES:
+        allowed = web if "web" in module.parts else core
+        for package in imported(module) - sys.stdlib_module_names - {"gradejax"}:
+            found = distributions[package] & allowed
+            # bson comes with pymongo, and with nothing else here.
+            assert found, f"{module} imports {package}, which setup.cfg does not name"
+            used |= found
+    # uvicorn finds these two by itself.
+    assert web - used <= {"httptools", "uvloop"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_that_runs_what_it_reads(module):
+    assert not imported(module) & RUN_WHAT_THEY_READ
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "compile", "__import__", "os.system", "os.popen"), ast.unparse(node)
+            assert not any(word.arg in ("allow_pickle", "shell") for word in node.keywords), ast.unparse(node)
+
+
+# Run in a process of its own: an audit hook cannot be taken off again.
+LOADER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    import jax
+    from gradejax import predict
+    from gradejax.errors import UserError
+
+    jax.numpy.zeros(3).block_until_ready()
+    watching, seen = False, []
+
+    def hook(event, arguments):
+        if watching and event in WATCHED:
+            seen.append((event, str(arguments)[:200]))
+
+    WATCHED = {"pickle.find_class", "marshal.loads", "os.system", "os.exec", "os.fork", "os.posix_spawn",
+               "subprocess.Popen", "os.remove"}
+    sys.addaudithook(hook)
+    watching = True
+    for workdir in sys.argv[1:]:
+        try:
+            predict.load(Path(workdir))
+        except UserError as error:
+            print("refused:", " ".join(str(error).split()))
+        else:
+            print("loaded")
+    watching = False
+    print("seen:", [each for each in seen if "__pycache__" not in each[1] and each[0] != "marshal.loads"])
+    """
+)
+
+
+def load_in_a_process(*workdirs: Path) -> tuple[list[str], str]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, *map(str, workdirs)], capture_output=True, text=True, timeout=300, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    *outcomes, seen = done.stdout.splitlines()
+    return outcomes, seen
+
+
+def save_model(workdir: Path, **about: object) -> Path:
+    """A run folder with a whole checkpoint of a small network; `about` replaces what it says of itself."""
+    options = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
+    variables = train.initial_variables(models.build(size=8, seed=0, **options))
+    with checkpoints.open_manager(workdir) as manager:
+        checkpoints.save(
+            manager,
+            1,
+            variables,
+            {"step": jax.numpy.int32(1)},
+            {"labels": GRADES, "size": 8, "model": options, **about},
+        )
+    return workdir
+
+
+def test_a_strangers_model_runs_no_code(tmp_path):
+    """Whole checkpoints that name what is no model, and pickles in the place of every file, one after another."""
+    marker = tmp_path / "marker"
+    pickled = f"cos\nsystem\n(S'touch {marker}'\ntR.".encode()  # what pickle.loads would run
+    source = f"import os; os.system('touch {marker}')"
+    command = f"os.system('touch {marker}')"
+    workdirs = [save_model(tmp_path / "honest")]
+    strange = [
+        {"model": {"name": "os.system", "command": f"touch {marker}"}},
+        {"model": {"name": "__import__('os')." + command}},
+        {"model": {"name": "mlp", "__class__": "os.system", "hidden": [8]}},
+        {"model": {"name": "mlp", "hidden": [command], "dropout": [0.1]}},
+        {"model": {"name": "mlp", "hidden": [10**9], "dropout": [0.1]}},
+        {"model": {"name": "mlp", "hidden": [-1], "dropout": [0.1]}},
+        {"model": {"name": ["mlp"]}},
+        {"model": [command]},
+        {"size": command},
+        {"size": 10**9},
+        {"labels": 5},
+    ]
+    for number, about in enumerate(strange):
+        workdirs.append(save_model(tmp_path / f"strange-{number}", **about))
+    files = [path for path in (tmp_path / "honest").rglob("*") if path.is_file()]
+    for number, file in enumerate(files):
+        workdir = save_model(tmp_path / f"pickle-{number}")
+        (workdir / "config.json").write_text(json.dumps({"model": {"name": source}, "config": source}))
+        (workdir / "config.py").write_text(source)
+        (workdir / "sitecustomize.py").write_text(source)
+        (workdir / file.relative_to(tmp_path / "honest")).write_bytes(pickled)
+        workdirs.append(workdir)
+    everywhere = save_model(tmp_path / "everywhere")
+    for file in (path for path in everywhere.rglob("*") if path.is_file()):
+        file.write_bytes(pickled)
+    workdirs.append(everywhere)
+
+    outcomes, seen = load_in_a_process(*workdirs)
+    assert not marker.exists()
+    assert seen == "seen: []"
+    assert outcomes[0] == "loaded"
+    assert all(outcome.startswith("refused: ") for outcome in outcomes[1 : len(strange) + 1]), outcomes
+    assert outcomes[-1].startswith("refused: checkpoint") and "damaged" in outcomes[-1]
+    assert len(outcomes) == len(workdirs)
