@@ -55,6 +55,7 @@ def fit(
         "seconds": [record.seconds for record in records],
         "seconds_with_validation_and_log": np.diff([0.0, *(record.elapsed for record in records)]).tolist(),
         "gflop": flop / 1e9,
+        "parameters": models.parameters(network),
         "device": jax.devices()[0].device_kind,
     }
 
@@ -140,8 +141,8 @@ def loading(folder: Path) -> dict:
     for _ in range(3):
         one_by_one.append(_timed(lambda: [resample(decode_ink(drawing.png), size) for drawing in store.find(Query())]))
         with tempfile.TemporaryDirectory() as cache:
-            cold.append(_timed(lambda: dataset.load(store, Query(), size, Path(cache))))  # noqa: B023
-            warm += [_timed(lambda: dataset.load(store, Query(), size, Path(cache))) for _ in range(5)]  # noqa: B023
+            cold.append(_timed(lambda: dataset.load(store, Query(), size, Path(cache))))
+            warm += [_timed(lambda: dataset.load(store, Query(), size, Path(cache))) for _ in range(5)]
     store.close()
     return {"one_by_one": one_by_one, "cold": cold, "warm": warm}
 

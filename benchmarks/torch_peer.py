@@ -74,14 +74,16 @@ def epochs(folder: Path, model: str, n: str) -> dict:
                 for pictures, grades in zip(
                     torch.from_numpy(chunk.ink), torch.from_numpy(chunk.labels).long(), strict=True
                 ):
-                    # A batch of one channel lies in memory the same way whether channels come first or last.
+                    # One channel lies in memory the same way first or last: the convolutions' outputs have it last.
                     loss = loss_of(net(pictures[:, None].to(torch.float32).div_(255)), grades)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
                 steps += len(chunk.labels)
             seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds, "parameters": sum(p.numel() for p in net.parameters())}
+    # As Keras counts them: with batch norm's running statistics.
+    numbers = [number for name, number in net.state_dict().items() if not name.endswith("num_batches_tracked")]
+    return {"seconds": seconds, "parameters": sum(number.numel() for number in numbers)}
 
 
 if __name__ == "__main__":
