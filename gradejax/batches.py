@@ -1,5 +1,6 @@
 """Shuffled, augmented, prefetched batches. Epoch `e` of seed `s` is always the same, on every machine."""
 
+import mmap
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -48,7 +49,18 @@ def epoch_chunks(
     for number, chunk in enumerate(np.array_split(order, -(-steps // max_steps))):
         taken = chunk.ravel()
         maps = random_affines(np.random.default_rng((seed, epoch, number)), len(taken), ink.shape[1], augment)
-        yield Chunk(warp(ink[taken], maps).reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
+        yield Chunk(warp(_read(ink, taken), maps).reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
+
+
+def _read(ink: UInt8[np.ndarray, "n size size"], rows: np.ndarray) -> UInt8[np.ndarray, "rows size size"]:
+    if not isinstance(ink, np.memmap):
+        return ink[rows]
+    parts = []
+    for some in np.array_split(rows, -(-len(rows) // 512)):
+        parts.append(ink[some])
+        # Else all of a large cache would in time count as this process's memory. The kernel keeps the pages.
+        ink._mmap.madvise(mmap.MADV_DONTNEED)
+    return np.concatenate(parts)
 
 
 def prefetch(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
