@@ -56,7 +56,7 @@ def _read(ink: UInt8[np.ndarray, "n size size"], rows: np.ndarray) -> UInt8[np.n
     if not isinstance(ink, np.memmap):
         return ink[rows]
     parts = []
-    for some in np.array_split(rows, -(-len(rows) // 512)):
+    for some in np.array_split(rows, -(-len(rows) // 128)):
         parts.append(ink[some])
         # Else all of a large cache would in time count as this process's memory. The kernel keeps the pages.
         ink._mmap.madvise(mmap.MADV_DONTNEED)
