@@ -1,5 +1,6 @@
 """Shuffled, augmented, prefetched batches. Epoch `e` of seed `s` is always the same, on every machine."""
 
+import mmap
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from jaxtyping import Int32, UInt8
 from gradejax.augment import DistortionRanges, distort
 
 T = TypeVar("T")
+_LARGE = 2**26
+"""Bytes from which on what is memory-mapped is given back as soon as it is read."""
 
 
 class Chunk(NamedTuple):
@@ -47,8 +50,19 @@ def epoch_chunks(
     order = np.resize(order, steps * batch_size).reshape(steps, batch_size)
     for number, chunk in enumerate(np.array_split(order, -(-steps // max_steps))):
         taken = chunk.ravel()
-        distorted = distort(np.random.default_rng((seed, epoch, number)), ink[taken], augment)
+        distorted = distort(np.random.default_rng((seed, epoch, number)), _read(ink, taken), augment)
         yield Chunk(distorted.reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
+
+
+def _read(ink: UInt8[np.ndarray, "n size size"], rows: np.ndarray) -> UInt8[np.ndarray, "rows size size"]:
+    if ink.nbytes < _LARGE or not isinstance(ink.base, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return ink[rows]
+    parts = []
+    for some in np.array_split(rows, -(-len(rows) // 128)):
+        parts.append(ink[some])
+        # Else all of a large cache would in time count as this process's memory. The kernel keeps the pages.
+        ink.base.madvise(mmap.MADV_DONTNEED)
+    return np.concatenate(parts)
 
 
 def prefetch(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:

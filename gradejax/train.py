@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int32, Key, UInt8
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from gradejax import calibration, checkpoints, metrics, runs
+from gradejax import calibration, checkpoints, devices, metrics, runs
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
@@ -233,6 +233,7 @@ def fit(
         UserError: when the loss is no longer finite, or the data are not those the run began with.
     """
     settings = config.train
+    devices.check(settings.batch_size)
     steps_each = steps_per_epoch(len(split.train), settings.batch_size)
     numbers = hyperparameters(network, config, len(split.train))
     train_steps = steps_function(network)

@@ -1,0 +1,90 @@
+"""PyTorch on a CPU, doing what gradejax does; `benchmarks.run` starts it in a process of its own.
+
+    python -m benchmarks.torch_peer epochs FOLDER MODEL N
+
+Channels last, fused AdamW. The distorted batches are gradejax's own, made in a thread beside the training: faster than
+anything in PyTorch or beside it that distorts drawing by drawing. The answer is one line of JSON.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.workers import answer, read_drawings, recipe
+from gradejax.augment import DistortionRanges
+from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
+from gradejax.grades import GRADES
+
+
+def network(model: str) -> nn.Module:
+    """The architectures of `gradejax.models` for ink of 28 x 28."""
+    if model == "mlp":
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(28 * 28, 256),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(256, 128),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(128, len(GRADES)),
+        )
+    body = []
+    for narrow, wide in ((1, 32), (32, 64)):
+        # PyTorch's momentum is what is taken from the new batch.
+        body += [nn.Conv2d(narrow, wide, 3), nn.ReLU(), nn.BatchNorm2d(wide, eps=1e-3, momentum=0.01), nn.MaxPool2d(2)]
+    head = [nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, len(GRADES))]
+    return nn.Sequential(*body, *head).to(memory_format=torch.channels_last)
+
+
+def epochs(folder: Path, model: str, n: str) -> dict:
+    """Seconds of each epoch, waiting for distorted batches included."""
+    config = recipe(model)
+    settings = config.train
+    ink, labels, rows = read_drawings(folder)
+    net = network(model).train()
+    optimizer = torch.optim.AdamW(
+        net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+
+    def chunks() -> Iterator[Chunk]:
+        for epoch in range(int(n)):
+            yield from epoch_chunks(
+                ink,
+                labels,
+                rows,
+                batch_size=settings.batch_size,
+                augment=DistortionRanges(**config.augment),
+                seed=0,
+                epoch=epoch,
+            )
+
+    seconds = []
+    with closing(prefetch(chunks)) as supply:
+        for _ in range(int(n)):
+            began, steps = time.perf_counter(), 0
+            while steps < steps_per_epoch(len(rows), settings.batch_size):
+                chunk = next(supply)
+                for pictures, grades in zip(
+                    torch.from_numpy(chunk.ink), torch.from_numpy(chunk.labels).long(), strict=True
+                ):
+                    # One channel lies in memory the same way first or last: the convolutions' outputs have it last.
+                    loss = loss_of(net(pictures[:, None].to(torch.float32).div_(255)), grades)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                steps += len(chunk.labels)
+            seconds.append(time.perf_counter() - began)
+    # As Keras counts them: with batch norm's running statistics.
+    numbers = [number for name, number in net.state_dict().items() if not name.endswith("num_batches_tracked")]
+    return {"seconds": seconds, "parameters": sum(number.numel() for number in numbers)}
+
+
+if __name__ == "__main__":
+    answer({"epochs": epochs}, sys.argv)
