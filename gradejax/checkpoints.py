@@ -74,12 +74,22 @@ def open_manager(workdir: Path, done: int = 0) -> ocp.CheckpointManager:
 
     Those later than epoch `done`, which `restore` found damaged, are removed: Orbax never writes over one.
     """
+    folder = (workdir / "checkpoints").absolute()
+    folder.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.LatestN(2),
-        create=True,
+        create=False,
         cleanup_tmp_directories=True,  # of what a kill left half written
+        # Of a run's processes each has a folder of its own, and waits for no other.
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(),
+            active_processes={jax.process_index()},
+            barrier_sync_key_prefix=f"process{jax.process_index()}",
+        )
+        if jax.process_count() > 1
+        else ocp.options.MultiprocessingOptions(),
     )
-    manager = ocp.CheckpointManager((workdir / "checkpoints").absolute(), options=options)
+    manager = ocp.CheckpointManager(folder, options=options)
     for epoch in manager.all_steps():
         if epoch > done:
             manager.delete(epoch)

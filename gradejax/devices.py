@@ -50,13 +50,23 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def check(batch_size: int) -> None:
-    """Raises UserError where batches cannot be dealt evenly to all devices."""
+def wait() -> None:
+    """Returns when all processes of the run have come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("gradejax")
+
+
+def check(batch_size: int, digest: str) -> None:
+    """Raises UserError where batches cannot be dealt evenly to all devices, or a process has other drawings."""
     if batch_size % jax.device_count():
         raise UserError(
             f"train.batch_size is {batch_size}, which {jax.device_count()} devices cannot share evenly: "
             f"set a multiple of {jax.device_count()}"
         )
+    if jax.process_count() > 1:
+        digests = multihost_utils.process_allgather(np.frombuffer(digest.encode(), np.uint8))
+        if (digests != digests[0]).any():
+            raise UserError("the run's processes have different drawings: give all of them the same --store")
 
 
 def everywhere(tree: T) -> T:
@@ -77,8 +87,6 @@ def _place(tree: PyTree, spec: PartitionSpec) -> PyTree:
     sharding = NamedSharding(Mesh(np.array(jax.devices()), ("batch",)), spec)
 
     def place(leaf: np.ndarray) -> jax.Array:
-        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
         leaf = np.asarray(leaf)
         return jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__)
 

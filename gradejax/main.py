@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,20 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gradejax import calibration, command, exchange, metrics, models, predict, report, runs, stores, synthetic, train
+from gradejax import (
+    calibration,
+    command,
+    devices,
+    exchange,
+    metrics,
+    models,
+    predict,
+    report,
+    runs,
+    stores,
+    synthetic,
+    train,
+)
 from gradejax import config as configs
 from gradejax import dataset as datasets
 from gradejax.errors import UserError
@@ -46,7 +60,12 @@ def main(arguments: list[str]) -> None:
     began = time.perf_counter()
     if arguments:
         raise UserError(f"what is {arguments[0]!r}? Keys of the config are set with --config.KEY=VALUE")
-    summary = run(_recipe(), _FLAGS.store, Path(_FLAGS.workdir) if _FLAGS.workdir else None, began)
+    recipe = _recipe()
+    devices.start()
+    if not devices.is_first():
+        _follow(recipe)
+        return
+    summary = run(recipe, _FLAGS.store, Path(_FLAGS.workdir) if _FLAGS.workdir else None, began)
     print(
         f"validation accuracy {summary['val_accuracy']:.2%} on {summary['n_val']:,} drawings "
         f"({summary['split']} split), {summary['train_seconds']:.1f} s of training; see {summary['workdir']}"
@@ -75,10 +94,8 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     workdir = workdir or runs.new_workdir(config.model.name)
     store = stores.open_store(stores.store_uri(store_flag, config.data.store))
     fill_if_first(store, stores.Query(tags=configs.tags(config)))
-    data = datasets.load_as(config, store)
-    data, split = datasets.mix_as(config, data, datasets.split_as(config, data))
-    model_options = configs.as_json(config.model)
-    network = models.build(size=config.data.size, seed=config.seed, **model_options)
+    devices.wait()
+    data, split, network, about = _parts(config, store)
 
     as_json = configs.as_json(config)
     # What is written down is the address in force, without its credentials.
@@ -91,14 +108,6 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         "training on %s drawings, validating on %s (%s split), on %s; run folder %s",
         f"{len(split.train):,}", f"{len(split.validation):,}", config.data.split, device, workdir,
     )  # fmt: skip
-
-    about = {
-        "labels": GRADES,
-        "size": config.data.size,
-        "resampling": config.data.resampling,
-        "model": model_options,
-        "data_digest": data.digest,
-    }
     steps = train.steps_per_epoch(len(split.train), config.train.batch_size)
     with _progress(config.train.epochs, steps) as announce:
         variables = train.fit(network, config, data, split, workdir, about, announce)
@@ -145,6 +154,30 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         summary["test_accuracy"] = float(np.mean(logits_of(split.test).argmax(axis=1) == data.labels[split.test]))
     runs.write_json(workdir / "summary.json", summary)
     return {**summary, "workdir": str(workdir)}
+
+
+def _follow(config: ConfigDict) -> None:
+    """Does another process's part of a training; what it would write down, the first process writes."""
+    devices.wait()
+    data, split, network, about = _parts(config, stores.open_store(stores.store_uri(_FLAGS.store, config.data.store)))
+    with tempfile.TemporaryDirectory() as workdir:
+        train.fit(network, config, data, split, Path(workdir), about, lambda *_: None)
+
+
+def _parts(config: ConfigDict, store: stores.Store) -> tuple[datasets.Dataset, datasets.Split, models.Network, dict]:
+    """The drawings, split, the network that has seen none, and what its checkpoints say of it."""
+    data = datasets.load_as(config, store)
+    data, split = datasets.mix_as(config, data, datasets.split_as(config, data))
+    model_options = configs.as_json(config.model)
+    network = models.build(size=config.data.size, seed=config.seed, **model_options)
+    about = {
+        "labels": GRADES,
+        "size": config.data.size,
+        "resampling": config.data.resampling,
+        "model": model_options,
+        "data_digest": data.digest,
+    }
+    return data, split, network, about
 
 
 def fill_if_first(store: stores.Store, query: stores.Query) -> None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int32, Key, UInt8
+from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
@@ -72,14 +72,14 @@ class Hyperparameters(NamedTuple):
     """The numbers of a recipe that a step needs. They are traced: trainings that differ in them share a program.
 
     Attributes:
-        key: of dropout.
+        seed: of dropout.
         learning_rate: at its peak.
         learning_rate_end: fraction of the peak that is left after the last step.
         warmup_steps, steps: until the peak; in all.
         dropout: a rate for each dropout layer.
     """
 
-    key: Key[Array, ""]
+    seed: int
     learning_rate: float
     learning_rate_end: float
     warmup_steps: int
@@ -96,7 +96,7 @@ def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyper
     steps_each = steps_per_epoch(n_train, settings.batch_size)
     steps = settings.epochs * steps_each
     return Hyperparameters(
-        key=jax.random.key(config.seed),
+        seed=config.seed,
         learning_rate=settings.learning_rate,
         learning_rate_end=settings.learning_rate_end,
         warmup_steps=min(round(settings.warmup_epochs * steps_each), steps - 1),
@@ -151,7 +151,7 @@ def step_function(network: Network) -> Step:
 
     def step(numbers: Hyperparameters, state: TrainState, batch: Chunk) -> tuple[TrainState, Float[Array, "2"]]:
         parameters, statistics = state.variables
-        key = jax.random.fold_in(numbers.key, state.step)
+        key = jax.random.fold_in(jax.random.key(numbers.seed), state.step)
         gradients, (statistics, seen) = jax.grad(loss_of, has_aux=True)(parameters, statistics, batch, numbers, key)
         updates, optimizer_state = optimizer(numbers).update(gradients, state.optimizer, parameters)
         variables = Variables(optax.apply_updates(parameters, updates), statistics)
@@ -218,6 +218,8 @@ def fit(
 ) -> Variables:
     """Trains `network`, writing checkpoints, `metrics.jsonl` and TensorBoard events to `workdir`.
 
+    Each batch is shared by all devices of all processes: gradients and batch norm's statistics are the whole batch's.
+
     A run that was cut off there goes on from its last whole checkpoint and ends with the same parameters, bit for bit,
     as one that never was: order, distortion and dropout depend on the seed, the epoch and the step alone.
 
@@ -233,7 +235,7 @@ def fit(
         UserError: when the loss is no longer finite, or the data are not those the run began with.
     """
     settings = config.train
-    devices.check(settings.batch_size)
+    devices.check(settings.batch_size, about["data_digest"])
     steps_each = steps_per_epoch(len(split.train), settings.batch_size)
     numbers = hyperparameters(network, config, len(split.train))
     train_steps = steps_function(network)
@@ -246,6 +248,8 @@ def fit(
             raise UserError(f"the drawings have changed since the run in {workdir} began: use another --workdir")
         state = jax.tree.map(jnp.array, checkpoints.unflat(state, found.arrays))
         done, history = found.epoch, runs.read_history(workdir)[: found.epoch]
+    state, done = devices.everywhere((state, done))
+    done = int(done)
     runs.write_history(workdir, history)
     elapsed_before = history[-1]["elapsed"] if history else 0.0
     began = time.perf_counter()
@@ -272,7 +276,7 @@ def fit(
             seen, steps_done = [], 0
             while steps_done < steps_each:
                 chunk = next(supply)
-                state, figures = train_steps(numbers, state, chunk)
+                state, figures = train_steps(numbers, state, devices.dealt(chunk))
                 seen.append(figures)
                 steps_done += len(chunk.labels)
                 announce(None, (epoch - 1) * steps_each + steps_done)
@@ -307,7 +311,7 @@ def fit(
                 fitted = {"calibration": calibration.fit(logits, labels)._asdict()}
                 checkpoints.save(manager, epoch, state.evaluated(), state, about | fitted)
             announce(record, epoch * steps_each)
-    return state.evaluated()
+    return jax.device_get(state.evaluated())
 
 
 def initial_variables(network: Network) -> Variables:
