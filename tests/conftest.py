@@ -132,6 +132,7 @@ def mortal_mongodb() -> Iterator[MongoServer]:
     """A MongoDB-protocol server of the test's own, to be killed."""
     with own_server() as server:
         yield server
+        server.kill()  # it would wait for its clients
 
 
 @pytest.fixture

@@ -150,4 +150,6 @@ def test_a_full_disk_is_told_and_loses_nothing(serve, how_often, message, draw, 
     ballast.unlink()
     assert save(png.tobytes(), new_id())
     assert kept(path) == saved
-    print(f"disk full {rounds + 1} times: {len(saved)} drawings saved, {refused + 1} refused with 507, 0 lost, 0 doubled")
+    print(
+        f"disk full {rounds + 1} times: {len(saved)} drawings saved, {refused + 1} refused with 507, 0 lost, 0 doubled"
+    )
