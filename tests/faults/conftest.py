@@ -63,7 +63,8 @@ class Web:
     def kill(self) -> None:
         """With SIGKILL."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        self.process.stdout.close()
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of the answer, on a connection of its own."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx2 as httpx
 import pytest
@@ -130,7 +131,7 @@ def test_who_takes_too_long_is_cut_off(store, monkeypatch):
         # After an answer, what is left of a body that nobody wanted, and half another head.
         leftover = connect(port, request("/api/status").replace(b"Length: 0", b"Length: 9") + b"x")
         second = connect(port, request("/api/status"))
-        assert second.recv(12) == b"HTTP/1.1 200"
+        assert second.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
         second.sendall(b"GET / HT")
         half = connect(port, body[:-500])
         unread = connect(port, request("/api/export"))
@@ -287,8 +288,8 @@ def test_no_body_at_the_door_breaks_it(anybody, how_often):
     @example(b"[" * 100_000, "")
     @settings(max_examples=10 * how_often.examples, deadline=None, suppress_health_check=list(HealthCheck))
     def check(body: bytes, path: str) -> None:
-        for where in ("/sign-in", f"/{path}"):
-            url = httpx.URL("http://class.test").copy_with(path=where)
+        for where in ("sign-in", quote(path, safe="")):
+            url = f"http://class.test/{where}"
             status = anybody.post(url, content=body, headers={"Content-Type": "application/json"}).status_code
             assert status in (400, 401, 403, 404, 405, 422, 429)
 
