@@ -77,7 +77,9 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     totals = Totals(store)
     threads = ThreadPoolExecutor(_THREADS)
 
-    def in_threads(route: Callable[_Given, _Result]) -> Callable[_Given, Awaitable[_Result]]:
+    def in_threads(
+        route: Callable[_Given, _Result], threads: ThreadPoolExecutor = threads
+    ) -> Callable[_Given, Awaitable[_Result]]:
         """In threads of the store's own: one that hangs holds up neither pages nor guesses."""
 
         @wraps(route)
@@ -86,7 +88,8 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
 
         return answer
 
-    next_lines = in_threads(_next_lines)
+    # One thread for all downloads: they take turns, and a hundred at once leave time to save.
+    next_lines = in_threads(_next_lines, ThreadPoolExecutor(1))
 
     @router.get("/status")
     @in_threads
