@@ -4,7 +4,7 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export XDG_CONFIG_HOME := $(CURDIR)/.cache/config
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test web lint clean
+.PHONY: train test faults web lint clean
 
 train: .venv/base  ## trains the CNN on the drawings in data/grades.db, made-up ones on the first run
 	.venv/bin/python -m gradejax.main --config=configs/cnn.py
@@ -14,6 +14,9 @@ web: .venv/web  ## serves the pages to draw, guess and browse on
 
 test: .venv/test  ## runs the test suite
 	.venv/bin/python -m pytest -n auto --dist worksteal
+
+faults: .venv/test  ## the long form of the tests that kill, fill, cut off and pester; see docs/reliability.md
+	GRADEJAX_FAULTS=long .venv/bin/python -m pytest -rP tests/faults
 
 lint: .venv/test  ## looks at the code's style
 	.venv/bin/ruff check

@@ -37,7 +37,7 @@ from rich.table import Table
 
 from gradejax import command, exchange
 from gradejax.drawings import BadDrawing, Drawing, decode_ink
-from gradejax.errors import UserError
+from gradejax.errors import StoreError, UserError
 from gradejax.grades import GRADES
 from gradejax.stores import Query, Store, open_store, store_uri
 from gradejax.synthetic import write_drawings
@@ -95,6 +95,8 @@ def _import(name: str) -> None:
                     exchange.load(store, _told(exchange.from_file(followed, tags)), outcome)
         except OSError as error:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
+        except StoreError as error:
+            raise StoreError(f"{error}; imported {outcome.imported} so far, the same command goes on") from error
         except KeyboardInterrupt:
             logger.warning("imported %d so far; the same command goes on", outcome.imported)
             raise

@@ -34,6 +34,8 @@ def start() -> None:
     named = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
     by_scheduler = any(int(os.environ.get(name, 1)) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
     if "JAX_COORDINATOR_ADDRESS" in os.environ or by_scheduler:
+        # Else Orbax has all processes agree before each checkpoint, and only the first process's are kept.
+        jax.config.update("jax_enable_preemption_service", False)
         try:
             jax.distributed.initialize(
                 **{argument: int(os.environ[name]) for argument, name in named.items() if name in os.environ}

@@ -7,3 +7,11 @@ class UserError(Exception):
 
 class StoreError(UserError):
     """A store that cannot be opened, reached or written; names the host or file, never a password."""
+
+
+class StoreAway(StoreError):
+    """A store that does not answer for now: the same may be asked of it again."""
+
+
+class StoreFull(StoreError):
+    """A store with no room left on its disk."""

@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,6 +57,54 @@ def mongodb() -> Iterator[str]:
     if given:
         yield given
         return
+    with own_server() as server:
+        yield server.uri
+
+
+class MongoServer:
+    """A MongoDB-protocol server that can be killed, and started again on the same port and data."""
+
+    def __init__(self, program: str, folder: str):
+        self._program = program
+        self._folder = folder
+        self._port = 0
+        self.process = self.start()
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://127.0.0.1:{self._port}/"
+
+    def start(self) -> subprocess.Popen:
+        """Another program may take the port before the server does; the first time another port is tried then."""
+        for _ in range(5):
+            port = self._port or _free_port()
+            if Path(self._program).name == "mongod":
+                arguments = ["--bind_ip=127.0.0.1", f"--port={port}", f"--dbpath={self._folder}", "--nounixsocket"]
+            else:
+                arguments = [f"-address=127.0.0.1:{port}", f"-dir={self._folder}"]
+            with Path(self._folder, "log").open("ab") as log:
+                self.process = subprocess.Popen([self._program, *arguments], stdout=log, stderr=log)
+            deadline = time.monotonic() + 20
+            while self.process.poll() is None and time.monotonic() < deadline:
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                except OSError:
+                    time.sleep(0.05)
+                else:
+                    self._port = port
+                    return self.process
+            self.kill()
+        raise RuntimeError(f"{self._program} does not start: {Path(self._folder, 'log').read_text()[-500:]}")
+
+    def kill(self) -> None:
+        """With SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def own_server() -> Iterator[MongoServer]:
+    """Started for whoever asks."""
     found = shutil.which("mongod") or shutil.which("ferretdb") or (BUILT_SERVER.exists() and str(BUILT_SERVER))
     if not found:
         pytest.skip(
@@ -64,37 +113,26 @@ def mongodb() -> Iterator[str]:
         )
     # Not pytest's own folder: that may be deeper than a server likes its socket to be.
     with tempfile.TemporaryDirectory(prefix="gradejax-") as folder:
-        process, uri = _start(found, folder)
+        server = MongoServer(found, folder)
         try:
-            yield uri
+            yield server
         finally:
-            process.terminate()
-            process.wait(timeout=20)
+            server.process.terminate()
+            server.process.wait(timeout=20)
 
 
-def _start(server: str, folder: str) -> tuple[subprocess.Popen, str]:
-    """The server and its address. Another program may take the port first; then another port is tried."""
-    for _ in range(5):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            port = taken.getsockname()[1]
-        if Path(server).name == "mongod":
-            arguments = ["--bind_ip=127.0.0.1", f"--port={port}", f"--dbpath={folder}", "--nounixsocket"]
-        else:
-            arguments = [f"-address=127.0.0.1:{port}", f"-dir={folder}"]
-        with Path(folder, "log").open("wb") as log:
-            process = subprocess.Popen([server, *arguments], stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return process, f"mongodb://127.0.0.1:{port}/"
-        process.kill()
-        process.wait()
-    raise RuntimeError(f"{server} does not start: {Path(folder, 'log').read_text()[-500:]}")
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.fixture
+def mortal_mongodb() -> Iterator[MongoServer]:
+    """A MongoDB-protocol server of the test's own, to be killed."""
+    with own_server() as server:
+        yield server
+        server.kill()  # it would wait for its clients
 
 
 @pytest.fixture

@@ -101,12 +101,16 @@ class Store(Protocol):
         """Lets go of the connections; the store is not used after."""
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, *, patience: float = 60.0) -> Store:
     """The store at `uri`: `sqlite:///relative/file.db`, `sqlite:////absolute/file.db`, `mongodb://…`,
     `mongodb+srv://…`.
 
     MongoDB's database and collection are `tbs` and `grades` unless the address names others
     (`mongodb://host/school?collection=drawings`). A SQLite file and its folder are made when missing.
+
+    Args:
+        patience: seconds for which a MongoDB that has gone away in the middle of the work is waited for; what was
+            being written or read then goes on where it was.
 
     Raises:
         StoreError: for an address of another kind, or a store that cannot be opened or reached.
@@ -119,7 +123,7 @@ def open_store(uri: str) -> Store:
     if separator and scheme in ("mongodb", "mongodb+srv"):
         from gradejax.stores.mongo import MongoStore
 
-        return MongoStore(uri)
+        return MongoStore(uri, patience)
     raise StoreError(
         "a store's address begins with sqlite:/// or mongodb://"
         + ("" if separator else f"; for a file write sqlite:///{uri}")

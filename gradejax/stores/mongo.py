@@ -4,11 +4,15 @@ Documents are DESIGN's, and one field more: `added`, an ObjectId made when this 
 the order of insertion. `_id` cannot: a browser makes it before the drawing is sent, an import brings old ones.
 Documents without `added` are others' and older, so they come first, by `_id`.
 
+A server that goes away is asked again for a while. An insertion may have been done although its answer was lost; done
+again with the same ids it changes nothing. A search goes on behind the last document that it has seen.
+
 FerretDB holds no lists in lists: there a stroke is stored as `{points: […]}`, which `from_document` reads, too. And it
 changes a document without a lock. Threads of one store take turns; two programs that relabel the same drawing at the
 same moment may lose one of the two.
 """
 
+import logging
 import random
 import re
 import threading
@@ -18,9 +22,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from bson import ObjectId
@@ -29,6 +34,7 @@ from pymongo import IndexModel, MongoClient, UpdateMany
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
+    CursorNotFound,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -42,8 +48,10 @@ from gradejax.drawings import (
     to_document,
     utc_milliseconds,
 )
-from gradejax.errors import StoreError
+from gradejax.errors import StoreAway, StoreError, StoreFull
 from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
+
+logger = logging.getLogger(__name__)
 
 DATABASE = "tbs"
 COLLECTION = "grades"
@@ -53,18 +61,23 @@ _ORDER = (("added", 1), ("_id", 1))
 _INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label", "writer"))]
 _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # against other programs that relabel the same drawings, or make the same indexes
+_PAUSE = 1.0  # seconds between two tries
 _DUPLICATE_KEY = 11000
+_OUT_OF_DISK_SPACE = 14031
 _AUTHENTICATION_FAILED = (18, 8000)  # MongoDB's own code, and Atlas's
 _PASSWORD_HINT = (
     "this MongoDB address cannot be read: in a user name or password write each of : / ? # [ ] @ % as"
     " %3A %2F %3F %23 %5B %5D %40 %25"
 )
 
+_Result = TypeVar("_Result")
+
 
 class MongoStore:
     """A `Store` in one MongoDB collection; see `open_store`."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, patience: float) -> None:
+        self._patience = patience
         scheme, _, rest = uri.partition("://")
         authority, tail = re.fullmatch(r"([^/?]*)(.*)", rest, re.DOTALL).groups()
         credentials, _, self._hosts = authority.rpartition("@")
@@ -110,14 +123,23 @@ class MongoStore:
         documents = [self._document(drawing) for drawing in drawings]
         if not documents:
             return 0
-        with self._errors():
+        tries = 0
+
+        def insert() -> int:
+            nonlocal tries
+            tries += 1
             self._make_indexes()
             try:
-                return len(self._grades.insert_many(documents, ordered=False).inserted_ids)
+                added = len(self._grades.insert_many(documents, ordered=False).inserted_ids)
             except BulkWriteError as error:
                 if error.details["writeConcernErrors"] or not all(map(_is_there, error.details["writeErrors"])):
                     raise
-                return error.details["nInserted"]
+                added = error.details["nInserted"]
+            if tries > 1:
+                added = self._grades.count_documents({"added": {"$in": [document["added"] for document in documents]}})
+            return added
+
+        return self._persistently(insert)
 
     def get(self, id: str) -> Drawing | None:
         document = self._lookup(id)
@@ -136,8 +158,7 @@ class MongoStore:
         return islice(readable(documents, refused), limit)
 
     def count(self, query: Query = IN_USE) -> int:
-        with self._errors():
-            return self._grades.count_documents(_filter(query))
+        return self._persistently(lambda: self._grades.count_documents(_filter(query)))
 
     def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
         # FerretDB: a $group is right only straight on the collection, never behind an $unwind.
@@ -146,10 +167,9 @@ class MongoStore:
             {"$group": {"_id": {"tags": "$tags", "label": "$label"}, "n": {"$sum": 1}}},
         ]
         summary: Counter[tuple[tuple[str, ...], str]] = Counter()
-        with self._errors():
-            for group in self._grades.aggregate(pipeline):
-                key = tag_set(group["_id"].get("tags")), str(group["_id"].get("label", ""))
-                summary[key] += group["n"]
+        for group in self._persistently(lambda: list(self._grades.aggregate(pipeline))):
+            key = tag_set(group["_id"].get("tags")), str(group["_id"].get("label", ""))
+            summary[key] += group["n"]
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
@@ -184,36 +204,50 @@ class MongoStore:
         return self._update({**_with_ids(ids), "deleted": {"$ne": None}}, {"$unset": {"deleted": ""}})
 
     def fingerprint(self, query: Query = IN_USE) -> str:
-        digest = sha256()
-        with self._errors():
+        def digest() -> str:
+            digest = sha256()
             for batch in self._grades.find_raw_batches(
                 _filter(query), sort=list(_ORDER), batch_size=_BATCH, allow_disk_use=True
             ):
                 digest.update(batch)
-        return digest.hexdigest()[:16]
+            return digest.hexdigest()[:16]
+
+        return self._persistently(digest)
 
     def close(self) -> None:
         self._client.close()
 
     def _documents(self, query: Query, direction: int, after: str | None, at_once: int) -> Iterator[dict[str, Any]]:
         order = [(field, direction) for field, _ in _ORDER]
-        with self._errors():
-            meant = _filter(query)
-            if after is not None:
-                last = self._lookup(after)
-                if last is None:
-                    raise StoreError(f"{self.uri} holds no drawing {after!r} to go on from")
-                meant = {"$and": [meant, _behind(last, direction)]}
-            with self._grades.find(meant, sort=order, batch_size=at_once, allow_disk_use=True) as cursor:
-                yield from cursor
+        last = None
+        if after is not None:
+            last = self._lookup(after)
+            if last is None:
+                raise StoreError(f"{self.uri} holds no drawing {after!r} to go on from")
+        away_since = None
+        while True:
+            meant = _filter(query) if last is None else {"$and": [_filter(query), _behind(last, direction)]}
+            try:
+                with (
+                    self._errors(),
+                    self._grades.find(meant, sort=order, batch_size=at_once, allow_disk_use=True) as cursor,
+                ):
+                    for document in cursor:
+                        away_since = None
+                        if _has_place(document):
+                            last = document
+                        yield document
+                    return
+            except StoreAway as error:
+                away_since = away_since or time.monotonic()
+                self._wait(error, away_since)
 
     def _lookup(self, id: str) -> dict[str, Any] | None:
         # One by one: FerretDB finds an `_id` by its index only where the filter is nothing else.
-        with self._errors():
-            for form in _forms(id):
-                document = self._grades.find_one({"_id": form})
-                if document is not None:
-                    return document
+        for form in _forms(id):
+            document = self._persistently(partial(self._grades.find_one, {"_id": form}))
+            if document is not None:
+                return document
         return None
 
     def _update(self, meant: dict[str, Any], change: dict[str, Any]) -> int:
@@ -240,25 +274,47 @@ class MongoStore:
                     if missing:
                         self._grades.create_indexes(missing)
                     self._indexed = True
-                except AutoReconnect:
+                except AutoReconnect as error:
                     # FerretDB drops the connection where two programs make the same index at once.
-                    if not more:
+                    if not more or isinstance(error, ServerSelectionTimeoutError):
                         raise
                     time.sleep(random.uniform(0.05, 0.2))
+
+    def _persistently(self, ask: Callable[[], _Result]) -> _Result:
+        """What `ask` returns; it is called again while the server is away."""
+        away_since = None
+        while True:
+            try:
+                with self._errors():
+                    return ask()
+            except StoreAway as error:
+                away_since = away_since or time.monotonic()
+                self._wait(error, away_since)
+
+    def _wait(self, error: StoreAway, away_since: float) -> None:
+        """Until the next try; raises `error` where there is none."""
+        left = away_since + self._patience - time.monotonic()
+        if left <= 0:
+            raise error
+        logger.warning("%s; trying for another %.0f s", error, left)
+        time.sleep(_PAUSE)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except ServerSelectionTimeoutError as error:
-            raise StoreError(f"cannot reach MongoDB at {self._hosts}: is it running, and the address right?") from error
-        except AutoReconnect as error:
-            raise StoreError(f"the connection to MongoDB at {self._hosts} broke; try again") from error
+            raise StoreAway(f"cannot reach MongoDB at {self._hosts}: is it running, and the address right?") from error
+        except (AutoReconnect, CursorNotFound) as error:
+            raise StoreAway(f"the connection to MongoDB at {self._hosts} broke") from error
         except OperationFailure as error:
             if error.code in _AUTHENTICATION_FAILED:
                 raise StoreError(f"MongoDB at {self._hosts} refuses this user name or password") from error
             failures = (error.details or {}).get("writeErrors") or [error.details or {}]
-            raise StoreError(f"MongoDB at {self._hosts}: {failures[0].get('errmsg', error)}") from error
+            full = failures[0].get("code") == _OUT_OF_DISK_SPACE
+            raise (StoreFull if full else StoreError)(
+                f"MongoDB at {self._hosts}: {failures[0].get('errmsg', error)}"
+            ) from error
         except (PyMongoError, BSONError) as error:
             raise StoreError(f"MongoDB at {self._hosts}: {error}") from error
 
@@ -287,6 +343,13 @@ def _forms(id: str) -> list[ObjectId | str]:
 
 def _with_ids(ids: Iterable[str]) -> dict[str, Any]:
     return {"_id": {"$in": [form for id in ids for form in _forms(id)]}}
+
+
+def _has_place(document: dict[str, Any]) -> bool:
+    """Whether `_behind` knows what comes after `document`, which another program may have written."""
+    if "added" in document:
+        return isinstance(document["added"], ObjectId)
+    return isinstance(document["_id"], (str, ObjectId))
 
 
 def _behind(last: dict[str, Any], direction: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gradejax.drawings import Drawing, checked_label, from_document, utc_milliseconds
-from gradejax.errors import StoreError
+from gradejax.errors import StoreError, StoreFull
 from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
 
 SCHEMA_VERSION = 1
@@ -183,7 +183,8 @@ class SqliteStore:
             if connection is not None:
                 connection.close()
             if isinstance(error, sqlite3.Error):
-                raise StoreError(f"{self._path}: {error}") from error
+                full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+                raise (StoreFull if full else StoreError)(f"{self._path}: {error}") from error
             raise
         self._idle.append(connection)
 

@@ -25,10 +25,18 @@ try:
     import uvicorn
 
     from gradejax.web.app import create_app
+    from gradejax.web.connections import Connection
     from gradejax.web.guard import is_loopback
     from gradejax.web.guessing import Model
 except ModuleNotFoundError as error:
     sys.exit(f"error: the pages need {error.name}: pip install -e '.[web]'")
+
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows, where nothing limits the number of connections
+    resource = None
+
+_CONNECTIONS = 8192
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("store", None, "Address of the store, sqlite:///… or mongodb://…", flag_values=FLAGS)
@@ -43,7 +51,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"unexpected {arguments[0]!r}; python -m gradejax.web --help shows the flags")
     code = FLAGS["access-code"].value or (None if is_loopback(FLAGS.host) else new_code())
     access = Access(code) if code else None
-    store = open_store(store_uri(FLAGS.store))
+    store = open_store(store_uri(FLAGS.store), patience=0)  # a page has its own, and knows what to say meanwhile
     model = Model(Path(FLAGS.workdir) if FLAGS.workdir else None)
     listener = _listen(FLAGS.host, FLAGS.port)
     try:
@@ -55,12 +63,14 @@ def main(arguments: list[str]) -> None:
     _welcome(_address(FLAGS.host, listener.getsockname()[1]), code)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=Connection,
+        log_level="error",  # of each request that is none there would be a warning
         access_log=False,
         server_header=False,
         proxy_headers=False,  # who sends X-Forwarded-For would choose the address that waits for a wrong code
         timeout_graceful_shutdown=5,
     )
+    _allow_many_connections()
     gc.freeze()  # else each full collection looks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits to get Python's lock back while requests are read.
     sys.setswitchinterval(0.0005)
@@ -79,6 +89,15 @@ def _listen(host: str, port: int) -> socket.socket:
             raise UserError(f"port {port} is taken: try another --port") from None
         reason = error.strerror.partition(" (")[0]
         raise UserError(f"cannot listen on --host={host} --port={port}: {reason}") from None
+
+
+def _allow_many_connections() -> None:
+    """A process may open 1,024 files at first, or fewer: a class and as many idle connections would use them up."""
+    if resource is not None:
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _CONNECTIONS if most == resource.RLIM_INFINITY else min(most, _CONNECTIONS)
+        if now != resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))
 
 
 def _address(host: str, port: int) -> str:

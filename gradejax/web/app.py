@@ -1,6 +1,8 @@
 """The pages and their API as one ASGI application."""
 
-from collections.abc import AsyncIterator, Callable
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,14 +13,16 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
 from gradejax.drawings import BadDrawing
-from gradejax.errors import UserError
+from gradejax.errors import StoreError, StoreFull, UserError
 from gradejax.stores import Store
 from gradejax.web import browsing, guessing, saving
 from gradejax.web.access import COOKIE, COOKIE_SECONDS, Access
-from gradejax.web.guard import Guard
+from gradejax.web.guard import Guard, source
 from gradejax.web.guessing import Model
 from gradejax.web.messages import Code, Refused
 from gradejax.web.ranking import Rankings
+
+logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html"}
@@ -28,12 +32,15 @@ _REFUSALS = {
     401: "the access code is needed first",
     403: "from another origin",
     404: "no such thing",
+    408: "a body that takes too long",
     413: "a body over 1 MB",
     421: "asked for under a strange name",
     422: "not a drawing, or not what the schema says",
-    429: "too many wrong codes",
+    429: "too many requests, or wrong codes",
     503: "the store or the model is not there",
+    507: "the server's disk is full",
 }
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def create_app(store: Store, *, model: Model, access: Access | None = None) -> FastAPI:
@@ -56,6 +63,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     app.add_exception_handler(StarletteHTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)
     app.add_exception_handler(UserError, _refuse_mistake)
+    app.add_exception_handler(StoreError, _store_refusal())
 
     api = APIRouter(
         prefix="/api",
@@ -73,8 +81,8 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     return app
 
 
-def _page(file: Path) -> Callable[[], FileResponse]:
-    def page() -> FileResponse:
+def _page(file: Path) -> Callable[[], Awaitable[FileResponse]]:
+    async def page() -> FileResponse:
         return FileResponse(file, headers={"Cache-Control": "no-cache"})
 
     return page
@@ -86,7 +94,7 @@ def _sign_in(access: Access) -> APIRouter:
     @router.post("/sign-in", status_code=204, include_in_schema=False)
     async def sign_in(given: Code, request: Request) -> Response:
         # On the event loop, so that no other try comes between the look at the wait and the try.
-        address = request.client.host if request.client else ""
+        address = source(request.scope)
         wait = access.wait(address)
         if wait:
             raise HTTPException(429, f"Too many wrong codes. Try again in {wait} s.", {"Retry-After": str(wait)})
@@ -111,3 +119,19 @@ def _refuse_invalid(request: Request, error: RequestValidationError) -> Response
 
 def _refuse_mistake(request: Request, error: UserError) -> Response:
     return JSONResponse({"detail": str(error)}, 422 if isinstance(error, BadDrawing) else 503)
+
+
+def _store_refusal() -> Callable[[Request, StoreError], Awaitable[Response]]:
+    """Tells the page what a class may know, and the log, now and then, what whoever runs the server must."""
+    said = -_SECONDS_BETWEEN_LINES
+
+    async def refuse(request: Request, error: StoreError) -> Response:
+        nonlocal said
+        if time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
+            said = time.monotonic()
+            logger.error("%s", error)
+        if isinstance(error, StoreFull):
+            return JSONResponse({"detail": "The server's disk is full: tell who runs it."}, 507)
+        return JSONResponse({"detail": "The store does not answer at the moment."}, 503, {"Retry-After": "1"})
+
+    return refuse

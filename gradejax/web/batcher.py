@@ -33,7 +33,10 @@ class Batcher(Generic[Item, Result]):
 
     async def _work_off(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            still = [one for one in self._waiting if not one[1].done()]  # the others have given up
+            batch, self._waiting = still[: self._most], still[self._most :]
+            if not batch:
+                break
             items = [item for item, _ in batch]
             try:
                 results = await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)

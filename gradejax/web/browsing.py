@@ -1,11 +1,14 @@
 """The gallery's routes: look, relabel, put aside, restore, count, download."""
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
 from io import BytesIO
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import APIRouter, HTTPException, Response
 from fastapi import Query as InQuery
@@ -13,7 +16,7 @@ from fastapi.responses import StreamingResponse
 
 from gradejax import exchange
 from gradejax.drawings import Drawing
-from gradejax.errors import UserError
+from gradejax.errors import StoreError, UserError
 from gradejax.grades import GRADE_INDEX
 from gradejax.stores import Query, Store
 from gradejax.web.guessing import Model
@@ -34,6 +37,9 @@ from gradejax.web.ranking import Rankings
 
 _EXPORT_AT_ONCE = 500
 _COUNT_SECONDS = 1.0
+_THREADS = 16
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
 class Totals:
@@ -43,15 +49,20 @@ class Totals:
         self._store = store
         self._lock = Lock()
         self._until = 0.0
-        self._summary: Counter[tuple[tuple[str, ...], str]] = Counter()
+        self._summary: Counter[tuple[tuple[str, ...], str]] | StoreError = Counter()
 
     def get(self) -> Counter[tuple[tuple[str, ...], str]]:
         with self._lock:
             if time.monotonic() >= self._until:
-                summary = self._store.summary()
-                # A stranger's document may have any label, and is no drawing.
-                self._summary = Counter({key: n for key, n in summary.items() if key[1] in GRADE_INDEX})
+                try:
+                    summary = self._store.summary()
+                    # A stranger's document may have any label, and is no drawing.
+                    self._summary = Counter({key: n for key, n in summary.items() if key[1] in GRADE_INDEX})
+                except StoreError as error:  # or all who wait here would try, one after the other
+                    self._summary = error
                 self._until = time.monotonic() + _COUNT_SECONDS
+            if isinstance(self._summary, StoreError):
+                raise self._summary
             return self._summary
 
     def forget(self) -> None:
@@ -64,8 +75,24 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     """Every route below `/api` that a drawing's saving and guessing does not need."""
     router = APIRouter()
     totals = Totals(store)
+    threads = ThreadPoolExecutor(_THREADS)
+
+    def in_threads(
+        route: Callable[_Given, _Result], threads: ThreadPoolExecutor = threads
+    ) -> Callable[_Given, Awaitable[_Result]]:
+        """In threads of the store's own: one that hangs holds up neither pages nor guesses."""
+
+        @wraps(route)
+        async def answer(*args: _Given.args, **given: _Given.kwargs) -> _Result:
+            return await asyncio.get_running_loop().run_in_executor(threads, partial(route, *args, **given))
+
+        return answer
+
+    # One thread for all downloads: they take turns, and a hundred at once leave time to save.
+    next_lines = in_threads(_next_lines, ThreadPoolExecutor(1))
 
     @router.get("/status")
+    @in_threads
     def status() -> Status:
         """What the store holds, and whether there is a model."""
         run, missing = None, None
@@ -81,6 +108,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         return Status(total=grades.total(), grades=grades, tags=tags, model=run, model_missing=missing)
 
     @router.get("/drawings")
+    @in_threads
     def look(page: Annotated[Page, InQuery()]) -> Shelf:
         """A page of drawings, newest first or, with a model, those first whose label it doubts most."""
         query = page.query()
@@ -98,6 +126,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     @router.get(
         "/picture", response_class=Response, responses={200: {"content": {"image/png": {}}, "description": "PNG"}}
     )
+    @in_threads
     def picture(id: Name) -> Response:
         """A drawing's PNG; it never changes."""
         drawing = store.get(id)
@@ -108,6 +137,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         )
 
     @router.post("/drawings/relabel")
+    @in_threads
     def relabel(selection: Relabelling) -> Changed:
         """Gives drawings another label; the one before is kept in their history."""
         changed = store.relabel(selection.ids, selection.label)
@@ -115,6 +145,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         return Changed(changed=changed)
 
     @router.post("/drawings/put-aside")
+    @in_threads
     def put_aside(selection: Selection) -> Changed:
         """Takes drawings out of use; none is lost."""
         changed = store.put_aside(selection.ids)
@@ -122,6 +153,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         return Changed(changed=changed)
 
     @router.post("/drawings/restore")
+    @in_threads
     def restore(selection: Selection) -> Changed:
         """Brings back drawings that were put aside."""
         changed = store.restore(selection.ids)
@@ -129,6 +161,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         return Changed(changed=changed)
 
     @router.get("/counts")
+    @in_threads
     def counts() -> Counts:
         """How many drawings in use there are of each set of tags and label."""
         return Counts(
@@ -140,10 +173,18 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         response_class=StreamingResponse,
         responses={200: {"content": {"application/x-ndjson": {}}, "description": "a drawing a line"}},
     )
-    def export(filters: Annotated[Filters, InQuery()]) -> StreamingResponse:
+    async def export(filters: Annotated[Filters, InQuery()]) -> StreamingResponse:
         """The drawings meant as NDJSON, as mongoexport writes it and `python -m gradejax.data import` reads it."""
+        first = await next_lines(store, filters.query(), None)  # a store that is away is told before the answer begins
+
+        async def lines() -> AsyncIterator[bytes]:
+            piece, last = first
+            while last is not None:
+                yield piece
+                piece, last = await next_lines(store, filters.query(), last)
+
         return StreamingResponse(
-            _lines(store, filters.query()),
+            lines(),
             media_type="application/x-ndjson",
             headers={"Content-Disposition": 'attachment; filename="drawings.ndjson"'},
         )
@@ -177,11 +218,9 @@ def _shown(drawing: Drawing, guess: str | None = None, is_grade: bool = True, co
     )
 
 
-def _lines(store: Store, query: Query) -> Iterator[bytes]:
-    # Page by page, for each is asked for by another thread and no reading transaction stays open meanwhile.
-    after = None
-    while drawings := list(store.find(query, after=after, limit=_EXPORT_AT_ONCE)):
-        lines = BytesIO()
-        exchange.write(lines, drawings)
-        yield lines.getvalue()
-        after = drawings[-1].id
+def _next_lines(store: Store, query: Query, after: str | None) -> tuple[bytes, str | None]:
+    """The next drawings as NDJSON, and the last one's id; None for it where there are no more."""
+    drawings = list(store.find(query, after=after, limit=_EXPORT_AT_ONCE))
+    lines = BytesIO()
+    exchange.write(lines, drawings)
+    return lines.getvalue(), drawings[-1].id if drawings else None

@@ -1,6 +1,10 @@
 """What every request passes before it reaches a page or route, and what every answer carries."""
 
+import asyncio
 import ipaddress
+import math
+import time
+from collections import OrderedDict
 from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
@@ -14,7 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gradejax.web.access import COOKIE, Access
 
 MAX_BODY_BYTES = 2**20
+BODY_SECONDS = 20.0
+"""From a request's head to its body's end; a page itself waits no longer for its answer."""
+RATE = 600.0
+"""Requests a second that one address may go on making."""
+BURST = 6000
+"""Requests that one address may make beyond that: a hundred people behind one router open a gallery each at once."""
 
+_MOST_ADDRESSES = 10_000
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -28,8 +39,26 @@ _HEADERS = {
 }
 
 
+class Allowances:
+    """How many requests each address has left: a bucket of BURST tokens that gains RATE a second."""
+
+    def __init__(self) -> None:
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, address: str, now: float) -> float:
+        """Takes a token of `address` at the time `now`, in seconds: 0, or the seconds until there is one."""
+        left, then = self._left.pop(address, (BURST, now))
+        left = min(BURST, left + RATE * (now - then))
+        allowed = left >= 1
+        self._left[address] = (left - allowed, now)
+        if len(self._left) > _MOST_ADDRESSES:
+            self._left.popitem(last=False)  # who has asked for nothing for longest has most left anyway
+        return 0.0 if allowed else (1 - left) / RATE
+
+
 class Guard:
-    """ASGI middleware: refuses strange hosts, other origins, strangers and large bodies; adds the headers.
+    """ASGI middleware: refuses strange hosts, other origins, strangers, large or slow bodies, and too many requests
+    from one address; adds the headers.
 
     Without `access` (a server on loopback) only loopback's own names are answered, against DNS rebinding; with
     it the cookie is the defence, for it is bound to the name it was given under.
@@ -41,6 +70,7 @@ class Guard:
         self.access = access
         self.open_paths = open_paths
         self.sign_in_page = sign_in_page
+        self._allowances = Allowances()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,6 +92,9 @@ class Guard:
         await self.app(scope, _limited(receive), send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        wait = math.ceil(self._allowances.wait(source(scope), time.monotonic()))
+        if wait:
+            return _sentence(429, "Too many requests from this address; slower, please.", {"Retry-After": str(wait)})
         if self.access is None and not is_loopback(_host_name(headers.get("host", ""))):
             return _sentence(421, "This server answers only to localhost and 127.0.0.1.")
         if _from_another_origin(scope["method"], headers):
@@ -79,6 +112,20 @@ class Guard:
 
 def _sentence(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
     return JSONResponse({"detail": detail}, status, headers)
+
+
+def source(scope: Scope) -> str:
+    """Whose request it is: the address, or of IPv6 the first 64 bits, behind which one machine may have any number."""
+    host = scope["client"][0] if scope.get("client") else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 4:
+        return host
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
 
 
 def is_loopback(host: str) -> bool:
@@ -116,15 +163,23 @@ def _cookie(headers: Headers) -> str | None:
 
 
 def _limited(receive: Receive) -> Receive:
-    """`receive` that stops reading at the limit, whatever length was announced."""
+    """`receive` that stops reading at the limits of size and of time, whatever length was announced."""
     total = 0
+    deadline = time.monotonic() + BODY_SECONDS
+    more = True
 
-    async def receive_within_limit() -> Message:
-        nonlocal total
-        message = await receive()
+    async def receive_within_limits() -> Message:
+        nonlocal total, more
+        try:
+            # Behind the body comes the end of the connection, for which an answer may wait as long as it likes.
+            async with asyncio.timeout(deadline - time.monotonic() if more else None):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, f"The body took over {BODY_SECONDS:.0f} s.", {"Connection": "close"}) from None
+        more = message.get("more_body", False)
         total += len(message.get("body", b""))
         if total > MAX_BODY_BYTES:
             raise HTTPException(413, f"The body is over {MAX_BODY_BYTES // 2**20} MB.", {"Connection": "close"})
         return message
 
-    return receive_within_limit
+    return receive_within_limits

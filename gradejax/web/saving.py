@@ -1,15 +1,20 @@
 """How a drawing comes into the store: checked, and written together with those that came at the same time."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
 
 from gradejax.drawings import BadDrawing, Drawing, from_document
+from gradejax.errors import StoreAway
 from gradejax.stores import Store
 from gradejax.web.batcher import Batcher
 from gradejax.web.messages import NewDrawing, Saved
 from gradejax.web.pictures import picture_from
+
+PATIENCE = 10.0
+"""Seconds that a save waits for the store; then the page keeps the drawing, and sends it again."""
 
 _MOST_AT_ONCE = 128
 
@@ -35,7 +40,10 @@ def routes(store: Store) -> APIRouter:
     @router.post("/drawings", status_code=201)
     async def save(drawing: NewDrawing) -> Saved:
         """Answers once the store has it; an id that it has already is taken as done."""
-        return Saved(id=await save_one(drawing))
+        try:
+            return Saved(id=await asyncio.wait_for(save_one(drawing), PATIENCE))
+        except TimeoutError:
+            raise StoreAway(f"{store.uri} has not taken a drawing for {PATIENCE:.0f} s") from None
 
     return router
 

@@ -71,7 +71,8 @@ export class Queue extends EventTarget {
   get notice() {
     if (!this.waiting || !this.trouble) return "";
     const drawings = this.waiting === 1 ? "1 drawing waits" : `${this.waiting} drawings wait`;
-    return `${drawings} in this browser. ${reason(this.trouble)}`;
+    const again = this.#refused.size ? "" : ", to be sent again";
+    return `${drawings} in this browser${again}. ${reason(this.trouble)}`;
   }
 
   async send() {

@@ -1,0 +1,126 @@
+"""How often faults are made, and a real server that is made to suffer them.
+
+pytest tests/faults                        # the short form, as CI runs it
+GRADEJAX_FAULTS=long pytest tests/faults   # the long one: make faults
+"""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from gradejax.drawings import Drawing
+
+
+@dataclass(frozen=True)
+class HowOften:
+    """The counts of one form."""
+
+    kills: int
+    people: int
+    outage_seconds: float
+    connections: int
+    examples: int
+
+
+@pytest.fixture(scope="session")
+def how_often() -> HowOften:
+    """The form that GRADEJAX_FAULTS names: `long`, or the short one."""
+    if os.environ.get("GRADEJAX_FAULTS") == "long":
+        return HowOften(kills=20, people=50, outage_seconds=30, connections=1000, examples=300)
+    return HowOften(kills=2, people=50, outage_seconds=2, connections=200, examples=5)
+
+
+class Web:
+    """`python -m gradejax.web` on a port of its own, to be killed and started again."""
+
+    def __init__(self, folder: Path, flags: tuple[str, ...], command: tuple[str, ...] = ()):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port = taken.getsockname()[1]
+        self._command = [*command, sys.executable, "-m", "gradejax.web", f"--port={self.port}", *flags]
+        self._folder = folder
+        self.log = folder / "web.log"
+        self.start()
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self._folder
+            )
+        self.said = self.process.stdout.readline()
+        assert self.said.startswith("gradejax is at "), self.log.read_text()
+
+    def kill(self) -> None:
+        """With SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer, on a connection of its own."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json", **headers})
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
+    """Starts servers, which end with the test."""
+    with ExitStack() as stack:
+
+        def start(*flags: str, **options: tuple[str, ...]) -> Web:
+            web = Web(tmp_path, flags, **options)
+            stack.callback(web.kill)
+            return web
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def message() -> Callable[[Drawing], dict]:
+    """What a page sends to save a drawing."""
+
+    def of(drawing: Drawing) -> dict:
+        return {
+            "id": drawing.id,
+            "tags": list(drawing.tags),
+            "label": drawing.label,
+            "data": base64.b64encode(drawing.png).decode(),
+            "date": drawing.date.isoformat(),
+        }
+
+    return of
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "gradejax", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"a small disk can be mounted by root only: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of 2 MB."""
+    with _small_disk(tmp_path / "disk") as folder:
+        yield folder

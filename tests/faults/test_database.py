@@ -1,0 +1,227 @@
+"""MongoDB goes away in the middle of the work: nothing is lost, nothing is there twice, and somebody says so."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pymongo
+import pytest
+
+from gradejax import dataset, exchange
+from gradejax.drawings import Drawing, new_id, to_document
+from gradejax.errors import StoreAway
+from gradejax.stores import IN_USE, Query, Store, open_store
+from gradejax.web.saving import PATIENCE
+
+
+@contextmanager
+def away(server, seconds: float, how: str) -> Iterator[None]:
+    """The server is killed, or frozen so that its port is open and silent, and back after some seconds."""
+
+    def come_back() -> None:
+        time.sleep(seconds)
+        if how == "killed":
+            server.start()
+        else:
+            server.process.send_signal(signal.SIGCONT)
+
+    if how == "killed":
+        server.kill()
+    else:
+        server.process.send_signal(signal.SIGSTOP)
+    coming_back = threading.Thread(target=come_back)
+    coming_back.start()
+    try:
+        yield
+    finally:
+        coming_back.join()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def drawings(draw: Callable[..., Drawing]) -> list[Drawing]:
+    return [draw(writer=f"hand-{n % 7}") for n in range(3000)]
+
+
+@pytest.fixture
+def store(mortal_mongodb) -> Iterator[Store]:
+    with_patience = open_store(mortal_mongodb.uri)
+    yield with_patience
+    with_patience.close()
+
+
+def pictures(store: Store) -> dict[str, bytes]:
+    """By id, of which each is there once."""
+    found = list(store.find(Query(deleted=None)))
+    assert store.count(Query(deleted=None)) == len(found)
+    kept = {drawing.id: drawing.png for drawing in found}
+    assert len(kept) == len(found)
+    return kept
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_an_import_goes_on(mortal_mongodb, store, drawings, how_often, tmp_path: Path, how: str):
+    file = tmp_path / "class.ndjson"
+    with file.open("wb") as opened:
+        exchange.write(opened, drawings)
+    command = [sys.executable, "-m", "gradejax.data", "import", str(file), f"--store={mortal_mongodb.uri}"]
+    importing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: store.count() > 0)
+    with away(mortal_mongodb, how_often.outage_seconds, how):
+        told, log = importing.communicate(timeout=120)
+    assert importing.returncode == 0, log
+    assert told == f"imported {len(drawings)}, already there 0, refused 0\n"
+    if how == "killed":
+        assert "trying for another" in log
+    assert pictures(store) == {drawing.id: drawing.png for drawing in drawings}
+    print(f"{how} for {how_often.outage_seconds} s in an import of {len(drawings)}: 0 lost, 0 doubled\n{log}")
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_a_search_goes_on_where_it_was(mortal_mongodb, store, drawings, how_often, how: str):
+    store.add(drawings)
+    for newest_first in (False, True):
+        found = store.find(newest_first=newest_first)
+        ids = [next(found).id for _ in range(700)]
+        with away(mortal_mongodb, how_often.outage_seconds, how):
+            ids += [drawing.id for drawing in found]
+        assert ids == [drawing.id for drawing in drawings][:: -1 if newest_first else 1]
+    print(f"{how} for {how_often.outage_seconds} s in two searches of {len(drawings)}: all found, in order, once")
+
+
+def test_a_search_goes_on_among_the_documents_of_others(mortal_mongodb, store, draw):
+    """Without `added`, and with ids of several kinds."""
+    theirs = [draw(id=f"{n:04}") for n in range(600)] + [draw(id=new_id()) for _ in range(600)]
+    with pymongo.MongoClient(mortal_mongodb.uri) as client:
+        client["tbs"]["grades"].insert_many(map(to_document, theirs))
+    ours = [draw() for _ in range(600)]
+    store.add(ours)
+    whole = [drawing.id for drawing in store.find()]
+    assert sorted(whole) == sorted(drawing.id for drawing in theirs + ours)
+    for seen in (550, 1150):
+        found = store.find()
+        ids = [next(found).id for _ in range(seen)]
+        with away(mortal_mongodb, 0.1, "killed"):
+            ids += [drawing.id for drawing in found]
+        assert ids == whole
+
+
+class Forsaken:
+    """A store whose server is killed in the middle of what is looked for."""
+
+    def __init__(self, store: Store, server, seconds: float):
+        self._store = store
+        self._server = server
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def find(self, *args: object, **given: object) -> Iterator[Drawing]:
+        found = self._store.find(*args, **given)
+        yield from islice(found, 700)
+        with away(self._server, self._seconds, "killed"):
+            yield from found
+
+
+def test_a_load_is_whole_or_not_at_all(mortal_mongodb, store, drawings, how_often, tmp_path: Path):
+    store.add(drawings)
+    expected = dataset.load(store, IN_USE, 28, None)
+    impatient = open_store(mortal_mongodb.uri, patience=0)
+    with pytest.raises(StoreAway, match="MongoDB at 127") as error:
+        dataset.load(Forsaken(impatient, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.rglob("about.json"))  # nothing half done is taken for a cache
+    impatient.close()
+    for _ in range(2):  # read from the store, then from the cache
+        loaded = dataset.load(Forsaken(store, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
+        np.testing.assert_array_equal(loaded.ink, expected.ink)
+        np.testing.assert_array_equal(loaded.labels, expected.labels)
+    print(f"killed for {how_often.outage_seconds} s in a load of {len(expected.ink)}: all there, in order")
+
+
+def test_out_of_patience_is_one_line_and_the_same_again_goes_on(mortal_mongodb, drawings):
+    store = open_store(f"{mortal_mongodb.uri}?serverSelectionTimeoutMS=500", patience=1)
+    outcome = exchange.Outcome()
+
+    def sources() -> Iterator[exchange.Source]:
+        for n, drawing in enumerate(drawings):
+            if n == 1700:
+                mortal_mongodb.kill()
+            yield f"line {n}", lambda drawing=drawing: drawing
+
+    with pytest.raises(StoreAway, match="MongoDB at 127") as error:
+        exchange.load(store, sources(), outcome)
+    assert "\n" not in str(error.value)
+    written = outcome.imported
+    assert 0 < written < len(drawings)
+    mortal_mongodb.start()
+    again = exchange.Outcome()
+    exchange.load(store, ((f"line {n}", lambda d=drawing: d) for n, drawing in enumerate(drawings)), again)
+    assert again.imported + again.already_there == len(drawings)
+    assert again.already_there >= written
+    assert pictures(store) == {drawing.id: drawing.png for drawing in drawings}
+    store.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_a_class_goes_on_drawing(mortal_mongodb, store, serve, how_often, message, draw, how: str):
+    web = serve(f"--store={mortal_mongodb.uri}")
+    sent: dict[str, bytes] = {}
+    answered: set[str] = set()
+    answers: Counter[int] = Counter()
+    slowest = [0.0]
+    done = threading.Event()
+
+    def person() -> None:
+        while not done.is_set():
+            drawing = draws.pop()
+            sent[drawing.id] = drawing.png
+            status = None
+            while status != 201:
+                begun = time.monotonic()
+                status, _, said = web.ask("POST", "/api/drawings", message(drawing))
+                slowest[0] = max(slowest[0], time.monotonic() - begun)
+                answers[status] += 1
+                if status != 201:
+                    assert (status, b"does not answer" in said) == (503, True), said
+                    time.sleep(0.5)
+            answered.add(drawing.id)
+            time.sleep(0.1)
+
+    draws = [draw() for _ in range(20_000)]
+    people = [threading.Thread(target=person) for _ in range(how_often.people)]
+    for one in people:
+        one.start()
+    wait_until(lambda: len(answered) > how_often.people)
+    with away(mortal_mongodb, how_often.outage_seconds, how):
+        # What needs no store is there all the while.
+        assert web.ask("GET", "/")[0] == 200
+        assert web.ask("GET", "/static/draw.js")[0] == 200
+        assert web.ask("POST", "/api/guess", {"data": message(draws[0])["data"]})[0] == 503  # there is no model
+        before = set(answered)
+    wait_until(lambda: len(answered) > len(before) + how_often.people)
+    done.set()
+    for one in people:
+        one.join(timeout=60)
+    assert answered == sent.keys()
+    assert pictures(store) == sent
+    assert slowest[0] < PATIENCE + 10  # a busy machine's
+    print(
+        f"{how} for {how_often.outage_seconds} s: {how_often.people} people saved {len(sent)} drawings, "
+        f"{answers[503]} answers of 503, the slowest after {slowest[0]:.1f} s, 0 lost, 0 doubled"
+    )

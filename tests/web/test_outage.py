@@ -1,0 +1,53 @@
+"""What the pages say while MongoDB is away: in a real browser, over a real server."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from gradejax.stores import open_store
+from gradejax.synthetic import write_drawings
+
+
+@pytest.fixture
+def address(mortal_mongodb, tmp_path: Path) -> Iterator[str]:
+    store = open_store(mortal_mongodb.uri)
+    store.add(write_drawings(30, seed=4))
+    store.close()
+    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={mortal_mongodb.uri}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    yield process.stdout.readline().split()[-1]
+    process.kill()
+    process.communicate()
+
+
+def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(
+    mortal_mongodb, address: str, open_page: Callable[..., Page]
+):
+    page = open_page(address)
+    gallery = open_page(f"{address}browse")
+    expect(gallery.locator("#gallery [role=option]").first).to_be_visible()
+    page.get_by_label("Tags").fill("7b")
+    expect(page.locator("#prompt strong")).to_have_text(re.compile("[A-E]"))
+    note = page.locator("#note")
+    mortal_mongodb.kill()
+    for told in ("1 drawing waits", "2 drawings wait"):
+        page.locator("#paper").click()  # a dot
+        page.get_by_role("button", name="Save").click()
+        expect(note).to_have_text(f"{told} in this browser, to be sent again. The store does not answer at the moment.")
+    gallery.reload()
+    expect(gallery.locator("#note")).to_have_text("The store does not answer at the moment.")
+    other = open_page(f"{address}guess")  # the pages themselves need no store
+    expect(other.locator("#note")).to_have_text("The store does not answer at the moment.")
+    mortal_mongodb.start()
+    expect(page.locator("#mine")).to_have_text("2", timeout=60_000)
+    expect(note).to_have_text(re.compile("is saved"))
+    gallery.reload()
+    expect(gallery.get_by_role("heading", name="32 drawings")).to_be_visible()
+    store = open_store(mortal_mongodb.uri)
+    assert store.count() == 32
+    store.close()
