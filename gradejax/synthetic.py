@@ -33,7 +33,7 @@ Strokes = list[list[dict[str, float]]]
 """A drawing's strokes as its document holds them: per stroke a list of `{x, y, t, pressure}`, t in milliseconds."""
 
 _MARGIN = PEN / 2 + 3  # from the border to the middle of the pen, at least
-_LEAST_WIDTH = 80  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
+_LEAST_WIDTH = 90  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
 _CONSTANCY = 0.8  # how often a hand writes a character in its usual way
 _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)

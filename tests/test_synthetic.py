@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from gradejax.allographs import ALLOGRAPHS, plan_strokes
 from gradejax.drawings import decode_ink, from_document, is_object_id, resample, to_document
 from gradejax.grades import GRADES, LETTERS
+from gradejax.movement import move
+from gradejax.others import OTHERS
+from gradejax.slips import SLIPS, slip
 from gradejax.synthetic import ink_strokes, write_drawings, write_others
 
 
@@ -97,6 +101,37 @@ def test_the_pen_takes_its_time(drawings):
         assert all(before < after for before, after in itertools.pairwise(t))
         assert 200 < t[-1] < 10_000
         assert all(0 < point["pressure"] <= 1 for point in points)
+
+
+_PLANS = [plan for forms in (ALLOGRAPHS | OTHERS).values() for _, plan in forms]
+
+
+@given(plan=st.sampled_from(_PLANS), name=st.sampled_from(sorted(SLIPS)), seed=st.integers(0, 2**32))
+def test_a_slip_leaves_the_character_where_it_is(plan, name, seed):
+    form = plan_strokes(plan)
+    slipped = slip(form, {name: 1.0}, np.random.default_rng(seed))
+    before, after = (np.concatenate([move(stroke, 0.0, 0.3)[:, :2] for stroke in f]) for f in (form, slipped))
+    assert np.isfinite(after).all()
+    assert (after.min(axis=0) > before.min(axis=0) - 0.35).all() and (
+        after.max(axis=0) < before.max(axis=0) + 0.35
+    ).all()
+    assert len(slipped) - len(form) in {"break": {0, 1}, "retrace": {1}}.get(name, {0})
+    assert np.array_equal(np.concatenate(plan_strokes(plan)), np.concatenate(form))  # a hand keeps its forms
+
+
+def test_without_the_habit_nothing_slips():
+    form = plan_strokes(_PLANS[0])
+    assert slip(form, dict.fromkeys(SLIPS, 0.0), np.random.default_rng(0)) == form
+
+
+@given(bend=st.floats(-300, 300), seed=st.integers(0, 2**32))
+def test_a_broken_arc_is_the_arc_with_a_gap(bend, seed):
+    whole = np.array([[0.1, 0.2, 0.0], [0.9, 0.7, bend]])
+    first, second = slip([whole], {"break": 1.0}, np.random.default_rng(seed))
+    assert np.array_equal(first[0], whole[0]) and np.array_equal(second[-1, :2], whole[-1, :2])
+    path, piece = move(whole, 0.0, 20.0)[:, :2], move(first, 0.0, 0.3)[:, :2]
+    assert np.hypot(*(piece[:, None] - path).transpose(2, 0, 1)).min(axis=1).max() < 0.02
+    assert first[1, 2] / bend + second[1, 2] / bend < 1 if abs(bend) > 1 else True
 
 
 def test_a_line_is_as_wide_as_the_pen_and_ends_round():
