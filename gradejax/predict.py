@@ -126,9 +126,9 @@ def main(files: list[str]) -> None:
         (is_grade,) = recogniser.calibration.are_grades(found, ink)
         grade = recogniser.labels[best] if is_grade else None
         if _FLAGS.json:
-            shares = dict(zip(recogniser.labels, map(float, confidences.round(6)), strict=True))
-            guess = {"path": file, "grade": grade, "confidence": float(confidences[best])}
-            print(json.dumps({**guess, "confidences": shares}))
+            shares = [round(float(confidence), 6) for confidence in confidences]
+            guess = {"path": file, "grade": grade, "confidence": shares[best]}
+            print(json.dumps({**guess, "confidences": dict(zip(recogniser.labels, shares, strict=True))}))
         else:
             print(f"{file}\t{grade or 'no grade'}\t{confidences[best]:.3f}")
     if failed:

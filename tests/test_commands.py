@@ -17,7 +17,10 @@ from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings
 
 ROOT = Path(__file__).parent.parent
-QUICK = ["--config.data.size=16", "--config.model.hidden=(64,)", "--config.model.dropout=(0.1,)", "--config.seed=3"]
+QUICK = [
+    "--config.data.size=16", "--config.model.hidden=(64,)", "--config.model.dropout=(0.1,)",
+    "--config.train.learning_rate=1e-2", "--config.seed=3",
+]  # fmt: skip
 
 NOBODY_THERE = "mongodb://anna:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"
 
@@ -37,7 +40,7 @@ def command(folder: Path, module: str, *arguments: str) -> subprocess.CompletedP
 
 
 def train_mlp(folder: Path, workdir: str, *more: str) -> subprocess.CompletedProcess:
-    arguments = [f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=20"]
+    arguments = [f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=60"]
     return command(folder, "main", *arguments, "--store=sqlite:///some.db", f"--workdir={workdir}", *more)
 
 
@@ -46,7 +49,7 @@ def trained(tmp_path_factory):
     """A folder with the store `some.db` and the finished run `run`, and what training it printed."""
     folder = tmp_path_factory.mktemp("commands")
     store = open_store(f"sqlite:///{folder}/some.db")
-    store.add(write_drawings(450, writers=10))
+    store.add(write_drawings(900, writers=10))
     done = train_mlp(folder, "run")
     assert done.returncode == 0, done.stderr
     return folder, done
@@ -66,7 +69,7 @@ def test_a_training_prints_its_model_and_its_accuracy(trained):
     assert "parameters" in done.stdout
     assert "confused most" in done.stdout or "nothing was confused" in done.stdout
     assert re.search(r"validation accuracy \d+\.\d+% on \d+ drawings \(writer split\)", done.stdout)
-    assert len(re.findall(r"^epoch \d+/20 ", done.stderr, re.MULTILINE)) == 20
+    assert len(re.findall(r"^epoch \d+/60 ", done.stderr, re.MULTILINE)) == 60
 
 
 def test_a_run_folder_holds_what_the_design_says(trained):
@@ -79,14 +82,14 @@ def test_a_run_folder_holds_what_the_design_says(trained):
         "ece_uncalibrated", "val_refused", "others_refused",
     }  # fmt: skip
     assert promised <= summary.keys()
-    assert summary["n_train"] + summary["n_val"] == 450
+    assert summary["n_train"] + summary["n_val"] == 900
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(1, 21))
+    assert [row["epoch"] for row in rows] == list(range(1, 61))
     assert summary["val_accuracy"] == pytest.approx(rows[-1]["val_accuracy"])
     assert summary["best_val_accuracy"] == max(row["val_accuracy"] for row in rows)
     config = json.loads((run / "config.json").read_text())
     assert config["seed"] == 3
-    assert config["train"]["epochs"] == 20
+    assert config["train"]["epochs"] == 60
     for name in ("curves", "confusion", "reliability", "mistakes"):
         assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert any((run / "checkpoints").iterdir())
@@ -98,7 +101,7 @@ def test_evaluate_finds_what_training_found(trained):
     done = command(folder, "evaluate", "--workdir=run", "--store=sqlite:///some.db", "--tags=synthetic")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["n"] == 450
+    assert found["n"] == 900
     assert 0 <= found["ece"] <= 1
     assert found["accuracy"] > 0.5  # by chance: 0.07
     assert found["refused"] < 0.1
@@ -155,7 +158,7 @@ def test_a_finished_run_is_not_trained_again(trained):
     before = (folder / "run" / "metrics.jsonl").read_text()
     done = train_mlp(folder, "run")
     assert done.returncode == 0, done.stderr
-    assert "epoch 1/20" not in done.stderr
+    assert "epoch 1/60" not in done.stderr
     assert (folder / "run" / "metrics.jsonl").read_text() == before
 
 
