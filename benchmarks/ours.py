@@ -49,7 +49,7 @@ def fit(
             records.append(record)
 
     with tempfile.TemporaryDirectory() as workdir:
-        split = Split(rows, np.arange(config.train.batch_size) % len(ink))
+        split = Split(rows, np.arange(config.train.batch_size) % len(ink), np.arange(0))
         train.fit(network, config, data, split, Path(workdir), {"data_digest": data.digest}, told)
     return {
         "seconds": [record.seconds for record in records],

@@ -22,17 +22,20 @@ def test_some_rows_are_measured_and_a_row_without_its_peer_is_skipped_with_a_wor
     with (tmp_path / "some.ndjson").open("wb") as file:
         exchange.write(file, write_drawings(60, writers=4))
     done = benchmark(
-        f"--drawings={tmp_path}/some.ndjson", "--only=augmentation,loading", "--rounds=1", f"--out={tmp_path}/out.json"
-    )
+        f"--drawings={tmp_path}/some.ndjson", "--only=mlp,augmentation,loading", "--rounds=1",
+        f"--out={tmp_path}/out.json",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["drawings"].startswith("60 drawings")
-    augmentation, _, cold, cached = found["rows"]
+    _, _, augmentation, _, cold, cached = found["rows"]
     if find_spec("keras") and find_spec("tensorflow"):
         assert augmentation["ratio"] > 0
     else:
         assert "pip install" in augmentation["verdict"]
         assert "skipped: no" in done.stdout
+    [epochs] = found["samples"]["ours epochs mlp"]
+    assert epochs["parameters"] == 235_791
     [loading] = found["samples"]["ours loading"]
     assert len(loading["one_by_one"]) == len(loading["cold"]) == 3
     assert cold["ratio"] > 0 and cached["ratio"] > 0
