@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
 
 from gradejax import config as configs
-from gradejax import metrics, models, train
+from gradejax import metrics, models, ops, train
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
@@ -117,7 +117,10 @@ def functions(config: ConfigDict, over_members: Callable | None = None) -> Funct
     def confidences(variables: train.Variables, ink: Array) -> Array:
         return jax.nn.softmax(logits_of(variables, ink))
 
-    return Functions(jax.jit(over_members(steps), donate_argnums=1), jax.jit(over_members(confidences)))
+    options = ops.compiler_options()
+    return Functions(
+        jax.jit(over_members(steps), donate_argnums=1, compiler_options=options), jax.jit(over_members(confidences))
+    )
 
 
 def epochs(members: Sequence[Member], compiled: Functions) -> Iterator[list[Record]]:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from gradejax import calibration, checkpoints, devices, metrics, runs
+from gradejax import calibration, checkpoints, devices, metrics, ops, runs
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
 from gradejax.dataset import Dataset, Split
@@ -174,7 +174,7 @@ def steps_function(
     """
     step = step_function(network)
 
-    @partial(jax.jit, donate_argnums=1)
+    @partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
     def steps(numbers: Hyperparameters, state: TrainState, chunk: Chunk) -> tuple[TrainState, Float[Array, "steps 2"]]:
         return jax.lax.scan(partial(step, numbers), state, chunk)
 
