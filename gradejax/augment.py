@@ -44,23 +44,41 @@ class DistortionRanges(NamedTuple):
     pen_width: float = 0.0
 
 
-def distort(
-    rng: np.random.Generator, ink: UInt8[np.ndarray, "n size size"], ranges: DistortionRanges
-) -> UInt8[np.ndarray, "n size size"]:
-    """Each picture distorted in its own way, as far as `ranges` goes."""
-    n, size, _ = ink.shape
+class Distortions(NamedTuple):
+    """What is done to each of `n` pictures; made by `draw`.
+
+    Attributes:
+        maps: as `affine_maps` makes them.
+        moves: of the elastic field's control points, pixels (down, across); None where none moves.
+        pen_width: pixels by which lines become wider; None where none does.
+    """
+
+    maps: Float[np.ndarray, "n 2 3"]
+    moves: Float[np.ndarray, "n 2 points"] | None
+    pen_width: Float[np.ndarray, " n"] | None
+
+
+def draw(rng: np.random.Generator, n: int, size: int, ranges: DistortionRanges) -> Distortions:
+    """Draws distortions for `n` pictures of `size` x `size`, as far as `ranges` goes."""
     maps = random_affines(rng, n, size, ranges)
+    moves = pen_width = None
     if ranges.elastic:
-        distorted = np.empty_like(ink)
-        for start in range(0, n, _WARPED_TOGETHER):
-            some = slice(start, start + _WARPED_TOGETHER)
-            moves = rng.uniform(-1.0, 1.0, (2, len(ink[some]), (_CELLS + 3) ** 2)).astype(np.float32)
-            elastic_warp(ink[some], maps[some], ranges.elastic * size * moves, distorted[some])
-    else:
-        distorted = warp(ink, maps)
+        moves = np.empty((n, 2, (_CELLS + 3) ** 2), np.float32)
+        for start in range(0, n, _WARPED_TOGETHER):  # all at once as float64 would leave the cache
+            some = moves[start : start + _WARPED_TOGETHER].swapaxes(0, 1)
+            np.multiply(ranges.elastic * size, rng.uniform(-1.0, 1.0, some.shape).astype(np.float32), out=some)
     if ranges.pen_width:
-        distorted = change_pen_width(distorted, ranges.pen_width * rng.uniform(-1.0, 1.0, n))
-    return distorted
+        pen_width = ranges.pen_width * rng.uniform(-1.0, 1.0, n)
+    return Distortions(maps, moves, pen_width)
+
+
+def distort(ink: UInt8[np.ndarray, "n size size"], drawn: Distortions) -> UInt8[np.ndarray, "n size size"]:
+    """Each picture distorted in its own way. `gradejax.augment_device` does the same on a GPU."""
+    if drawn.moves is None:
+        distorted = warp(ink, drawn.maps)
+    else:
+        distorted = elastic_warp(ink, drawn.maps, drawn.moves)
+    return distorted if drawn.pen_width is None else change_pen_width(distorted, drawn.pen_width)
 
 
 def random_affines(rng: np.random.Generator, n: int, size: int, ranges: DistortionRanges) -> Float[np.ndarray, "n 2 3"]:
@@ -115,33 +133,34 @@ def warp(ink: UInt8[np.ndarray, "n size size"], maps: Float[np.ndarray, "n 2 3"]
 
 
 def elastic_warp(
-    ink: UInt8[np.ndarray, "n size size"],
-    maps: Float[np.ndarray, "n 2 3"],
-    moves: Float[np.ndarray, "2 n points"],
-    out: UInt8[np.ndarray, "n size size"],
-) -> None:
-    """Writes each picture, seen through its map after control point p moved by `moves[:, :, p]` pixels, to `out`.
+    ink: UInt8[np.ndarray, "n size size"], maps: Float[np.ndarray, "n 2 3"], moves: Float[np.ndarray, "n 2 points"]
+) -> UInt8[np.ndarray, "n size size"]:
+    """Each picture seen through its map, after the control points of the elastic field have moved.
 
     A cubic B-spline whose control points lie on a plane is that plane. So the affine map and the elastic field are one
     spline: its control points are where the map puts those of a regular grid, moved.
     """
-    n, size, _ = ink.shape
-    grid, weights = _spline(size)
-    rows_and_columns = []
-    for axis, first in ((0, np.arange(n) * size), (1, np.zeros(n))):
-        control = np.float32(maps[:, axis] @ grid) + moves[axis]
-        place = control @ weights
-        # The pictures lie one below the other for OpenCV, and none may see its neighbours.
-        np.clip(place, 0, size - 1, out=place)
-        place += first[:, None].astype(np.float32)
-        rows_and_columns.append(place.reshape(n * size, size))
-    rows, columns = rows_and_columns
-    tall = ink.reshape(n * size, size)
-    cv2.remap(tall, columns, rows, cv2.INTER_LINEAR, out.reshape(n * size, size), cv2.BORDER_REPLICATE)
+    size = ink.shape[1]
+    grid, weights = spline(size)
+    warped = np.empty_like(ink)
+    for start in range(0, len(ink), _WARPED_TOGETHER):
+        some = slice(start, start + _WARPED_TOGETHER)
+        n = len(ink[some])
+        rows_and_columns = []
+        for axis, first in ((0, np.arange(n) * size), (1, np.zeros(n))):
+            place = (np.float32(maps[some, axis] @ grid) + moves[some, axis]) @ weights
+            # The pictures lie one below the other for OpenCV, and none may see its neighbours.
+            np.clip(place, 0, size - 1, out=place)
+            place += first[:, None].astype(np.float32)
+            rows_and_columns.append(place.reshape(n * size, size))
+        rows, columns = rows_and_columns
+        tall, out = ink[some].reshape(n * size, size), warped[some].reshape(n * size, size)
+        cv2.remap(tall, columns, rows, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+    return warped
 
 
 @functools.cache
-def _spline(size: int) -> tuple[Float[np.ndarray, "3 points"], Float[np.ndarray, "points pixels"]]:
+def spline(size: int) -> tuple[Float[np.ndarray, "3 points"], Float[np.ndarray, "points pixels"]]:
     """The regular grid of control points (row, column, 1), and how much each counts in each pixel."""
     knots = np.arange(-1, _CELLS + 2) * (size - 1) / _CELLS
     distance = np.abs(knots[:, None] - np.arange(size)) * _CELLS / (size - 1)

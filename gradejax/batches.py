@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from gradejax.augment import DistortionRanges, distort
+from gradejax.augment import DistortionRanges, Distortions, distort, draw
 
 T = TypeVar("T")
 _LARGE = 2**26
@@ -28,8 +28,16 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return -(-n // batch_size)
 
 
-def epoch_chunks(
-    ink: UInt8[np.ndarray, "n size size"],
+class Plan(NamedTuple):
+    """A chunk whose drawings are named, not yet distorted; each step's `batch` distortions are in `distortions`."""
+
+    rows: Int32[np.ndarray, "steps batch"]
+    labels: Int32[np.ndarray, "steps batch"]
+    distortions: Distortions
+
+
+def epoch_plans(
+    size: int,
     labels: Int32[np.ndarray, " n"],
     rows: np.ndarray,
     *,
@@ -38,20 +46,42 @@ def epoch_chunks(
     seed: int,
     epoch: int,
     max_steps: int = 128,
-) -> Iterator[Chunk]:
-    """One epoch over the drawings `rows`, in chunks of at most `max_steps` steps.
+) -> Iterator[Plan]:
+    """One epoch over the drawings `rows`, in plans of at most `max_steps` steps, for pictures of `size` x `size`.
 
-    Each drawing is seen once; the last batch is filled up with the first of the shuffled order. The chunks are as
-    even as can be, so that a scan over them is compiled for at most two lengths. `ink` may be memory-mapped: a
-    chunk is all that is read at a time.
+    Each drawing is seen once; the last batch is filled up with the first of the shuffled order. The plans are as
+    even as can be, so that a scan over them is compiled for at most two lengths.
     """
     steps = steps_per_epoch(len(rows), batch_size)
     order = np.random.default_rng((seed, epoch)).permutation(rows)
     order = np.resize(order, steps * batch_size).reshape(steps, batch_size)
-    for number, chunk in enumerate(np.array_split(order, -(-steps // max_steps))):
-        taken = chunk.ravel()
-        distorted = distort(np.random.default_rng((seed, epoch, number)), _read(ink, taken), augment)
-        yield Chunk(distorted.reshape(*chunk.shape, *ink.shape[1:]), labels[chunk])
+    for number, taken in enumerate(np.array_split(order, -(-steps // max_steps))):
+        drawn = draw(np.random.default_rng((seed, epoch, number)), taken.size, size, augment)
+        # An array for each field that there is: `(steps, batch, ...)`.
+        by_step = [None if each is None else each.reshape(*taken.shape, *each.shape[1:]) for each in drawn]
+        yield Plan(np.int32(taken), labels[taken], Distortions(*by_step))
+
+
+def epoch_chunks(
+    ink: UInt8[np.ndarray, "n size size"], labels: Int32[np.ndarray, " n"], rows: np.ndarray, **how
+) -> Iterator[Chunk]:
+    """The chunks of `epoch_plans`, which says what the other arguments are.
+
+    `ink` may be memory-mapped: a chunk is all that is read at a time.
+    """
+    size = ink.shape[1]
+    for plan in epoch_plans(size, labels, rows, **how):
+        flat = Distortions(*(None if each is None else each.reshape(-1, *each.shape[2:]) for each in plan.distortions))
+        distorted = distort(_read(ink, plan.rows.ravel()), flat)
+        yield Chunk(distorted.reshape(*plan.rows.shape, size, size), plan.labels)
+
+
+def whole_epoch(plans: Iterator[Plan]) -> Plan:
+    """The plans of an epoch as one."""
+    plans = list(plans)
+    fields = zip(*(plan.distortions for plan in plans), strict=True)
+    drawn = Distortions(*(None if each[0] is None else np.concatenate(each) for each in fields))
+    return Plan(*(np.concatenate([plan[i] for plan in plans]) for i in (0, 1)), drawn)
 
 
 def _read(ink: UInt8[np.ndarray, "n size size"], rows: np.ndarray) -> UInt8[np.ndarray, "rows size size"]:

@@ -16,9 +16,9 @@ from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
 from tensorboardX import SummaryWriter
 
-from gradejax import calibration, checkpoints, devices, metrics, ops, runs
+from gradejax import augment_device, calibration, checkpoints, devices, metrics, ops, runs
 from gradejax.augment import DistortionRanges
-from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
+from gradejax.batches import Chunk, Plan, epoch_chunks, epoch_plans, prefetch, steps_per_epoch, whole_epoch
 from gradejax.dataset import Dataset, Split
 from gradejax.errors import UserError
 from gradejax.models import Network
@@ -166,19 +166,29 @@ def step_function(network: Network) -> Step:
 
 
 def steps_function(
-    network: Network,
-) -> Callable[[Hyperparameters, TrainState, Chunk], tuple[TrainState, Float[Array, "steps 2"]]]:
+    network: Network, ink: UInt8[Array, "n size size"] | None = None
+) -> Callable[[Hyperparameters, TrainState, Chunk | Plan], tuple[TrainState, Float[Array, "steps 2"]]]:
     """The jitted function that takes as many steps as a chunk has batches.
 
     It returns the new state and, for each step, the batch's mean loss and accuracy. The old state's memory is reused.
+
+    Arguments:
+        ink: of all drawings, on the device. With it the function takes a plan, and distorts the drawings there.
     """
     step = step_function(network)
 
     @partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
-    def steps(numbers: Hyperparameters, state: TrainState, chunk: Chunk) -> tuple[TrainState, Float[Array, "steps 2"]]:
-        return jax.lax.scan(partial(step, numbers), state, chunk)
+    def steps(
+        numbers: Hyperparameters, state: TrainState, ink: Array | None, chunk: Chunk | Plan
+    ) -> tuple[TrainState, Float[Array, "steps 2"]]:
+        def one(state: TrainState, batch: Chunk | Plan) -> tuple[TrainState, Float[Array, "2"]]:
+            if ink is not None:
+                batch = Chunk(augment_device.distort(ink[batch.rows], batch.distortions), batch.labels)
+            return step(numbers, state, batch)
 
-    return steps
+        return jax.lax.scan(one, state, chunk)
+
+    return lambda numbers, state, chunk: steps(numbers, state, ink, chunk)
 
 
 def logits_function(
@@ -238,7 +248,9 @@ def fit(
     devices.check(settings.batch_size, about["data_digest"])
     steps_each = steps_per_epoch(len(split.train), settings.batch_size)
     numbers = hyperparameters(network, config, len(split.train))
-    train_steps = steps_function(network)
+    # A GPU has room for all drawings, and distorts them faster than the host can.
+    on_device = jax.default_backend() != "cpu"
+    train_steps = steps_function(network, devices.everywhere(jnp.asarray(dataset.ink)) if on_device else None)
     logits_of = logits_function(network)
     state = initial_state(network, numbers)
 
@@ -254,17 +266,14 @@ def fit(
     elapsed_before = history[-1]["elapsed"] if history else 0.0
     began = time.perf_counter()
 
-    def chunks() -> Iterator[Chunk]:
+    def chunks() -> Iterator[Chunk | Plan]:
+        how = {"batch_size": settings.batch_size, "augment": DistortionRanges(**config.augment), "seed": config.seed}
         for epoch in range(done + 1, settings.epochs + 1):
-            yield from epoch_chunks(
-                dataset.ink,
-                dataset.labels,
-                split.train,
-                batch_size=settings.batch_size,
-                augment=DistortionRanges(**config.augment),
-                seed=config.seed,
-                epoch=epoch,
-            )
+            if on_device:
+                plans = epoch_plans(config.data.size, dataset.labels, split.train, **how, epoch=epoch)
+                yield whole_epoch(plans)
+            else:
+                yield from epoch_chunks(dataset.ink, dataset.labels, split.train, **how, epoch=epoch)
 
     with (
         checkpoints.open_manager(workdir, done) as manager,

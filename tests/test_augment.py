@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from gradejax import augment_device
 from gradejax.augment import (
     DistortionRanges,
     affine_maps,
     change_pen_width,
     distort,
+    draw,
     elastic_warp,
     random_affines,
     warp,
@@ -61,12 +63,15 @@ def test_the_warp_is_scipys_and_the_map_is_keras(rotation, shift, shear, zoom, s
         assert abs(new / 255 - expected).max() <= 2e-3
 
 
+def distorted_by(seed: int, ink: np.ndarray, ranges: DistortionRanges) -> np.ndarray:
+    return distort(ink, draw(np.random.default_rng(seed), len(ink), ink.shape[1], ranges))
+
+
 def test_no_range_changes_nothing():
     ink = pictures(5, 28)
-    np.testing.assert_array_equal(distort(np.random.default_rng(0), ink, DistortionRanges()), ink)
-    still = np.zeros((2, 5, 49), np.float32)
-    out = np.empty_like(ink)
-    elastic_warp(ink, random_affines(np.random.default_rng(0), 5, 28, DistortionRanges()), still, out)
+    np.testing.assert_array_equal(distorted_by(0, ink, DistortionRanges()), ink)
+    still = np.zeros((5, 2, 49), np.float32)
+    out = elastic_warp(ink, random_affines(np.random.default_rng(0), 5, 28, DistortionRanges()), still)
     assert abs(out.astype(int) - ink).max() <= 1
     np.testing.assert_array_equal(change_pen_width(ink, np.zeros(5)), ink)
 
@@ -116,7 +121,7 @@ any_ranges = st.builds(
 def test_a_seed_gives_the_same_distortion_and_keeps_what_it_is_given(ranges, seed, n):
     ink = line_drawings(n)
     before = ink.copy()
-    once, again = (distort(np.random.default_rng(seed), ink, ranges) for _ in range(2))
+    once, again = (distorted_by(seed, ink, ranges) for _ in range(2))
     assert once.dtype == np.uint8 and once.shape == ink.shape
     np.testing.assert_array_equal(once, again)
     np.testing.assert_array_equal(ink, before)
@@ -128,7 +133,7 @@ def test_no_picture_sees_its_neighbours(ranges, seed, size):
     """Bare ground stays bare between pictures that are all ink, and they stay all ink."""
     ink = np.zeros((5, size, size), np.uint8)
     ink[::2] = 255
-    np.testing.assert_array_equal(distort(np.random.default_rng(seed), ink, ranges), ink)
+    np.testing.assert_array_equal(distorted_by(seed, ink, ranges), ink)
 
 
 @settings(deadline=None)
@@ -142,8 +147,7 @@ def test_an_elastic_warp_that_does_not_bend_is_the_affine_one(rotation, shift, s
         rotation=np.full(3, rotation), shift=np.tile(shift, (3, 1)), shear=np.full(3, shear),
         zoom=np.tile(zoom, (3, 1)), size=size,
     )  # fmt: skip
-    out = np.empty_like(ink)
-    elastic_warp(ink, maps, np.zeros((2, 3, 49), np.float32), out)
+    out = elastic_warp(ink, maps, np.zeros((3, 2, 49), np.float32))
     # Float32 places, and OpenCV's thirty-seconds of a pixel.
     assert abs(out.astype(float) - warp(ink, maps)).max() <= 255 / 32 + 1
 
@@ -152,7 +156,7 @@ def test_an_elastic_warp_that_does_not_bend_is_the_affine_one(rotation, shift, s
 def test_no_place_moves_further_than_control_points_do(elastic):
     """Where a picture's pixels hold their own column, the distorted ones say where they come from."""
     ink = np.broadcast_to(np.arange(28, dtype=np.uint8) * 9, (2000, 28, 28)).copy()
-    distorted = distort(np.random.default_rng(4), ink, DistortionRanges(elastic=elastic))
+    distorted = distorted_by(4, ink, DistortionRanges(elastic=elastic))
     moved = (distorted / 9 - np.arange(28))[:, :, 9:19]
     assert abs(moved).max() <= elastic * 28 + 0.1
     assert moved.std() / 28 == pytest.approx(0.28 * elastic, rel=0.1)
@@ -164,7 +168,7 @@ def test_no_place_moves_further_than_control_points_do(elastic):
 
 def test_elastic_ink_is_still_a_drawing():
     ink = line_drawings(200)
-    distorted = distort(np.random.default_rng(5), ink, DistortionRanges(elastic=0.12))
+    distorted = distorted_by(5, ink, DistortionRanges(elastic=0.12))
     before, after = ink.sum(axis=(1, 2), dtype=float), distorted.sum(axis=(1, 2), dtype=float)
     assert after.sum() == pytest.approx(before.sum(), rel=0.03)
     assert (abs(after / before - 1) < 0.5).all()
@@ -187,9 +191,20 @@ def test_a_line_becomes_so_many_pixels_wider(pixels, across):
 def test_pen_widths_fill_their_range():
     ink = np.zeros((4000, 28, 28), np.uint8)
     ink[:, :, 8:20] = 255
-    distorted = distort(np.random.default_rng(6), ink, DistortionRanges(pen_width=1.5))
+    distorted = distorted_by(6, ink, DistortionRanges(pen_width=1.5))
     wider = distorted[:, 14].sum(axis=1, dtype=float) / 255 - 12
     assert abs(wider).max() <= 1.51
     np.testing.assert_allclose(
         np.quantile(wider, [0.05, 0.25, 0.5, 0.75, 0.95]), [-1.35, -0.75, 0, 0.75, 1.35], atol=0.1
     )
+
+
+@settings(deadline=None, max_examples=15)
+@given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1))
+def test_a_device_distorts_as_the_host_does(ranges, seed):
+    ink = line_drawings(40)
+    drawn = draw(np.random.default_rng(seed), 40, 28, ranges)
+    apart = abs(np.asarray(augment_device.distort(ink, drawn)).astype(int) - distort(ink, drawn))
+    # OpenCV's elastic warp has thirty-seconds of a pixel for places, and lines have edges of 255.
+    assert apart.max() <= (1 if drawn.moves is None and drawn.pen_width is None else 2 * 255 / 32 + 2)
+    assert apart.mean() < 0.6
