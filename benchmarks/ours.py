@@ -55,6 +55,7 @@ def fit(
         "seconds": [record.seconds for record in records],
         "seconds_with_validation_and_log": np.diff([0.0, *(record.elapsed for record in records)]).tolist(),
         "gflop": flop / 1e9,
+        "images": steps * config.train.batch_size,
         "parameters": models.parameters(network),
         "device": jax.devices()[0].device_kind,
     }

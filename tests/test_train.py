@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from gradejax import config as configs
 from gradejax import dataset as datasets
 from gradejax import models, runs, train
-from gradejax.batches import Chunk
+from gradejax.augment import DistortionRanges
+from gradejax.batches import Chunk, epoch_chunks, epoch_plans, whole_epoch
 from gradejax.errors import UserError
 from gradejax.stores import Query, open_store
 from gradejax.synthetic import write_drawings
@@ -64,6 +65,25 @@ def test_it_learns_grades_of_hands_it_has_not_seen(data, tmp_path):
     first, *_, last = runs.read_history(tmp_path)
     assert last["loss"] < first["loss"] / 2
     assert last["val_accuracy"] > 0.5  # by chance: 0.07
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_drawings_that_stay_on_the_device_train_as_those_from_the_host_do(data, name):
+    config = recipe(name)
+    network = models.build(size=SIZE, seed=0, **configs.as_json(config.model))
+    split = datasets.split(data, "writer", 0.2, 0)
+    numbers = train.hyperparameters(network, config, len(split.train))
+    how = {"batch_size": 32, "augment": DistortionRanges(rotation=5, zoom=0.1), "seed": 0, "epoch": 1, "max_steps": 5}
+    from_host, take = [], train.steps_function(network)
+    state = train.initial_state(network, numbers)
+    for chunk in epoch_chunks(data.ink, data.labels, split.train, **how):
+        state, seen = take(numbers, state, chunk)
+        from_host.append(seen)
+    plan = whole_epoch(epoch_plans(SIZE, data.labels, split.train, **how))
+    take = train.steps_function(network, jax.numpy.asarray(data.ink))
+    stayed, seen = take(numbers, train.initial_state(network, numbers), plan)
+    np.testing.assert_allclose(seen[:, 0], np.concatenate(from_host)[:, 0], rtol=1e-2)
+    assert stayed.step == state.step
 
 
 @pytest.mark.parametrize(("name", "ema_decay"), [("mlp", 0.0), ("cnn", 0.9)])
