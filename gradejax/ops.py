@@ -21,7 +21,8 @@ Corners = list[Float[Array, "height width batch channels"]]
 """The pixels (0, 0), (0, 1), (1, 0) and (1, 1) of each 2 x 2; of an odd height or width the latter are one fewer."""
 
 _CHAINS = 2
-"""Parts of a batch that go through a block side by side: cores are busy with one while operations of another wait."""
+"""Parts of a batch that go through a block side by side: cores are busy with one while operations of another wait.
+Several devices have parts of their own."""
 
 
 def compiler_options() -> dict[str, str] | None:
@@ -79,7 +80,8 @@ def conv_block(
         return max_pool(norm(nnx.relu(convolution(x))))
     kernel, bias = convolution.kernel[...], convolution.bias[...]
     corners_of = _corners_directly if x.shape[-1] == 1 else _corners_by_winograd
-    parts = jnp.array_split(x.transpose(1, 2, 0, 3), min(_CHAINS, x.shape[0]), axis=2)
+    chains = min(_CHAINS, x.shape[0]) if jax.device_count() == 1 else 1
+    parts = jnp.array_split(x.transpose(1, 2, 0, 3), chains, axis=2)
     corners = [corners_of(part, kernel, bias) for part in parts]
     pooled, mean, variance = _relu_norm_pool(corners, norm.scale[...], norm.bias[...], norm.epsilon)
     for running, now in ((norm.mean, mean), (norm.var, variance)):

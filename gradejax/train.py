@@ -316,7 +316,7 @@ def fit(
             runs.append_history(workdir, record._asdict())
             for name, value in record._asdict().items():
                 board.add_scalar(name, value, epoch)
-            if epoch % settings.checkpoint_every == 0 or epoch == settings.epochs:
+            if devices.is_first() and (epoch % settings.checkpoint_every == 0 or epoch == settings.epochs):
                 fitted = {"calibration": calibration.fit(logits, labels)._asdict()}
                 checkpoints.save(manager, epoch, state.evaluated(), state, about | fitted)
             announce(record, epoch * steps_each)

@@ -1,0 +1,69 @@
+"""Several devices and several processes train as one does: the same command, and the same losses."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradejax.stores import open_store
+from gradejax.synthetic import write_drawings
+
+ROOT = Path(__file__).parent.parent
+RECIPES = {
+    "cnn": ["--config.model.channels=(4, 8)", "--config.model.hidden=16"],
+    "mlp": ["--config.model.hidden=(32,)", "--config.model.dropout=(0.2,)"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With the store `some.db` in it."""
+    folder = tmp_path_factory.mktemp("devices")
+    open_store(f"sqlite:///{folder}/some.db").add(write_drawings(300, writers=10))
+    return folder
+
+
+def start(folder: Path, name: str, workdir: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "gradejax.main", f"--config={ROOT}/configs/{name}.py", *RECIPES[name],
+            "--store=sqlite:///some.db", f"--workdir={workdir}", "--config.train.epochs=2", "--config.data.size=16",
+        ],
+        cwd=folder, env={**os.environ, "JAX_PLATFORMS": "cpu", **environment}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def losses(folder: Path, workdir: str, *processes: subprocess.Popen) -> np.ndarray:
+    """Training and validation losses, epoch by epoch, once all processes have ended well."""
+    for process in processes:
+        _, err = process.communicate(timeout=180)
+        assert process.returncode == 0, err
+    rows = [json.loads(line) for line in (folder / workdir / "metrics.jsonl").read_text().splitlines()]
+    return np.array([[row["loss"], row["val_loss"]] for row in rows])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_eight_devices_and_two_processes_have_the_losses_of_one(folder, name):
+    one = losses(folder, f"{name}-one", start(folder, name, f"{name}-one"))
+    assert one.shape == (2, 2)
+    eight = start(folder, name, f"{name}-eight", XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    np.testing.assert_allclose(losses(folder, f"{name}-eight", eight), one, atol=1e-5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    two = [start(folder, name, f"{name}-two", **shared, JAX_PROCESS_ID=str(number)) for number in (0, 1)]
+    np.testing.assert_allclose(losses(folder, f"{name}-two", *two), one, atol=1e-5)
+
+
+def test_a_batch_that_devices_cannot_share_evenly_is_told(folder):
+    process = start(folder, "mlp", "uneven", XLA_FLAGS="--xla_force_host_platform_device_count=5")
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 1
+    assert "error: train.batch_size is 32, which 5 devices cannot share evenly" in err.splitlines()[-1]
