@@ -123,7 +123,7 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     others_refused = _others_refused(predict.load(workdir))
     history = runs.read_history(workdir)
     report.write_plots(workdir / "plots", history, ink, labels, guesses, uncalibrated, config.evaluate.mistakes)
-    console.print(report.score_table(guesses, labels, are_grades))
+    console.print(report.score_table("Accuracy on validation", guesses, labels, are_grades))
     console.print(f"of {_OTHERS} made-up drawings of other letters, digits and marks {others_refused:.2%} are refused")
     scores = metrics.scores(guesses, labels)
     best = max(history, key=lambda row: row["val_accuracy"])
