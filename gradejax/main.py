@@ -29,7 +29,6 @@ from gradejax import (
     calibration,
     command,
     devices,
-    exchange,
     metrics,
     models,
     predict,
@@ -188,7 +187,8 @@ def fill_if_first(store: stores.Store, query: stores.Query) -> None:
         "%s is empty: filling it with %s synthetic drawings by %d made-up writers, tagged 'synthetic'",
         store.uri, f"{_FIRST_DRAWINGS:,}", _FIRST_WRITERS,
     )  # fmt: skip
-    exchange.fill(store, synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
+    # All in one transaction: who is interrupted here must not go on with a part.
+    store.add(synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
 
 
 def _others_refused(recogniser: predict.Recogniser) -> float:
