@@ -8,7 +8,7 @@ reading a model needs neither its optimizer nor the classes it was written with,
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
+from orbax.checkpoint import type_handlers
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from gradejax.errors import UserError
@@ -80,20 +81,24 @@ def open_manager(workdir: Path, done: int = 0) -> ocp.CheckpointManager:
         preservation_policy=preservation_policy.LatestN(2),
         create=False,
         cleanup_tmp_directories=True,  # of what a kill left half written
-        # Of a run's processes each has a folder of its own, and waits for no other.
-        multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=jax.process_index(),
-            active_processes={jax.process_index()},
-            barrier_sync_key_prefix=f"process{jax.process_index()}",
-        )
-        if jax.process_count() > 1
-        else ocp.options.MultiprocessingOptions(),
+        multiprocessing_options=_waits_for_no_other(),
     )
     manager = ocp.CheckpointManager(folder, options=options)
     for epoch in manager.all_steps():
         if epoch > done:
             manager.delete(epoch)
     return manager
+
+
+def _waits_for_no_other() -> ocp.options.MultiprocessingOptions:
+    """Of a run's processes the first reads and writes checkpoints, by itself."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=jax.process_index(),
+        active_processes={jax.process_index()},
+        barrier_sync_key_prefix=f"process{jax.process_index()}",
+    )
 
 
 def save(manager: ocp.CheckpointManager, epoch: int, model: PyTree, training: PyTree, about: Mapping[str, Any]) -> None:
@@ -142,12 +147,32 @@ def _json_digest(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
+class _OneByOne(type_handlers.NumpyHandler):
+    """Reads one array after the other. Of several at once the first that fails has the event loop closed, and each of
+    the others would then print a traceback."""
+
+    async def deserialize(
+        self, infos: Sequence[type_handlers.ParamInfo], args: Sequence[ocp.RestoreArgs] | None = None
+    ) -> list[np.ndarray]:
+        arrays = []
+        for info, how in zip(infos, args or [ocp.RestoreArgs()] * len(infos), strict=True):
+            arrays += await super().deserialize([info], [how])
+        return arrays
+
+
 def _restore(path: Path, part: str) -> Checkpoint:
+    # Orbax wants to know of JAX's arrays, of which there are none.
+    kinds = type_handlers.create_type_handler_registry(
+        (np.ndarray, _OneByOne()), (jax.Array, type_handlers.ArrayHandler())
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        about=ocp.JsonCheckpointHandler(), **{part: ocp.PyTreeCheckpointHandler(type_handler_registry=kinds)}
+    )
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with ocp.Checkpointer(handler, multiprocessing_options=_waits_for_no_other()) as checkpointer:
             found = checkpointer.restore(
                 path.absolute(),
-                args=ocp.args.Composite(about=ocp.args.JsonRestore(), **{part: ocp.args.StandardRestore()}),
+                args=ocp.args.Composite(about=ocp.args.JsonRestore(), **{part: ocp.args.PyTreeRestore()}),
             )
         about, arrays = found["about"], {name: np.asarray(array) for name, array in found[part].items()}
         whole = about.pop("digest") == _json_digest(about) and about["digests"][part] == digest(arrays)

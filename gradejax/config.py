@@ -55,6 +55,7 @@ def base() -> ConfigDict:
 
 
 _BOUNDS = {
+    "seed": (0, 2**31 - 1),
     "data.synthetic": (0, 10**7),
     "data.others": (0, 10**7),
     "data.size": (8, 512),
@@ -90,10 +91,11 @@ def check(config: ConfigDict) -> None:
             if key not in config[group]:
                 raise UserError(f"the config has no '{group}.{key}': begin it with `config = gradejax.config.base()`")
     for name, (low, high) in _BOUNDS.items():
-        group, key = name.split(".")
-        value = config[group][key]
+        value = config
+        for key in name.split("."):
+            value = value[key]
         if not low <= value <= high:
-            raise UserError(f"{name} is {value}: it must lie between {low:g} and {high:g}")
+            raise UserError(f"{name} is {value}: it must lie between {low:,} and {high:,}")
 
 
 def tags(config: ConfigDict) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from gradejax.grades import GRADES
 from gradejax.stores import Query, Store, open_store, store_uri
 from gradejax.synthetic import write_drawings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("gradejax.data")
 
 _FLAGS = flags.FlagValues()
 flags.DEFINE_string("store", None, "Address of the drawings; sqlite:///data/grades.db by default.", flag_values=_FLAGS)

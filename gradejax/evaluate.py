@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     ink = np.asarray(data.ink)
     guesses = recogniser.confidences(ink)[:, columns]
     are_grades = recogniser.calibration.are_grades(guesses, ink)
-    Console().print(report.score_table(guesses, data.labels, are_grades))
+    Console().print(report.score_table("Accuracy", guesses, data.labels, are_grades))
     scores = metrics.scores(guesses, data.labels)
     refused = float(1 - are_grades.mean())
     print(json.dumps({"n": len(data), **scores._asdict(), "refused": refused}))

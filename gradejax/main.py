@@ -29,7 +29,6 @@ from gradejax import (
     calibration,
     command,
     devices,
-    exchange,
     metrics,
     models,
     predict,
@@ -123,7 +122,7 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     others_refused = _others_refused(predict.load(workdir))
     history = runs.read_history(workdir)
     report.write_plots(workdir / "plots", history, ink, labels, guesses, uncalibrated, config.evaluate.mistakes)
-    console.print(report.score_table(guesses, labels, are_grades))
+    console.print(report.score_table("Accuracy on validation", guesses, labels, are_grades))
     console.print(f"of {_OTHERS} made-up drawings of other letters, digits and marks {others_refused:.2%} are refused")
     scores = metrics.scores(guesses, labels)
     best = max(history, key=lambda row: row["val_accuracy"])
@@ -188,7 +187,8 @@ def fill_if_first(store: stores.Store, query: stores.Query) -> None:
         "%s is empty: filling it with %s synthetic drawings by %d made-up writers, tagged 'synthetic'",
         store.uri, f"{_FIRST_DRAWINGS:,}", _FIRST_WRITERS,
     )  # fmt: skip
-    exchange.fill(store, synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
+    # All in one transaction: who is interrupted here must not go on with a part.
+    store.add(synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
 
 
 def _others_refused(recogniser: predict.Recogniser) -> float:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 Probabilities = Float[np.ndarray, "n grades"]
 Labels = Int[np.ndarray, " n"]
@@ -35,25 +35,24 @@ class Calibration(NamedTuple):
 
 
 def scores(probabilities: Probabilities, labels: Labels) -> Scores:
-    """The three figures a run is judged by."""
+    """The three figures a run is judged by. Of a lost network, whose probabilities are NaN, none is right."""
     right = probabilities[np.arange(len(labels)), labels]
     return Scores(
-        accuracy=float(np.mean(probabilities.argmax(axis=1) == labels)),
+        accuracy=float(_correct(probabilities, labels).mean()),
         loss=float(-np.log(np.maximum(right, 1e-12)).mean()),
         ece=calibration(probabilities, labels).ece,
     )
 
 
 def calibration(probabilities: Probabilities, labels: Labels, bins: int = 15) -> Calibration:
-    """Whether confidence means what it says."""
+    """Whether confidence means what it says. NaN counts as the lowest confidence, and makes the error NaN."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    correct = probabilities.argmax(axis=1) == labels
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):
         mean_confidence = np.bincount(place, confidence, bins) / counts
-        accuracy = np.bincount(place, correct, bins) / counts
-    ece = float(np.nansum(counts * abs(accuracy - mean_confidence)) / max(len(labels), 1))
+        accuracy = np.bincount(place, _correct(probabilities, labels), bins) / counts
+    ece = float(np.sum(counts * abs(accuracy - mean_confidence), where=counts > 0) / max(len(labels), 1))
     return Calibration(np.linspace(0, 1, bins + 1), counts, mean_confidence, accuracy, ece)
 
 
@@ -62,3 +61,8 @@ def confusion(probabilities: Probabilities, labels: Labels) -> Int[np.ndarray, "
     classes = probabilities.shape[1]
     pairs = labels * classes + probabilities.argmax(axis=1)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def _correct(probabilities: Probabilities, labels: Labels) -> Bool[np.ndarray, " n"]:
+    # The greatest of NaNs would be the first of them.
+    return (probabilities.argmax(axis=1) == labels) & ~np.isnan(probabilities).any(axis=1)

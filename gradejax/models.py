@@ -97,6 +97,8 @@ def mlp(
     ink_divisor: float = 255,
 ) -> Network:
     """size² - 256 - 128 - 15, ReLU, dropout behind each hidden layer: 235,791 parameters at size 28."""
+    if len(hidden) != len(dropout):
+        raise UserError(f"model.hidden has {len(hidden)} layers and model.dropout {len(dropout)} rates: each needs one")
     layers: list[Layer] = [flatten]
     width = size * size
     for units, rate in zip(hidden, dropout, strict=True):
@@ -150,13 +152,15 @@ def build(name: str, size: int, seed: int, **options: Any) -> Network:
     """The model `name` for ink of `size` x `size`, freshly initialised from `seed`, in training mode.
 
     Raises:
-        UserError: for a name or an option that no model has.
+        UserError: for a name or an option that no model has, or that makes none.
     """
     if name not in MODELS:
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(MODELS)}")
     try:
         return MODELS[name](size, nnx.Rngs(seed), **options)
-    except TypeError as error:
+    except ZeroDivisionError:
+        raise UserError(f"model {name!r} cannot be built: a layer needs one unit or more") from None
+    except (TypeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be built: {error}") from None
 
 

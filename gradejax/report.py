@@ -171,12 +171,15 @@ def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray,
 
 
 def score_table(
-    probabilities: Float[np.ndarray, "n grades"], labels: Int[np.ndarray, " n"], are_grades: Bool[np.ndarray, " n"]
+    title: str,
+    probabilities: Float[np.ndarray, "n grades"],
+    labels: Int[np.ndarray, " n"],
+    are_grades: Bool[np.ndarray, " n"],
 ) -> Table:
     """Accuracy overall, by letter and by sign, the pair of grades confused most, calibration and refusals, to print."""
     right = probabilities.argmax(axis=1) == labels
     letter, sign = labels // len(SIGNS), labels % len(SIGNS)
-    table = Table("drawings", title="Accuracy on validation", title_justify="left")
+    table = Table("drawings", title=title, title_justify="left")
     table.add_column("n", justify="right")
     table.add_column("accuracy", justify="right")
 

@@ -50,10 +50,16 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, one an epoch; a last line that a kill cut short is left out."""
+    """The lines of `metrics.jsonl`, one an epoch; a last line that a kill cut short is left out.
+
+    Raises UserError where another line is none.
+    """
     path = workdir / "metrics.jsonl"
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError:
+        raise UserError(f"{path} is damaged: train anew in another --workdir") from None
 
 
 def write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:

@@ -13,6 +13,9 @@ from gradejax import checkpoints
 from gradejax.checkpoints import DamagedCheckpoint
 from gradejax.errors import UserError
 
+# What a thread that reads throws with nobody to catch it is printed: a user would see tracebacks.
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+
 ABOUT = {"labels": ["A", "B"], "size": 28}
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -46,10 +47,12 @@ def train_mlp(folder: Path, workdir: str, *more: str) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with the store `some.db` and the finished run `run`, and what training it printed."""
+    """A folder with the store `some.db`, which holds a bad document, and the finished run `run`; what that printed."""
     folder = tmp_path_factory.mktemp("commands")
     store = open_store(f"sqlite:///{folder}/some.db")
-    store.add(write_drawings(900, writers=10))
+    store.add(write_drawings(901, writers=10))
+    with sqlite3.connect(folder / "some.db") as connection:
+        connection.execute("UPDATE drawing SET png = x'00' WHERE seq = 901")
     done = train_mlp(folder, "run")
     assert done.returncode == 0, done.stderr
     return folder, done
@@ -66,6 +69,7 @@ def fails(done: subprocess.CompletedProcess, reason: str) -> None:
 
 def test_a_training_prints_its_model_and_its_accuracy(trained):
     _, done = trained
+    assert "passed over 1 of the store's documents: not a PNG" in done.stderr
     assert "parameters" in done.stdout
     assert "confused most" in done.stdout or "nothing was confused" in done.stdout
     assert re.search(r"validation accuracy \d+\.\d+% on \d+ drawings \(writer split\)", done.stdout)
@@ -83,6 +87,7 @@ def test_a_run_folder_holds_what_the_design_says(trained):
     }  # fmt: skip
     assert promised <= summary.keys()
     assert summary["n_train"] + summary["n_val"] == 900
+    assert summary["refused"] == {"not a PNG": 1}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 61))
     assert summary["val_accuracy"] == pytest.approx(rows[-1]["val_accuracy"])
@@ -227,7 +232,9 @@ def test_the_first_run_fills_the_default_store_and_says_so(tmp_path):
         (["--config=CONFIG", "--config.train.epoch=3"], 'has no key epoch Did you mean "epochs"'),
         (["--config=CONFIG", "--config.train.epochs=many"], "many"),
         (["--config=CONFIG", "--config.train.epochs=0"], r"train\.epochs is 0"),
+        (["--config=CONFIG", "--config.seed=-1"], "seed is -1: it must lie between 0 and"),
         (["--config=CONFIG", "--config.model.name=rnn"], "no model is called 'rnn'"),
+        (["--config=CONFIG", "--config.model.hidden=(10,)"], r"model\.hidden has 1 layers and model\.dropout 2 rates"),
         (["--config=CONFIG", "--config.data.split=fair"], "no split is called 'fair'"),
         (["--config=CONFIG", "--config.data.tags=3b,3c"], "no drawings tagged 3b, 3c .* the tags there: synthetic"),
         (["--config=CONFIG", "--store=sqlite:///empty.db"], r"no drawings in sqlite:///empty\.db: import some"),

@@ -336,7 +336,8 @@ class TestCommand:
         drawings += [draw(id="mine", tags=("c",), deleted=date, history=({"label": "C", "date": date},))]
         store = open_store(any_store_uri)
         store.add(drawings)
-        assert succeeds(tmp_path, "export", "all.ndjson", f"--store={any_store_uri}") == ""
+        done = run(tmp_path, "export", "all.ndjson", f"--store={any_store_uri}")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "exported 3\n")
         succeeds(tmp_path, "export", "--tags=c", "c.ndjson", f"--store={any_store_uri}")
         out = succeeds(tmp_path, "export", "-", f"--store={any_store_uri}")
         assert out == (tmp_path / "all.ndjson").read_text()

@@ -25,6 +25,14 @@ def test_a_bin_is_judged_as_a_whole():
     assert found.confidence[7] == found.accuracy[7] == 0.75
 
 
+def test_a_lost_network_is_right_in_nothing():
+    probabilities = np.array([[np.nan, np.nan], [np.nan, np.nan], [0.2, 0.8]])
+    found = metrics.scores(probabilities, np.array([0, 1, 1]))
+    assert found.accuracy == pytest.approx(1 / 3)
+    assert np.isnan(found.loss) and np.isnan(found.ece)
+    assert metrics.calibration(probabilities, np.array([0, 1, 1])).counts.sum() == 3
+
+
 def test_confusion_counts_labels_by_guesses():
     probabilities = np.eye(3)[[0, 1, 1, 2, 0]]
     found = metrics.confusion(probabilities, np.array([0, 0, 1, 2, 2]))

@@ -56,6 +56,10 @@ def test_the_seed_makes_the_network():
         ("rnn", 28, {}, "no model is called 'rnn'"),
         ("cnn", 28, {"depth": 3}, "depth"),
         ("cnn", 8, {"channels": (8, 8, 8)}, "too small"),
+        ("mlp", 28, {"hidden": (10,)}, "1 layers and model.dropout 2 rates"),
+        ("mlp", 28, {"hidden": (10, 0)}, "one unit or more"),
+        ("cnn", 28, {"channels": (-1, 8)}, "cannot be built"),
+        ("cnn", 28, {"hidden": 0}, "one unit or more"),
     ],
 )
 def test_what_cannot_be_built_is_said(name, size, options, reason):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from gradejax import checkpoints, models, runs, train
 from gradejax import config as configs
 from gradejax import dataset as datasets
-from gradejax import models, runs, train
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Chunk, epoch_chunks, epoch_plans, whole_epoch
 from gradejax.errors import UserError
@@ -146,6 +146,23 @@ def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path):
     with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch \d: lower train\.learning_rate"):
         fit(recipe(learning_rate=1e38, warmup_epochs=1.0), data, tmp_path)
     assert all(np.isfinite(row["loss"]) for row in runs.read_history(tmp_path))
+
+
+def test_a_run_that_is_lost_keeps_its_last_good_checkpoint(data, tmp_path):
+    fit(recipe(epochs=2), data, tmp_path)
+    before = checkpoints.restore(tmp_path, "model")
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch 3: .*; the last good checkpoint is kept"):
+        fit(recipe(epochs=4, learning_rate=1e38, warmup_epochs=0.0), data, tmp_path)
+    after = checkpoints.restore(tmp_path, "model")
+    assert after.epoch == 2
+    assert checkpoints.digest(after.arrays) == checkpoints.digest(before.arrays)
+
+
+def test_a_history_that_is_damaged_is_named(data, tmp_path):
+    fit(recipe(epochs=2), data, tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"epoch": 1}\n\xff\n{"epo')
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged"):
+        fit(recipe(epochs=2), data, tmp_path)
 
 
 def test_other_drawings_are_not_gone_on_with(data, tmp_path):

@@ -126,6 +126,7 @@ def test_killed_and_its_newest_checkpoint_damaged(whole, epoch):
     assert_the_same(workdir, undisturbed)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_harmed_anywhere(tmp_path, caplog):
     """Each file, at random places: what is read is what was written, or the one before it and the harm is named."""
     trees = [{"a": jnp.arange(3000.0) + epoch, "b": jnp.full((30, 40), epoch)} for epoch in (1, 2)]
