@@ -17,11 +17,6 @@ ROOT = Path(__file__).parent.parent
 SMALL = [
     "--config.model.channels=(4, 8)", "--config.model.hidden=16", "--config.data.size=16", "--config.train.epochs=2",
 ]  # fmt: skip
-    "--config.model.channels=(4, 8)",
-    "--config.model.hidden=16",
-    "--config.data.size=16",
-    "--config.train.epochs=2",
-]
 
 
 @pytest.fixture(scope="module")
