@@ -376,6 +376,8 @@ def test_the_keyboard_stays_in_the_gallery(gallery: Page):
     gallery.get_by_role("button", name="Relabel").press("Enter")
     expect(gallery.locator("#note")).to_contain_text("relabelled")
     expect(listbox).to_be_focused()
+    gallery.evaluate("scrollBy(0, 2 * innerHeight)")
+    expect(gallery.locator("#note")).to_be_in_viewport()
     # What the arrows lead to is not behind the bar at the bottom.
     listbox.press("Space")
     for _ in range(12):

@@ -150,6 +150,7 @@ function showSelection() {
   element("selection").hidden = !chosen.length;
   document.documentElement.style.scrollPaddingBottom = "";
   if (!chosen.length) return;
+  note("");
   const [one] = chosen;
   const described = [one.tags.join(", "), new Date(one.date).toLocaleDateString(), one.writer];
   if (one.earlier.length) described.push(`was ${one.earlier.map(shown).join(", ")}`);
