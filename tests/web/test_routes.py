@@ -335,6 +335,8 @@ def test_filters(full: TestClient, store: Store):
     assert found(tag="none") == set()
     for no_moment in ("0.024", "1772359200", "2026-03-01", "2026-03-01T10:00:00"):
         assert full.get("/api/drawings", params={"until": no_moment}).status_code == 422
+    for path in ("/api/drawings", "/api/export"):
+        assert full.get(path, params={"writer": ["one", "another"]}).status_code == 422
     assert full.get("/api/drawings", params={"label": "F"}).status_code == 422
     assert full.get("/api/drawings", params={"label[$ne]": "A"}).status_code == 422
 
