@@ -10,7 +10,7 @@ from io import BytesIO
 from threading import Lock
 from typing import Annotated, ParamSpec, TypeVar
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi import Query as InQuery
 from fastapi.responses import StreamingResponse
 
@@ -73,7 +73,7 @@ class Totals:
 
 def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     """Every route below `/api` that a drawing's saving and guessing does not need."""
-    router = APIRouter()
+    router = APIRouter(dependencies=[Depends(_each_once)])
     totals = Totals(store)
     threads = ThreadPoolExecutor(_THREADS)
 
@@ -190,6 +190,13 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         )
 
     return router
+
+
+async def _each_once(request: Request) -> None:
+    """Refuses a parameter that is given twice, of which FastAPI would take the last: only tags may be several."""
+    names = [name for name, _ in request.query_params.multi_items() if name != "tag"]
+    if len(set(names)) < len(names):
+        raise HTTPException(422, "A parameter is given twice; only tags may be several.")
 
 
 def _by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf:

@@ -1,9 +1,10 @@
 """What the pages and the server say to each other; the API's schema is made from these."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS
@@ -20,6 +21,17 @@ Grade = Literal[GRADES]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
 NewId = Annotated[str, Field(pattern="^[0-9a-f]{24}$", description="made by the client, so that it can ask twice")]
 Picture = Annotated[str, Field(min_length=1, description="a PNG file as base64")]
+_DATE_AND_TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]")
+
+
+def _written_out(moment: object) -> object:
+    """Refuses a number, which pydantic would take for seconds since 1970, even from text."""
+    if not isinstance(moment, str) or not _DATE_AND_TIME.match(moment):
+        raise ValueError("a moment is written as 2026-03-01T10:00:00Z")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
 Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
 
 
@@ -42,7 +54,7 @@ class NewDrawing(Message):
     tags: Annotated[list[Name], Field(min_length=1, max_length=MAX_TAGS)]
     label: Grade
     data: Picture
-    date: Annotated[AwareDatetime, Field(strict=False, description="by the client's clock")]
+    date: Annotated[Moment, Field(description="by the client's clock")]
     writer: Name | None = None
     strokes: (
         Annotated[list[Annotated[list[Point], Field(max_length=MAX_POINTS)]], Field(max_length=MAX_STROKES)] | None
@@ -104,8 +116,8 @@ class Filters(BaseModel):
     tag: Annotated[list[Name], Field(max_length=MAX_TAGS)] = []
     label: Grade | None = None
     writer: Name | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     aside: bool = False
 
     def query(self) -> Query:

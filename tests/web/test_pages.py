@@ -219,6 +219,17 @@ def test_the_prompts_even_out_the_store(open_page: Callable[..., Page], class_se
     class_server.store.put_aside([drawing.id for drawing in full])
 
 
+def test_the_prompt_does_not_wait_for_a_slow_network(drawing_page: Page, server, tag: str):
+    drawing_page.route("**/api/status", lambda route: None)  # never answered
+    drawing_page.reload()
+    drawing_page.get_by_label("Tags").fill(tag)
+    draw(drawing_page, A_PLUS)
+    grade = prompted(drawing_page)
+    drawing_page.get_by_role("button", name="Save").click()
+    (drawing,) = saved(drawing_page, server.store, tag)
+    assert drawing.label == grade
+
+
 def test_what_is_drawn_offline_arrives_once_each(drawing_page: Page, server, tag: str):
     prompted(drawing_page)
     drawing_page.context.set_offline(True)
@@ -357,6 +368,40 @@ def test_relabel_in_the_gallery(gallery: Page, server, tag: str):
     expect(options.nth(0)).to_have_accessible_name("E minus")
 
 
+def test_the_keyboard_stays_in_the_gallery(gallery: Page):
+    listbox = gallery.locator("#gallery")
+    for key in ("Home", "Space"):
+        listbox.press(key)
+    gallery.get_by_label("New label").select_option("E-")
+    gallery.get_by_role("button", name="Relabel").press("Enter")
+    expect(gallery.locator("#note")).to_contain_text("relabelled")
+    expect(listbox).to_be_focused()
+    gallery.evaluate("scrollBy(0, 2 * innerHeight)")
+    expect(gallery.locator("#note")).to_be_in_viewport()
+    # What the arrows lead to is not behind the bar at the bottom.
+    listbox.press("Space")
+    for _ in range(12):
+        listbox.press("ArrowDown")
+    active = gallery.locator("#gallery .active").bounding_box()
+    assert active["y"] + active["height"] <= gallery.locator("#selection").bounding_box()["y"]
+
+
+def test_an_empty_gallery_says_why(gallery: Page):
+    note = gallery.locator("#note")
+    gallery.get_by_label("Writer").fill("nobody")
+    gallery.get_by_label("Writer").press("Enter")
+    expect(note).to_have_text("No drawing is like this: show all.")
+    gallery.route("**/api/drawings?*", lambda route: route.abort())
+    gallery.get_by_role("button", name="Show all").click()
+    expect(note).to_have_text("The server cannot be reached.")
+    expect(gallery.get_by_role("heading")).to_have_text("Drawings")  # and not how many there were
+    gallery.unroute("**/api/drawings?*")
+    gallery.get_by_label("Writer").fill("nobody else")
+    gallery.get_by_label("Writer").press("Enter")
+    expect(note).to_have_text("No drawing is like this: show all.")
+    expect(gallery.get_by_role("heading")).to_have_text("0 drawings")
+
+
 def test_put_aside_and_restore(gallery: Page, server, tag: str):
     newest = next(server.store.find(Query(tags=(tag,)), newest_first=True))
     gallery.locator("#gallery [role=option]").first.click()
@@ -442,7 +487,9 @@ def test_a_class_draws_over_plain_http(open_page: Callable[..., Page], class_ser
     page.get_by_role("link", name="Browse").tap()
     expect(page.locator("#gallery [role=option]").first).to_be_visible()
     page.get_by_role("link", name="Guess").tap()
-    expect(page.locator("#note")).to_contain_text("python -m gradejax.main --config=configs/cnn.py")
+    note = page.locator("#note")
+    expect(note).to_contain_text("python -m gradejax.main --config=configs/cnn.py")
+    assert note.evaluate("line => line.scrollWidth <= line.clientWidth")
     assert page.evaluate("document.cookie") == ""
 
 

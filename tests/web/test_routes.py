@@ -87,6 +87,7 @@ PNG = DRAWINGS[0].png
         ({"id": "../../etc/passwd"}, "id"),
         ({"id": {"$ne": None}}, "id"),
         ({"date": "yesterday"}, "date"),
+        ({"date": 1772359200}, "date"),
         ({"writer": 7}, "writer"),
         ({"writer": "\ud800"}, "writer"),
         ({"strokes": [[{"x": "1", "y": 2}]]}, "strokes"),
@@ -332,6 +333,10 @@ def test_filters(full: TestClient, store: Store):
     assert found(since=middle.isoformat(), tag="synthetic") == meant(lambda drawing: drawing.date >= middle)
     assert found(until=middle.isoformat()) == meant(lambda drawing: drawing.date < middle)
     assert found(tag="none") == set()
+    for no_moment in ("0.024", "1772359200", "2026-03-01", "2026-03-01T10:00:00"):
+        assert full.get("/api/drawings", params={"until": no_moment}).status_code == 422
+    for path in ("/api/drawings", "/api/export"):
+        assert full.get(path, params={"writer": ["one", "another"]}).status_code == 422
     assert full.get("/api/drawings", params={"label": "F"}).status_code == 422
     assert full.get("/api/drawings", params={"label[$ne]": "A"}).status_code == 422
 

@@ -1,7 +1,7 @@
 // The gallery: filter, select, relabel, put aside, restore, count, download.
 
 import { showCounts } from "/static/counts.js";
-import { GRADES, shown, spoken } from "/static/drawings.js";
+import { byName, GRADES, shown, spoken } from "/static/drawings.js";
 import { Gallery } from "/static/gallery.js";
 import { note } from "/static/note.js";
 import { ask, reason } from "/static/server.js";
@@ -60,10 +60,11 @@ async function show() {
     element("heading").textContent =
       `${shelf.total.toLocaleString()} ${shelf.total === 1 ? "drawing" : "drawings"}${form.elements.aside.value ? " put aside" : ""}`;
     gallery.show(shelf.drawings, shelf.total);
-    if (!shelf.total) note("Nothing here yet: draw something, or show all.");
+    if (!shelf.total) note(String(query()) ? "No drawing is like this: show all." : "Nothing here yet: draw something.");
   } catch (error) {
     if (mine !== showing) return;
     progress(null);
+    element("heading").textContent = "Drawings";
     gallery.show([], 0);
     note(reason(error), true);
   }
@@ -142,8 +143,14 @@ async function move(path, done) {
 
 function showSelection() {
   const chosen = gallery.items.filter(({ id }) => gallery.selected.has(id));
+  // The bar must not take the keyboard's place with it when it goes.
+  if (!chosen.length && element("selection").contains(document.activeElement)) {
+    element("gallery").focus({ preventScroll: true });
+  }
   element("selection").hidden = !chosen.length;
+  document.documentElement.style.scrollPaddingBottom = "";
   if (!chosen.length) return;
+  note("");
   const [one] = chosen;
   const described = [one.tags.join(", "), new Date(one.date).toLocaleDateString(), one.writer];
   if (one.earlier.length) described.push(`was ${one.earlier.map(shown).join(", ")}`);
@@ -153,6 +160,8 @@ function showSelection() {
   const aside = Boolean(form.elements.aside.value);
   element("aside").hidden = aside;
   element("restore").hidden = !aside;
+  // What is scrolled into view is not behind the bar.
+  document.documentElement.style.scrollPaddingBottom = `${element("selection").offsetHeight}px`;
 }
 
 for (const select of [form.elements.label, element("label")]) {
@@ -182,6 +191,6 @@ element("filtering").open = innerWidth >= 736;
 
 show();
 ask("/api/status").then(
-  ({ tags }) => form.elements.tag.append(...tags.map((tag) => new Option(tag, tag))),
+  ({ tags }) => form.elements.tag.append(...tags.sort(byName).map((tag) => new Option(tag, tag))),
   (error) => note(reason(error), true),
 );

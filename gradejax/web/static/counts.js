@@ -1,9 +1,10 @@
 // How many drawings there are, as a chart by label and a table by tag and label.
 
-import { GRADES, shown, spoken } from "/static/drawings.js";
+import { byName, GRADES, shown, spoken } from "/static/drawings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, SPACE, LETTER_SPACE, HEIGHT] = [26, 4, 10, 90];
+const compact = new Intl.NumberFormat("en", { notation: "compact" }); // 1.2K: as wide as a bar
 
 function svg(name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -24,7 +25,7 @@ function chart(totals, title) {
     const y = 16 + HEIGHT - height;
     drawn.append(
       svg("rect", { x, y, width: BAR, height, rx: Math.min(3, height / 2) }),
-      svg("text", { x: x + BAR / 2, y: y - 4 }, totals[grade] < 10000 ? totals[grade] : `${Math.round(totals[grade] / 1000)}k`),
+      svg("text", { x: x + BAR / 2, y: y - 4 }, compact.format(totals[grade])),
       svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(grade)),
     );
   });
@@ -67,7 +68,7 @@ export function showCounts(element, counts, tag) {
   const head = table.createTHead();
   head.append(row("Tag", [...GRADES.map((grade) => [shown(grade), spoken(grade)]), ["all"]], "th"));
   const body = table.createTBody();
-  for (const [name, totals] of [...byTag].sort(([a], [b]) => a.localeCompare(b)).concat([["all", all]])) {
+  for (const [name, totals] of [...byTag].sort(([a], [b]) => byName(a, b)).concat([["all", all]])) {
     body.append(row(name, [...Object.values(totals), sum(totals)].map((n) => [n.toLocaleString()]), "td"));
   }
   const frame = document.createElement("div");

@@ -7,6 +7,7 @@ import { Queue } from "/static/queue.js";
 import { ask, reason } from "/static/server.js";
 
 const REFRESH = 15000; // milliseconds between looks at the whole store's counts
+const PATIENCE = 4000; // milliseconds that the first prompt waits for them
 
 const element = (id) => document.getElementById(id);
 const pad = new Pad(element("paper"));
@@ -42,12 +43,13 @@ function showTotals() {
 
 async function look() {
   looked = Date.now();
-  const { grades } = await ask("/api/status");
+  const { grades } = await ask("/api/status", undefined, AbortSignal.timeout(PATIENCE));
   for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
   showTotals();
 }
 
 async function save() {
+  if (prompt === null) return; // the first one is still being chosen
   const tags = tagsIn(element("tags").value);
   if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`, true);
   if (!tags.length) {

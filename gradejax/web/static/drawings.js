@@ -5,6 +5,9 @@ export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+
 export const shown = (grade) => grade.replace("-", "−");
 export const spoken = (grade) => grade.replace("+", " plus").replace("-", " minus");
 
+// 7a before 10b.
+export const byName = new Intl.Collator(undefined, { numeric: true }).compare;
+
 // Hex digits; crypto.randomUUID is withheld where the page came over plain HTTP.
 function hex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

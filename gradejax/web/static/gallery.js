@@ -36,6 +36,8 @@ export class Gallery extends EventTarget {
     for (const node of this.#nodes.values()) node.remove();
     this.#nodes.clear();
     this.#render();
+    if (items.length) this.#element.setAttribute("aria-activedescendant", "drawing-0");
+    else this.#element.removeAttribute("aria-activedescendant");
     this.select([]);
   }
 
@@ -139,14 +141,14 @@ export class Gallery extends EventTarget {
   #toggle(index) {
     const { id } = this.items[index];
     this.#anchor = index;
-    this.#go(index);
     this.select(this.selected.has(id) ? [...this.selected].filter((other) => other !== id) : [...this.selected, id]);
+    this.#go(index);
   }
 
   #extend(index) {
     const [from, to] = [Math.min(this.#anchor, index), Math.max(this.#anchor, index)];
-    this.#go(index);
     this.select([...this.selected, ...this.items.slice(from, to + 1).map(({ id }) => id)]);
+    this.#go(index);
   }
 
   #go(index) {

@@ -4,7 +4,7 @@ import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
 import { Pad, undoByKey } from "/static/pad.js";
 import { Queue } from "/static/queue.js";
-import { ask, reason } from "/static/server.js";
+import { ask, reason, sentence } from "/static/server.js";
 
 const LIKELIEST = 5;
 const NOTHING = { guesses: [], is_grade: false };
@@ -99,6 +99,6 @@ undoByKey(pad);
 
 pad.clear();
 ask("/api/status").then(
-  (status) => status.model_missing && note(status.model_missing, true),
+  (status) => status.model_missing && note(sentence(status.model_missing), true),
   (error) => note(reason(error), true),
 );

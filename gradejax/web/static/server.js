@@ -21,11 +21,14 @@ export async function ask(path, body, signal) {
   throw new Refusal(response.status, detail);
 }
 
+// What the server says in a terminal's style, as a sentence.
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+
 // For a note on the page: why `error` happened, in a sentence.
 export function reason(error) {
   if (!(error instanceof Refusal)) return "The server cannot be reached.";
   if (error.status === 401) return "Signed out: reload the page and enter the access code.";
-  return error.message;
+  return sentence(error.message);
 }
 
 // Whoever is signed in already and scans the code again: it does not stay in the address.
