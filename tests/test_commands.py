@@ -2,12 +2,14 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -167,21 +169,38 @@ def test_a_finished_run_is_not_trained_again(trained):
     assert (folder / "run" / "metrics.jsonl").read_text() == before
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(trained):
+OFTEN = [f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=60", "--config.train.checkpoint_every=2",
+         "--store=sqlite:///some.db"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def on_a_terminal(trained) -> str:
+    """What is seen on a terminal of 100 columns while the run `whole` is trained."""
+    folder, _ = trained
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gradejax.main", *OFTEN, "--workdir=whole"],
+        cwd=folder, env={**os.environ, "COLUMNS": "100", "TERM": "xterm"}, stdout=subprocess.DEVNULL, stderr=its,
+    )  # fmt: skip
+    os.close(its)
+    seen = b""
+    with suppress(OSError):  # which is how the other end's closing is told
+        while piece := os.read(ours, 65536):
+            seen += piece
+    os.close(ours)
+    assert process.wait(60) == 0, seen
+    return seen.decode()
+
+
+def test_a_bar_shows_how_far_a_training_is(on_a_terminal):
+    bar = r"epoch \d+/60 loss \d\.\d+ acc \d+\.\d% val \d+\.\d% [\d,]+ images/s .*\d:\d\d:\d\d"
+    assert re.search(bar, on_a_terminal)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(trained, on_a_terminal):
     """SIGKILL in the middle, the same command again: the same model and metrics, bit for bit."""
     folder, _ = trained
-    options = ["--config.train.epochs=60", "--config.train.checkpoint_every=2"]
-    whole = train_mlp(folder, "whole", *options)
-    assert whole.returncode == 0, whole.stderr
-    process = start(
-        folder,
-        "main",
-        f"--config={ROOT}/configs/mlp.py",
-        *QUICK,
-        *options,
-        "--store=sqlite:///some.db",
-        "--workdir=cut",
-    )
+    process = start(folder, "main", *OFTEN, "--workdir=cut")
     deadline = time.monotonic() + 120
     while not checkpoints_of(folder / "cut") and process.poll() is None:
         assert time.monotonic() < deadline
@@ -190,7 +209,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(trained):
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "cut" / "summary.json").exists()
-    resumed = train_mlp(folder, "cut", *options)
+    resumed = command(folder, "main", *OFTEN, "--workdir=cut")
     assert resumed.returncode == 0, resumed.stderr
     assert "epoch 1/60" not in resumed.stderr
     one, other = (json.loads((folder / name / "summary.json").read_text()) for name in ("whole", "cut"))
