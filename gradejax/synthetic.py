@@ -108,9 +108,9 @@ def make_writer(rng: np.random.Generator) -> Writer:
     return Writer(
         forms=forms,
         slips={name: min(rng.exponential(0.02), 0.2) for name in SLIPS},
-        height=np.clip(rng.normal(140, 22), 95, 200),
-        width=np.clip(np.exp(0.17 * rng.standard_t(4)), 0.5, 1.8),
-        slant=rng.normal(0.1, 0.13),
+        height=np.clip(140 + 18 * rng.standard_t(4), 80, 210),
+        width=np.clip(np.exp(0.18 * rng.standard_t(4)), 0.5, 2.0),
+        slant=np.clip(0.1 + 0.12 * rng.standard_t(4), -0.35, 0.65),
         tilt=rng.normal(2, 3.5),
         hurry=rng.uniform(0.0, 0.5),
         tempo=rng.uniform(0.2, 0.45),
@@ -144,8 +144,8 @@ def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -
         frame = np.array([[length, 0], [-0.5 * lean / height * upright, upright]])
         signs = _carried_out(_form(sign, writer, rng), frame, writer, rng)
         (sign_left, sign_top), (_, sign_bottom) = _corners(signs)
-        # A + may run into the letter; a - that did would be read as a bar of an A or E.
-        gap = PEN + np.clip(writer.gap + rng.normal(0, 6), -4 if sign == "-" else -16, 60)
+        # A sign may run into the letter, but a short - that did would be read as a bar of an A or E.
+        gap = PEN + np.clip(writer.gap + rng.normal(0, 6), -4 if sign == "-" and length < 50 else -16, 60)
         middle = top + (writer.sign_drop + rng.normal(0, 0.06)) * (bottom - top)
         shift = np.array([right + gap - sign_left, middle - (sign_top + sign_bottom) / 2, 0])
         strokes += [points + shift for points in signs]
