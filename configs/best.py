@@ -17,15 +17,16 @@ from gradejax.config import base
 
 def get_config() -> ConfigDict:
     config = base()
-    config.data.synthetic = 6000
-    config.data.others = 1500
+    config.data.synthetic = 12000
+    config.data.others = 3600
 
     config.model.name = "cnn"
     config.model.channels = (32, 64)
     config.model.hidden = 128
     config.model.dropout = 0.3
 
-    config.train.epochs = 30
+    config.train.epochs = 16
+    config.train.warmup_epochs = 1.0
     config.train.batch_size = 64
     config.train.learning_rate = 3e-3
     config.train.label_smoothing = 0.1

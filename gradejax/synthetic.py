@@ -41,18 +41,16 @@ _INTERVAL = timedelta(seconds=4)
 _SCRIBBLE = "scribble"
 
 
-class Other(NamedTuple):
-    """A drawing of what is no grade.
+class Written(NamedTuple):
+    """What a hand wrote.
 
     Attributes:
-        name: what it shows: `F`, `7+`, `tick`, `scribble`.
-        png: the picture, as a drawing's.
-        writer: the hand that drew it.
+        name: a grade; or what it shows besides: `F`, `7+`, `tick`, `scribble`.
+        writer: the hand.
         strokes: the pen's path.
     """
 
     name: str
-    png: bytes
     writer: str
     strokes: Strokes
 
@@ -182,25 +180,30 @@ def write_drawings(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) 
         writers: how many made-up hands, at least 1.
         first: the number of the first one.
     """
-    collection = _collection(seed)
-    owner = hashlib.blake2b(f"{collection} {writers}".encode(), digest_size=5).hexdigest()
-    for number, grade, hand, writer in _turns(GRADES, n, seed, writers, first):
-        strokes = write(grade[0], grade[1:], writer, _generator(seed, 1, number))
+    owner = hashlib.blake2b(f"{_collection(seed)} {writers}".encode(), digest_size=5).hexdigest()
+    for number, written in enumerate(written_grades(n, seed=seed, writers=writers, first=first), first):
         date = _FIRST_DATE + number * _INTERVAL
         yield Drawing(
             # Like an ObjectId: the second, whose it is, a counter.
             id=f"{int(date.timestamp()):08x}{owner}{number % 2**24:06x}",
             tags=("synthetic",),
-            label=grade,
-            png=encode_png(ink_strokes(strokes)),
+            label=written.name,
+            png=encode_png(ink_strokes(written.strokes)),
             date=date,
-            writer=f"{collection}-{hand:03d}",
-            strokes=strokes,
+            writer=written.writer,
+            strokes=written.strokes,
         )
 
 
-def write_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Other]:
-    """The same for what is no grade, by the hands that `write_drawings` has for the same `seed` and `writers`.
+def written_grades(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Written]:
+    """What `write_drawings` makes pictures of."""
+    for number, grade, hand, writer in _turns(GRADES, n, seed, writers, first):
+        strokes = write(grade[0], grade[1:], writer, _generator(seed, 1, number))
+        yield Written(grade, f"{_collection(seed)}-{hand:03d}", strokes)
+
+
+def written_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Written]:
+    """The same for what is no grade, by the hands that `written_grades` has for the same `seed` and `writers`.
 
     The letters F to Z and the digits, a third of them with a sign beside them, marks such as lines, ticks and dots,
     lone signs, and scribbles. Some are like grades by nature; `gradejax.others` says which.
@@ -208,13 +211,7 @@ def write_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) ->
     for number, name, hand, writer in _turns((*OTHERS, "+", "-", _SCRIBBLE), n, seed, writers, first):
         rng = _generator(seed, 2, number)
         sign = rng.choice(("", "+", "-"), p=(2 / 3, 1 / 6, 1 / 6)) if name.isalnum() and len(name) == 1 else ""
-        strokes = write(name, sign, writer, rng)
-        yield Other(
-            name=f"{name}{sign}",
-            png=encode_png(ink_strokes(strokes)),
-            writer=f"{_collection(seed)}-{hand:03d}",
-            strokes=strokes,
-        )
+        yield Written(f"{name}{sign}", f"{_collection(seed)}-{hand:03d}", write(name, sign, writer, rng))
 
 
 def _turns(

@@ -204,7 +204,7 @@ def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, 
     parts = datasets.split(data, "writer", 0.25, 0)
     (once, _), (uncached, _) = (datasets.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
     other, _ = datasets.mix(data, parts, 15, 3, 1, tmp_path / "cache")
-    monkeypatch.setattr(datasets.synthetic, "write_drawings", None)  # making them again would need it
+    monkeypatch.setattr(datasets.synthetic, "written_grades", None)  # making them again would need it
     again, _ = datasets.mix(data, parts, 15, 3, 0, tmp_path / "cache")
     assert same(once, again)
     assert same(once, uncached)
