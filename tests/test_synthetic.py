@@ -218,6 +218,16 @@ def test_a_sign_is_what_stands_right_of_the_letter(drawings):
     assert np.quantile(shapes["-"], 0.95) < 0.6 < np.quantile(shapes["+"], 0.05)
 
 
+def test_some_signs_touch_their_letter(drawings):
+    pieces = {"+": [], "-": []}
+    for drawing in drawings:
+        if drawing.label[0] in "BCD" and drawing.label[1:]:
+            count, _ = cv2.connectedComponents((decode_ink(drawing.png) > 127).astype(np.uint8))
+            pieces[drawing.label[1:]].append(count - 1)
+    for counts in pieces.values():
+        assert 0 < np.mean(np.array(counts) == 1) < 0.5
+
+
 def test_a_writer_is_more_like_themself_than_like_others():
     drawings = [d for d in write_drawings(600, writers=20, seed=1) if len(d.label) == 1]
     hands = np.array([drawing.writer for drawing in drawings])
