@@ -33,7 +33,7 @@ Strokes = list[list[dict[str, float]]]
 """A drawing's strokes as its document holds them: per stroke a list of `{x, y, t, pressure}`, t in milliseconds."""
 
 _MARGIN = PEN / 2 + 3  # from the border to the middle of the pen, at least
-_LEAST_WIDTH = 90  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
+_LEAST_WIDTH = 80  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
 _CONSTANCY = 0.8  # how often a hand writes a character in its usual way
 _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)
@@ -106,8 +106,8 @@ def make_writer(rng: np.random.Generator) -> Writer:
     return Writer(
         forms=forms,
         slips={name: min(rng.exponential(0.02), 0.2) for name in SLIPS},
-        height=np.clip(140 + 18 * rng.standard_t(4), 80, 210),
-        width=np.clip(np.exp(0.18 * rng.standard_t(4)), 0.5, 2.0),
+        height=np.clip(138 + 24 * rng.standard_t(4), 60, 215),
+        width=np.clip(np.exp(0.24 * rng.standard_t(4)), 0.4, 2.4),
         slant=np.clip(0.1 + 0.12 * rng.standard_t(4), -0.35, 0.65),
         tilt=rng.normal(2, 3.5),
         hurry=rng.uniform(0.0, 0.5),
