@@ -12,7 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,11 +67,11 @@ class Dataset:
 
 
 class _Picture(NamedTuple):
-    """A drawing before it is decoded; its label may be no grade."""
+    """A drawing before its ink is there; its label may be no grade."""
 
     label: str
     writer: str
-    png: bytes
+    ink: Callable[[], UInt8[np.ndarray, "height width"]]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def load(store: Store, query: Query, size: int, cache: Path | None, resampling: 
     def found() -> Iterator[_Picture]:
         for drawing in store.find(query, refused=lambda _, reason: refused.update([str(reason)])):
             hand = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
-            yield _Picture(drawing.label, hand, drawing.png)
+            yield _Picture(drawing.label, hand, partial(decode_ink, drawing.png))
 
     about = {"format": _FORMAT, "size": size, "resampling": resampling, "store": store.uri, "query": repr(query)}
     fingerprint = store.fingerprint(query) if cache else ""
@@ -134,10 +135,9 @@ def mix(
     source = b"".join(Path(module.__file__).read_bytes() for module in _MODEL_OF_THE_HAND)
 
     def made() -> Iterator[_Picture]:
-        for drawing in synthetic.write_drawings(n_grades, **made_by):
-            yield _Picture(drawing.label, f"writer {drawing.writer}", drawing.png)
-        for other in synthetic.write_others(n_others, **made_by):
-            yield _Picture(other.name, f"writer {other.writer}", other.png)
+        grades, others = synthetic.written_grades(n_grades, **made_by), synthetic.written_others(n_others, **made_by)
+        for written in chain(grades, others):
+            yield _Picture(written.name, f"writer {written.writer}", partial(synthetic.ink_strokes, written.strokes))
 
     about = {"format": _FORMAT, "size": dataset.ink.shape[1], "resampling": resampling}
     about |= {"grades": n_grades, "others": n_others, "seed": seed}
@@ -233,12 +233,15 @@ def split_as(config: ConfigDict, dataset: Dataset) -> Split:
 
 
 def mix_as(config: ConfigDict, dataset: Dataset, parts: Split) -> tuple[Dataset, Split]:
-    """`mix` with what a config says; where it asks for no made-up drawings, what was given."""
+    """`mix` with what a config says; where it asks for no made-up drawings, what was given.
+
+    They are the same for every `seed` of a config, so that they are made once for all.
+    """
     settings = config.data
     if not settings.synthetic and not settings.others:
         return dataset, parts
     cache = Path(settings.cache) if settings.cache else None
-    return mix(dataset, parts, settings.synthetic, settings.others, config.seed, cache, settings.resampling)
+    return mix(dataset, parts, settings.synthetic, settings.others, 0, cache, settings.resampling)
 
 
 def _share(n: int, fraction: float) -> int:
@@ -308,7 +311,7 @@ def _decode(pictures: Iterator[_Picture], total: int, refused: Counter[str], fol
 
     def ink_or_reason(picture: _Picture) -> np.ndarray | BadDrawing:
         try:
-            return resample(decode_ink(picture.png), about["size"], about["resampling"])
+            return resample(picture.ink(), about["size"], about["resampling"])
         except BadDrawing as error:
             return error
 

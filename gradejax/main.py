@@ -40,6 +40,7 @@ from gradejax import (
 )
 from gradejax import config as configs
 from gradejax import dataset as datasets
+from gradejax.drawings import resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
 
@@ -193,8 +194,9 @@ def fill_if_first(store: stores.Store, query: stores.Query) -> None:
 
 def _others_refused(recogniser: predict.Recogniser) -> float:
     """The share of made-up drawings, always the same, of other letters, digits and marks that it sees no grade in."""
-    made = synthetic.write_others(_OTHERS, seed=_OTHERS_SEED, writers=_FIRST_WRITERS)
-    ink = np.stack([recogniser.ink(other.png) for other in made])
+    made = synthetic.written_others(_OTHERS, seed=_OTHERS_SEED, writers=_FIRST_WRITERS)
+    drawn = (synthetic.ink_strokes(other.strokes) for other in made)
+    ink = np.stack([resample(each, recogniser.size, recogniser.resampling) for each in drawn])
     return float(1 - recogniser.calibration.are_grades(recogniser.confidences(ink), ink).mean())
 
 

@@ -1,4 +1,4 @@
-"""What a hand does besides what it means to do: hooks, overruns, double and broken strokes, loops.
+"""What a hand does besides what it means to do: hooks, overruns, double and broken strokes, loops, dots.
 
 Each of `SLIPS` changes a form, that is a character's plan (`gradejax.allographs`), so that the pen carries the slip
 out like anything else. None of them changes what one reads.
@@ -79,12 +79,20 @@ def _loop(form: Form, rng: np.random.Generator) -> Form:
     return _with(form, i, np.insert(stroke, at + 2, [[*far, bend], [*stroke[at + 1, :2], bend]], axis=0))
 
 
+def _dot(form: Form, rng: np.random.Generator) -> Form:
+    """The pen touches the paper beside the character."""
+    places = np.concatenate(form)[:, :2]
+    at = rng.uniform(places.min(axis=0) - 0.25, places.max(axis=0) + 0.25)
+    return [*form, np.array([[*at, 0], [*(at + rng.normal(0, 0.015, 2)), 0]])]
+
+
 SLIPS: dict[str, Callable[[Form, np.random.Generator], Form]] = {
     "hook": _hook,
     "overrun": _overrun,
     "retrace": _retrace,
     "break": _break,
     "loop": _loop,
+    "dot": _dot,
 }
 """What a hand does besides what it means to do."""
 

@@ -33,7 +33,7 @@ Strokes = list[list[dict[str, float]]]
 """A drawing's strokes as its document holds them: per stroke a list of `{x, y, t, pressure}`, t in milliseconds."""
 
 _MARGIN = PEN / 2 + 3  # from the border to the middle of the pen, at least
-_LEAST_WIDTH = 90  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
+_LEAST_WIDTH = 80  # pixels to a height's breadth: in a narrower B this pen would fill the bowls
 _CONSTANCY = 0.8  # how often a hand writes a character in its usual way
 _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)
@@ -41,18 +41,16 @@ _INTERVAL = timedelta(seconds=4)
 _SCRIBBLE = "scribble"
 
 
-class Other(NamedTuple):
-    """A drawing of what is no grade.
+class Written(NamedTuple):
+    """What a hand wrote.
 
     Attributes:
-        name: what it shows: `F`, `7+`, `tick`, `scribble`.
-        png: the picture, as a drawing's.
-        writer: the hand that drew it.
+        name: a grade; or what it shows besides: `F`, `7+`, `tick`, `scribble`.
+        writer: the hand.
         strokes: the pen's path.
     """
 
     name: str
-    png: bytes
     writer: str
     strokes: Strokes
 
@@ -108,9 +106,9 @@ def make_writer(rng: np.random.Generator) -> Writer:
     return Writer(
         forms=forms,
         slips={name: min(rng.exponential(0.02), 0.2) for name in SLIPS},
-        height=np.clip(rng.normal(140, 22), 95, 200),
-        width=np.clip(np.exp(0.17 * rng.standard_t(4)), 0.5, 1.8),
-        slant=rng.normal(0.1, 0.13),
+        height=np.clip(138 + 24 * rng.standard_t(4), 60, 215),
+        width=np.clip(np.exp(0.24 * rng.standard_t(4)), 0.4, 2.4),
+        slant=np.clip(0.1 + 0.12 * rng.standard_t(4), -0.35, 0.65),
         tilt=rng.normal(2, 3.5),
         hurry=rng.uniform(0.0, 0.5),
         tempo=rng.uniform(0.2, 0.45),
@@ -144,8 +142,8 @@ def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -
         frame = np.array([[length, 0], [-0.5 * lean / height * upright, upright]])
         signs = _carried_out(_form(sign, writer, rng), frame, writer, rng)
         (sign_left, sign_top), (_, sign_bottom) = _corners(signs)
-        # A + may run into the letter; a - that did would be read as a bar of an A or E.
-        gap = PEN + np.clip(writer.gap + rng.normal(0, 6), -4 if sign == "-" else -16, 60)
+        # A sign may run into the letter, but a short - that did would be read as a bar of an A or E.
+        gap = PEN + np.clip(writer.gap + rng.normal(0, 6), -4 if sign == "-" and length < 50 else -16, 60)
         middle = top + (writer.sign_drop + rng.normal(0, 0.06)) * (bottom - top)
         shift = np.array([right + gap - sign_left, middle - (sign_top + sign_bottom) / 2, 0])
         strokes += [points + shift for points in signs]
@@ -182,25 +180,30 @@ def write_drawings(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) 
         writers: how many made-up hands, at least 1.
         first: the number of the first one.
     """
-    collection = _collection(seed)
-    owner = hashlib.blake2b(f"{collection} {writers}".encode(), digest_size=5).hexdigest()
-    for number, grade, hand, writer in _turns(GRADES, n, seed, writers, first):
-        strokes = write(grade[0], grade[1:], writer, _generator(seed, 1, number))
+    owner = hashlib.blake2b(f"{_collection(seed)} {writers}".encode(), digest_size=5).hexdigest()
+    for number, written in enumerate(written_grades(n, seed=seed, writers=writers, first=first), first):
         date = _FIRST_DATE + number * _INTERVAL
         yield Drawing(
             # Like an ObjectId: the second, whose it is, a counter.
             id=f"{int(date.timestamp()):08x}{owner}{number % 2**24:06x}",
             tags=("synthetic",),
-            label=grade,
-            png=encode_png(ink_strokes(strokes)),
+            label=written.name,
+            png=encode_png(ink_strokes(written.strokes)),
             date=date,
-            writer=f"{collection}-{hand:03d}",
-            strokes=strokes,
+            writer=written.writer,
+            strokes=written.strokes,
         )
 
 
-def write_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Other]:
-    """The same for what is no grade, by the hands that `write_drawings` has for the same `seed` and `writers`.
+def written_grades(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Written]:
+    """What `write_drawings` makes pictures of."""
+    for number, grade, hand, writer in _turns(GRADES, n, seed, writers, first):
+        strokes = write(grade[0], grade[1:], writer, _generator(seed, 1, number))
+        yield Written(grade, f"{_collection(seed)}-{hand:03d}", strokes)
+
+
+def written_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Written]:
+    """The same for what is no grade, by the hands that `written_grades` has for the same `seed` and `writers`.
 
     The letters F to Z and the digits, a third of them with a sign beside them, marks such as lines, ticks and dots,
     lone signs, and scribbles. Some are like grades by nature; `gradejax.others` says which.
@@ -208,13 +211,7 @@ def write_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) ->
     for number, name, hand, writer in _turns((*OTHERS, "+", "-", _SCRIBBLE), n, seed, writers, first):
         rng = _generator(seed, 2, number)
         sign = rng.choice(("", "+", "-"), p=(2 / 3, 1 / 6, 1 / 6)) if name.isalnum() and len(name) == 1 else ""
-        strokes = write(name, sign, writer, rng)
-        yield Other(
-            name=f"{name}{sign}",
-            png=encode_png(ink_strokes(strokes)),
-            writer=f"{_collection(seed)}-{hand:03d}",
-            strokes=strokes,
-        )
+        yield Written(f"{name}{sign}", f"{_collection(seed)}-{hand:03d}", write(name, sign, writer, rng))
 
 
 def _turns(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradejax import dataset as datasets
+from gradejax.config import base
 from gradejax.dataset import Dataset
 from gradejax.drawings import Drawing, decode_ink, encode_png, resample
 from gradejax.errors import UserError
@@ -199,12 +200,23 @@ def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path
     assert not (mixed.ink[60:, None] == data.ink[None]).all(axis=(2, 3)).any()
 
 
+def test_made_up_drawings_are_the_same_for_every_seed_of_a_recipe(filled):
+    data = datasets.load(filled, ALL, 28, None)
+    mixed = []
+    for seed in (0, 1):
+        config = base()
+        config.seed, config.data.synthetic, config.data.others, config.data.cache = seed, 15, 3, ""
+        mixed.append(datasets.mix_as(config, data, datasets.split_as(config, data))[0])
+    assert same(*mixed)
+    assert len(mixed[0]) == 78
+
+
 def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, monkeypatch):
     data = datasets.load(filled, ALL, 28, None)
     parts = datasets.split(data, "writer", 0.25, 0)
     (once, _), (uncached, _) = (datasets.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
     other, _ = datasets.mix(data, parts, 15, 3, 1, tmp_path / "cache")
-    monkeypatch.setattr(datasets.synthetic, "write_drawings", None)  # making them again would need it
+    monkeypatch.setattr(datasets.synthetic, "written_grades", None)  # making them again would need it
     again, _ = datasets.mix(data, parts, 15, 3, 0, tmp_path / "cache")
     assert same(once, again)
     assert same(once, uncached)
