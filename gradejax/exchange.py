@@ -42,6 +42,7 @@ _GRADE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _SPACE = re.compile(r"[ \t\r\n]*")
+_CLOSING = {"{": "}", "[": "]"}
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -241,13 +242,20 @@ def _entries(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
                 yield f"entry {number}", text[begin:end].encode(errors="surrogateescape")
                 position, separator, number = end, ",", number + 1
                 continue
-        except (IndexError, ValueError, RecursionError):
+        except (IndexError, ValueError, RecursionError) as error:
+            # An entry that has not ended does not before its kind of bracket is closed.
+            closing = "" if isinstance(error, IndexError) else _CLOSING.get(text[begin], "")
             text, begin, position = text[position:], begin - position, 0
             # Ever larger pieces: a long entry is not gone through more often than it can double. What is there
             # already is all one entry's.
-            small = len(text) <= MAX_DOCUMENT_BYTES and _parts(text.encode(errors="surrogateescape")) <= MAX_PARTS
-            if small and (piece := decode(file.read(max(2**16, len(text))))):
+            while len(text) <= MAX_DOCUMENT_BYTES and _parts(text.encode(errors="surrogateescape")) <= MAX_PARTS:
+                piece = decode(file.read(max(2**16, len(text))))
                 text += piece
+                if not piece or closing in piece:
+                    break
+            else:
+                piece = ""
+            if piece:
                 continue
         yield f"entry {number} and all that follows", text[begin:].encode(errors="surrogateescape")
         return
