@@ -22,6 +22,9 @@ from jaxtyping import UInt8
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX
 
+# What is wrong with a picture, BadDrawing says; OpenCV would say so, too, on standard error.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
 MAX_SIDE = 4096
 """Pixels; a larger picture is refused by its header, before anything is decoded."""
 MAX_PNG_BYTES = 8 * 2**20
