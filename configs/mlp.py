@@ -2,8 +2,8 @@
 
     python -m gradejax.main --config=configs/mlp.py
 
-On 2,198 real drawings by 55 writers it reaches 97.56% on writers not seen (mean of seeds 0 to 4, 95% confidence
-interval ± 0.83; ECE about 0.02), in 200 epochs of about 0.05 s: 15 s of training on two CPU cores with AVX2.
+On 2,198 real drawings by 55 writers it reaches 97.88% on writers not seen (mean of seeds 0 to 4, 95% confidence
+interval ± 0.58; ECE about 0.02), in 200 epochs of about 0.04 s: 12 s of training on two CPU cores with AVX-512.
 
 In 40 epochs it reaches 95.6%: with dropout this strong, it is the number of distortions seen that counts.
 """
