@@ -4,13 +4,11 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
 import sys
 import tempfile
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -27,6 +25,7 @@ from gradejax import allographs, movement, others, slips, synthetic
 from gradejax.config import tags
 from gradejax.drawings import BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
+from gradejax.exchange import in_threads
 from gradejax.grades import GRADE_INDEX, GRADES
 from gradejax.stores import Query, Store
 
@@ -36,8 +35,6 @@ _FORMAT = 1
 """Raise it when decoding or resampling changes what comes out: caches of another format are rebuilt."""
 _DECODED_TOGETHER = 32
 """By a thread at a time: handing over each picture alone would take a fifth of the time of decoding it."""
-_READ_AHEAD = 32
-"""Times as many are read before the first are waited for."""
 _MODEL_OF_THE_HAND = (allographs, movement, others, slips, synthetic)
 
 
@@ -315,25 +312,14 @@ def _decode(pictures: Iterator[_Picture], total: int, refused: Counter[str], fol
         except BadDrawing as error:
             return error
 
-    def decoded(pool: Executor) -> Iterator[tuple[list[_Picture], list[np.ndarray | BadDrawing]]]:
-        """Some pictures after others, while the next are read and decoded."""
-        under_way: deque[tuple[list[_Picture], Future]] = deque()
-        while some := list(islice(pictures, _DECODED_TOGETHER)):
-            under_way.append((some, pool.submit(lambda some: list(map(ink_or_reason, some)), some)))
-            if len(under_way) > _READ_AHEAD:
-                done, inks = under_way.popleft()
-                yield done, inks.result()
-        for done, inks in under_way:
-            yield done, inks.result()
-
+    batches = iter(lambda: list(islice(pictures, _DECODED_TOGETHER)), [])
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
         (folder / "ink").open("wb") as ink_file,
         (folder / "rows").open("wb") as row_file,
         Progress(transient=True, disable=not sys.stderr.isatty(), console=Console(stderr=True)) as progress,
     ):
         task = progress.add_task("decoding drawings", total=total)
-        for some, inks in decoded(pool):
+        for some, inks in in_threads(lambda some: list(map(ink_or_reason, some)), batches):
             for (label, writer, _), ink in zip(some, inks, strict=True):
                 if isinstance(ink, BadDrawing):
                     refused[str(ink)] += 1

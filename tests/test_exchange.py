@@ -373,6 +373,8 @@ class TestCommand:
         process = subprocess.Popen(
             [sys.executable, "-m", "gradejax.data", "import", "pipe", "--store=sqlite:///a.db"],
             cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True,
+            # A shell has what it starts in the background ignore Ctrl-C, and so would what that starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         store = open_store(f"sqlite:///{tmp_path}/a.db")
         with (tmp_path / "pipe").open("w") as pipe:
