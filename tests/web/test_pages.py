@@ -500,7 +500,7 @@ def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server
     expect(page.get_by_role("alert")).to_have_text("This is not the code.")
     page.get_by_label("Access code").fill("seven-bees")
     page.get_by_role("button", name="Come in").click()
-    expect(page.get_by_role("heading", name="drawings")).to_be_visible()
+    expect(page.get_by_role("heading", name="drawing")).to_be_visible()
     assert page.url == f"{class_server.url}/browse"
 
 
