@@ -5,8 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from gradejax.errors import UserError
+
 KEPT = 0.99
 """Share of the validation drawings that are taken for grades."""
+_BOUNDS = {"temperature": (1e-3, 1e3), "threshold": (0, 1)}
 _FOLDS = 10
 _LEAST_EXTENT = 0.2
 """Of the canvas's side. The smallest grade of 2,198 real ones is 0.46 long, a dot of the pages' pen 0.07."""
@@ -38,6 +41,17 @@ class Calibration(NamedTuple):
         drawn = ink >= 32
         extent = np.maximum(drawn.any(axis=1).sum(axis=1), drawn.any(axis=2).sum(axis=1)) / ink.shape[1]
         return (confidences.max(axis=1) >= self.threshold) & (extent >= _LEAST_EXTENT)
+
+
+def read(kept: object) -> Calibration:
+    """A calibration as a checkpoint keeps it. Raises UserError where it is none."""
+    if not isinstance(kept, dict) or not kept.keys() <= _BOUNDS.keys():
+        raise UserError(f"a calibration is of {' and '.join(_BOUNDS)}")
+    for name, value in kept.items():
+        low, high = _BOUNDS[name]
+        if type(value) not in (int, float) or not low <= value <= high:
+            raise UserError(f"the calibration's {name} must lie between {low:g} and {high:g}")
+    return Calibration(**kept)
 
 
 def fit(logits: Logits, labels: Labels) -> Calibration:

@@ -8,7 +8,9 @@ reading a model needs neither its optimizer nor the classes it was written with,
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,17 +19,22 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
-from orbax.checkpoint import type_handlers
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from gradejax import arrays, regular
 from gradejax.errors import UserError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
+Shapes = arrays.Shapes
+Check = Callable[[dict[str, Any], Shapes], None]
 
 FORMAT = 1
 """Raise it when an older gradejax would read a checkpoint wrongly. One without a number is of format 1."""
+_MAX_ABOUT_BYTES = 2**20
+_EPOCH = re.compile("[1-9][0-9]*")
+_HALF_WRITTEN = re.compile(r"[1-9][0-9]*\.orbax-checkpoint-tmp.*", re.DOTALL)
 
 
 class DamagedCheckpoint(UserError):
@@ -42,29 +49,40 @@ class Checkpoint(NamedTuple):
     about: dict[str, Any]
 
 
-def flat(tree: PyTree) -> Arrays:
-    """Copies of a tree's leaves by their path: `{"layers.0.kernel": array, …}`."""
-    leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
+def named(tree: PyTree) -> dict[str, Any]:
+    """A tree's leaves by their path: `{"layers.0.kernel": leaf, …}`."""
     # Some releases of Flax end a variable's path in `.value`, others do not: a name must outlive both.
     return {
-        jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value"): np.array(leaf)
-        for path, leaf in leaves
+        jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
 
-def unflat(template: T, arrays: Arrays) -> T:
-    """`template` with each leaf replaced by the array of its path. Raises UserError where names or shapes differ."""
-    expected = flat(template)
-    if {name: a.shape for name, a in expected.items()} != {name: a.shape for name, a in arrays.items()}:
+def flat(tree: PyTree) -> Arrays:
+    """Copies of a tree's leaves by their path."""
+    return {name: np.array(leaf) for name, leaf in named(jax.device_get(tree)).items()}
+
+
+def fits(template: PyTree, found: Mapping[str, Any]) -> bool:
+    """Whether the names, shapes and types are the template's; both may be without their numbers."""
+    expected = named(template)
+    return expected.keys() == found.keys() and all(
+        (leaf.shape, leaf.dtype) == (found[name].shape, found[name].dtype) for name, leaf in expected.items()
+    )
+
+
+def unflat(template: T, found: Arrays) -> T:
+    """`template` with each leaf replaced by the array of its path. Raises UserError where it does not fit."""
+    if not fits(template, found):
         raise UserError("the checkpoint is of another model or optimizer: train anew in another --workdir")
-    return jax.tree.unflatten(jax.tree.structure(template), [arrays[name] for name in expected])
+    return jax.tree.unflatten(jax.tree.structure(template), [found[name] for name in named(template)])
 
 
-def digest(arrays: Arrays) -> str:
+def digest(named_arrays: Arrays) -> str:
     """SHA-256 over names, types, shapes and bytes."""
     whole = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+    for name in sorted(named_arrays):
+        array = np.ascontiguousarray(named_arrays[name])
         whole.update(f"{name} {array.dtype} {array.shape};".encode())
         whole.update(array)
     return whole.hexdigest()
@@ -73,21 +91,33 @@ def digest(arrays: Arrays) -> str:
 def open_manager(workdir: Path, done: int = 0) -> ocp.CheckpointManager:
     """The writer of a run's checkpoints; keeps the newest two. Close it, or the last one may stay unwritten.
 
-    Those later than epoch `done`, which `restore` found damaged, are removed: Orbax never writes over one.
+    Those later than epoch `done`, which `restore` found damaged, are removed: Orbax never writes over one. So is what a
+    kill left half written. Raises UserError where that cannot be done.
     """
     folder = (workdir / "checkpoints").absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in regular.names(folder):
+            if (_EPOCH.fullmatch(name) and int(name) > done) or _HALF_WRITTEN.fullmatch(name):
+                _remove(folder / name)
+    except regular.Irregular as error:
+        raise UserError(f"{folder} is {error}: give another --workdir") from None
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     options = ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.LatestN(2),
         create=False,
-        cleanup_tmp_directories=True,  # of what a kill left half written
         multiprocessing_options=_waits_for_no_other(),
     )
-    manager = ocp.CheckpointManager(folder, options=options)
-    for epoch in manager.all_steps():
-        if epoch > done:
-            manager.delete(epoch)
-    return manager
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def _remove(path: Path) -> None:
+    """Removes what is there; of a link the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _waits_for_no_other() -> ocp.options.MultiprocessingOptions:
@@ -115,75 +145,85 @@ def save(manager: ocp.CheckpointManager, epoch: int, model: PyTree, training: Py
     )
 
 
-def restore(workdir: Path, part: str) -> Checkpoint | None:
+def restore(workdir: Path, part: str, check: Check = lambda about, shapes: None) -> Checkpoint | None:
     """The newest checkpoint of a run that is whole; None where the run has none yet.
 
-    A damaged one is named in the log and the one before it is taken.
+    A damaged one is named in the log and the one before it is taken. Nothing that is read is trusted: the run may be a
+    stranger's.
 
     Args:
         part: "model" or "training".
+        check: called with the facts and the arrays' shapes before the arrays are read; may raise.
 
     Raises:
         DamagedCheckpoint: when there are checkpoints and none is whole.
-        UserError: when a newer gradejax wrote it.
+        UserError: when a newer gradejax wrote it, or the system does not let it be read.
     """
     folder = workdir / "checkpoints"
-    epochs = sorted((int(path.name) for path in folder.glob("*") if path.name.isdigit()), reverse=True)
+    epochs = _epochs(folder)
     damage: DamagedCheckpoint | None = None
     for epoch in epochs:
         try:
-            checkpoint = _restore(folder / str(epoch), part)
+            return _restore(folder / str(epoch), part, check)
         except DamagedCheckpoint as error:
+            if epochs[0] not in _epochs(folder):  # a run that goes on has removed it, and written newer ones
+                return restore(workdir, part, check)
             log.warning("%s", error)
             damage = error
-        else:
-            return checkpoint
     if damage:
         raise DamagedCheckpoint(f"{damage}, and no whole one is left: train anew in another --workdir")
     return None
+
+
+def _epochs(folder: Path) -> list[int]:
+    """The epochs that there are checkpoints of, the last one first."""
+    try:
+        return sorted((int(name) for name in regular.names(folder) if _EPOCH.fullmatch(name)), reverse=True)
+    except FileNotFoundError:
+        return []
+    except regular.Irregular as error:
+        raise UserError(f"{folder} is {error}: give another --workdir") from None
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from None
+
+
+def _restore(path: Path, part: str, check: Check) -> Checkpoint:
+    try:
+        regular.names(path)  # it is a folder
+        about = _about(regular.read_all(path / "about", _MAX_ABOUT_BYTES).get("metadata", b""))
+        if about.get("format", 1) not in range(1, FORMAT + 1):
+            raise UserError(_of_another_format(path, about))
+        found = arrays.read(path / part, lambda shapes: check(about, shapes))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged ({error.strerror})") from error
+    except OSError as error:
+        raise UserError(f"cannot read checkpoint {path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise UserError(f"there is not enough memory to read checkpoint {path}") from error
+    except (regular.Irregular, arrays.BadArrays) as error:
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged ({error})") from error
+    if about["digests"].get(part) != digest(found):
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest is wrong)")
+    return Checkpoint(int(path.name), found, about)
+
+
+def _about(content: bytes) -> dict[str, Any]:
+    """A checkpoint's facts. Raises BadArrays where they are not what was written."""
+    try:
+        about = json.loads(content)
+        if about.pop("digest") == _json_digest(about) and isinstance(about["digests"], dict):
+            return about
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        pass
+    raise arrays.BadArrays("what it says of itself is not what was written")
 
 
 def _json_digest(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-class _OneByOne(type_handlers.NumpyHandler):
-    """Reads one array after the other. Of several at once the first that fails has the event loop closed, and each of
-    the others would then print a traceback."""
-
-    async def deserialize(
-        self, infos: Sequence[type_handlers.ParamInfo], args: Sequence[ocp.RestoreArgs] | None = None
-    ) -> list[np.ndarray]:
-        arrays = []
-        for info, how in zip(infos, args or [ocp.RestoreArgs()] * len(infos), strict=True):
-            arrays += await super().deserialize([info], [how])
-        return arrays
-
-
-def _restore(path: Path, part: str) -> Checkpoint:
-    # Orbax wants to know of JAX's arrays, of which there are none.
-    kinds = type_handlers.create_type_handler_registry(
-        (np.ndarray, _OneByOne()), (jax.Array, type_handlers.ArrayHandler())
-    )
-    handler = ocp.CompositeCheckpointHandler(
-        about=ocp.JsonCheckpointHandler(), **{part: ocp.PyTreeCheckpointHandler(type_handler_registry=kinds)}
-    )
-    try:
-        with ocp.Checkpointer(handler, multiprocessing_options=_waits_for_no_other()) as checkpointer:
-            found = checkpointer.restore(
-                path.absolute(),
-                args=ocp.args.Composite(about=ocp.args.JsonRestore(), **{part: ocp.args.PyTreeRestore()}),
-            )
-        about, arrays = found["about"], {name: np.asarray(array) for name, array in found[part].items()}
-        whole = about.pop("digest") == _json_digest(about) and about["digests"][part] == digest(arrays)
-    # Whatever a flipped bit makes Orbax, TensorStore or the JSON reader say, it means the same to the user.
-    except Exception as error:
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged ({type(error).__name__})") from error
-    if not whole:
-        raise DamagedCheckpoint(f"checkpoint {path} is damaged (its digest is wrong)")
-    if about.get("format", 1) not in range(1, FORMAT + 1):
-        raise UserError(
-            f"checkpoint {path} has format {about['format']} and this gradejax knows {FORMAT}: "
-            f"update gradejax to {about.get('written_by')} or later"
-        )
-    return Checkpoint(int(path.name), arrays, about)
+def _of_another_format(path: Path, about: Mapping[str, Any]) -> str:
+    version_needed = about.get("written_by")
+    if not (isinstance(version_needed, str) and re.fullmatch(r"[\w.+!-]{1,40}", version_needed, re.ASCII)):
+        version_needed = "a version that knows it"
+    return f"checkpoint {path} has a format of which this gradejax knows none: update gradejax to {version_needed}"

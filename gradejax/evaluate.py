@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 from rich.console import Console
 
-from gradejax import command, metrics, predict, report, runs, stores
+from gradejax import command, metrics, predict, report, stores
 from gradejax import dataset as datasets
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     """Evaluates, as the flags say."""
     if arguments:
         raise UserError(f"what is {arguments[0]!r}? Drawings come from --store; for PNG files see gradejax.predict")
-    recogniser = predict.load(Path(_FLAGS.workdir) if _FLAGS.workdir else runs.newest_run())
+    _, recogniser = predict.load_chosen(Path(_FLAGS.workdir) if _FLAGS.workdir else None)
     store = stores.open_store(stores.store_uri(_FLAGS.store))
     query = stores.Query(tags=tuple(_FLAGS.tags))
     data = datasets.load(store, query, recogniser.size, cache=None, resampling=recogniser.resampling)

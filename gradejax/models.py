@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -14,6 +15,12 @@ from rich.table import Table
 from gradejax import ops
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+
+MAX_PARAMETERS = 50_000_000
+"""The CNN of configs/cnn.py has 226,063."""
+_MAX_LAYERS = 64
+_MAX_OUTPUTS = 2**24
+"""Numbers that a convolution makes of one drawing: 64 channels at 512 x 512 pixels."""
 
 Layer = Callable[[Array], Array]
 
@@ -99,6 +106,7 @@ def mlp(
     """size² - 256 - 128 - 15, ReLU, dropout behind each hidden layer: 235,791 parameters at size 28."""
     if len(hidden) != len(dropout):
         raise UserError(f"model.hidden has {len(hidden)} layers and model.dropout {len(dropout)} rates: each needs one")
+    _check_size(len(hidden), sum(a * b for a, b in pairwise([size * size, *hidden, len(GRADES)])))
     layers: list[Layer] = [flatten]
     width = size * size
     for units, rate in zip(hidden, dropout, strict=True):
@@ -122,9 +130,12 @@ def cnn(
 
     226,063 parameters at size 28, batch norm's statistics included.
     """
+    kernels = 9 * sum(a * b for a, b in pairwise([1, *channels]))
+    _check_size(len(channels), kernels)
     layers: list[Layer] = [add_channel]
     depth = 1
     for width in channels:
+        _check_size(len(channels), kernels, (size - 2) ** 2 * width)
         layers += [
             nnx.Conv(depth, width, (3, 3), padding="VALID", conv_general_dilated=ops.conv, rngs=rngs),
             nnx.relu,
@@ -135,6 +146,7 @@ def cnn(
         depth, size = width, (size - 2) // 2
     if size < 1:
         raise UserError("data.size is too small for the convolutions: raise it or shorten model.channels")
+    _check_size(len(channels), kernels + size * size * depth * hidden)
     layers += [
         flatten,
         nnx.Linear(size * size * depth, hidden, rngs=rngs),
@@ -143,6 +155,16 @@ def cnn(
         nnx.Linear(hidden, len(GRADES), rngs=rngs),
     ]
     return Network(layers, ink_divisor)
+
+
+def _check_size(layers: int, parameters: int, outputs: int = 0) -> None:
+    """Raises UserError for what takes minutes to build, or more memory than there is."""
+    if layers > _MAX_LAYERS:
+        raise UserError(f"the model has {layers:,} layers: it may have {_MAX_LAYERS}")
+    if parameters > MAX_PARAMETERS:
+        raise UserError(f"the model has more than {MAX_PARAMETERS:,} parameters: make its layers smaller")
+    if outputs > _MAX_OUTPUTS:
+        raise UserError("the model's convolutions are too large: lower data.size or model.channels")
 
 
 MODELS: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}

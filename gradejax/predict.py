@@ -9,8 +9,9 @@ others are still read, and the exit status is 1.
 """
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,14 +20,16 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
-from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
-from gradejax import checkpoints, command, models, runs, train
+from gradejax import calibration as calibrations
+from gradejax import checkpoints, command, models, regular, runs, train
 from gradejax.calibration import Calibration
-from gradejax.drawings import BadDrawing, decode_ink, resample
+from gradejax.drawings import MAX_PNG_BYTES, BadDrawing, decode_ink, resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+
+log = logging.getLogger(__name__)
 
 _FLAGS = flags.FlagValues()
 flags.DEFINE_string(
@@ -60,11 +63,12 @@ class Recogniser:
         return resample(decode_ink(png), self.size, self.resampling)
 
     def confidences(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n labels"]:
-        """The confidence in each label; a row sums to one."""
+        """The confidence in each label; a row sums to one. Raises UserError where the model computes none."""
         rows = np.arange(len(ink))
-        return self.calibration.confidences(
-            train.logits_in_batches(self.logits_of, self.variables, ink, rows, batch_size=512)
-        )
+        logits = train.logits_in_batches(self.logits_of, self.variables, ink, rows, batch_size=512)
+        if not np.isfinite(logits).all():
+            raise UserError("the model's numbers are so large that it finds none: train one")
+        return self.calibration.confidences(logits)
 
     def probabilities(self, pngs: Sequence[bytes]) -> Float[np.ndarray, "n labels"]:
         """The same for PNGs. Raises BadDrawing for a picture that is none."""
@@ -72,52 +76,100 @@ class Recogniser:
 
 
 def load(workdir: Path) -> Recogniser:
-    """The model that a run kept last.
+    """The model that a run kept last. Nothing is taken on trust: the run may be a stranger's.
 
     Raises:
         UserError: where there is none, or it is damaged, or describes no model that gradejax has.
     """
     if not workdir.is_dir():
         raise UserError(f"no run in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
-    found = checkpoints.restore(workdir, "model")
+    found = checkpoints.restore(workdir, "model", partial(_check, workdir))
     if found is None:
         raise UserError(f"no checkpoint in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
+    if not all(np.isfinite(array).all() for array in found.arrays.values()):
+        raise UserError(f"the model in {workdir} has numbers that are not finite: train one")
     about = found.about
-    network = _network(workdir, about, found.arrays)
+    network = _build(about)
     logits_of = train.logits_function(network)
-    template = train.initial_variables(network)
-    variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(template, found.arrays))
-    # Runs of earlier versions have neither.
-    resampling = about.get("resampling", "area")
-    calibration = Calibration(**about.get("calibration", {}))
-    return Recogniser(tuple(about["labels"]), about["size"], resampling, calibration, variables, logits_of)
+    variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(train.initial_variables(network), found.arrays))
+    calibration = calibrations.read(about.get("calibration", {}))
+    return Recogniser(tuple(about["labels"]), about["size"], _resampling(about), calibration, variables, logits_of)
 
 
-def _network(workdir: Path, about: dict[str, Any], arrays: checkpoints.Arrays) -> models.Network:
-    """The network that a checkpoint says it is of. Nothing is taken on trust: it may be a stranger's."""
+def load_chosen(workdir: Path | None) -> tuple[Path, Recogniser]:
+    """The model of a run, or without one of the newest finished run below runs/ whose model opens; and the run.
+
+    Raises:
+        UserError: where there is none.
+    """
+    if workdir:
+        return workdir, load(workdir)
+    broken: list[UserError] = []
+    for run in runs.finished_runs():
+        try:
+            recogniser = load(run)
+        except UserError as error:
+            broken.append(error)
+            continue
+        for error in broken:
+            log.warning("%s", error)
+        log.info("using the model in %s", run)
+        return run, recogniser
+    if broken:
+        raise broken[0]
+    raise UserError(f"no finished run below {runs.ROOT}/: train one with `{runs.TRAIN_COMMAND}`, or give --workdir")
+
+
+def _build(about: Mapping[str, Any]) -> models.Network:
+    return models.build(size=about["size"], seed=0, **about["model"])
+
+
+def _resampling(about: Mapping[str, Any]) -> str:
+    return about.get("resampling", "area")  # as all runs did before there was a choice
+
+
+def _check(workdir: Path, about: Mapping[str, Any], shapes: checkpoints.Shapes) -> None:
+    """Raises UserError where a checkpoint's facts, or its arrays' shapes, are of no model that gradejax has."""
     try:
-        build = partial(models.build, size=about["size"], seed=0, **about["model"])
-        # Without memory for it yet: a size of a million a side would end the process.
-        shapes = jax.eval_shape(lambda: nnx.state(build(), (nnx.Param, nnx.BatchStat)))
-        fits = sorted(leaf.shape for leaf in jax.tree.leaves(shapes)) == sorted(a.shape for a in arrays.values())
-        known = fits and sorted(about["labels"]) == sorted(GRADES)
-    except Exception:  # whatever a name or number that means nothing makes the layers say
-        known = False
-    if not known:
-        raise UserError(f"the checkpoint in {workdir} is of no model that gradejax has: train one")
-    return build()
+        reason = _strangeness(about, shapes)
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:  # whatever a name or number that means nothing makes the layers say
+        reason = type(error).__name__
+    if reason:
+        raise UserError(f"the checkpoint in {workdir} is of no model that gradejax has ({reason}): train one")
+
+
+def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | None:
+    size, labels = about["size"], about["labels"]
+    if type(size) is not int or not 8 <= size <= 512:
+        return "its size is none"
+    if not isinstance(labels, list) or sorted(labels) != sorted(GRADES):
+        return "its labels are not the grades"
+    if _resampling(about) not in ("area", "point"):
+        return "its resampling is none"
+    calibrations.read(about.get("calibration", {}))
+
+    def outputs() -> tuple[train.Variables, jax.Array]:
+        network = _build(about)
+        variables = train.initial_variables(network)
+        return variables, train.logits_function(network)(variables, jax.numpy.zeros((1, size, size), "uint8"))
+
+    # Without memory for it yet: a size of a million a side would end the process.
+    template, _ = jax.eval_shape(outputs)
+    return None if checkpoints.fits(template, shapes) else "its arrays are not the network's"
 
 
 def main(files: list[str]) -> None:
     """Guesses the grade on each of the files."""
     if not files:
         raise UserError("which drawings? python -m gradejax.predict [--workdir=DIR] FILE.png …")
-    recogniser = load(Path(_FLAGS.workdir) if _FLAGS.workdir else runs.newest_run())
+    _, recogniser = load_chosen(Path(_FLAGS.workdir) if _FLAGS.workdir else None)
     failed = False
     for file in files:
         try:
-            ink = recogniser.ink(Path(file).read_bytes())[None]
-        except (BadDrawing, OSError) as error:
+            ink = recogniser.ink(regular.read(Path(file), MAX_PNG_BYTES, follow=True))[None]
+        except (BadDrawing, regular.Irregular, OSError) as error:
             print(f"error: {file}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
             failed = True
             continue

@@ -2,16 +2,21 @@
 
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gradejax import config as configs
+from gradejax import regular
 from gradejax.errors import UserError
 
 ROOT = Path("runs")
 TRAIN_COMMAND = "python -m gradejax.main --config=configs/cnn.py"
+_MAX_JSON_BYTES = 2**20
+_MAX_HISTORY_BYTES = 2**30  # of a million epochs
 
 
 def new_workdir(name: str) -> Path:
@@ -55,11 +60,17 @@ def read_history(workdir: Path) -> list[dict[str, Any]]:
     Raises UserError where another line is none.
     """
     path = workdir / "metrics.jsonl"
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     try:
-        return [json.loads(line) for line in lines]
-    except ValueError:
-        raise UserError(f"{path} is damaged: train anew in another --workdir") from None
+        rows = [json.loads(line) for line in regular.read(path, _MAX_HISTORY_BYTES).split(b"\n")[:-1]]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (regular.Irregular, ValueError, RecursionError):
+        rows = [None]
+    if not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is damaged: train anew in another --workdir")
+    return rows
 
 
 def write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:
@@ -73,19 +84,24 @@ def append_history(workdir: Path, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def newest_run(root: Path = ROOT) -> Path:
-    """The finished run below `root` that ended last. Raises UserError that says which command makes one."""
-    finished = sorted(root.glob("*/summary.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not finished:
-        raise UserError(f"no finished run below {root}/: train one with `{TRAIN_COMMAND}`, or give --workdir")
-    return finished[-1].parent
+def finished_runs(root: Path = ROOT) -> list[Path]:
+    """The finished runs below `root`, that which ended last first."""
+    ended = {}
+    for path in root.glob("*/summary.json"):
+        with suppress(OSError):  # it is being removed, or may not be read
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                ended[path.parent] = status.st_mtime_ns
+    return sorted(ended, key=ended.get, reverse=True)
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises UserError where it is none."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return json.loads(regular.read(path, _MAX_JSON_BYTES))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (regular.Irregular, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
 
 

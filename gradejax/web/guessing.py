@@ -10,8 +10,7 @@ from fastapi import APIRouter
 from jaxtyping import Float
 
 from gradejax.drawings import BadDrawing
-from gradejax.predict import Recogniser, load
-from gradejax.runs import newest_run
+from gradejax.predict import Recogniser, load_chosen
 from gradejax.web.batcher import Batcher
 from gradejax.web.messages import Guess, Guesses, ToGuess
 from gradejax.web.pictures import picture_from
@@ -44,8 +43,7 @@ class Model:
         """
         with self._lock:
             if self._loaded is None:
-                run = self._workdir or newest_run()
-                recogniser = load(run)
+                run, recogniser = load_chosen(self._workdir)
                 for size in BATCH_SIZES:
                     recogniser.confidences(np.zeros((size, recogniser.size, recogniser.size), np.uint8))
                 self._loaded = run.resolve().name, recogniser
