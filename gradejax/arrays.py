@@ -7,6 +7,7 @@ TensorStore gets to see their content only: nothing in them leads anywhere else.
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _MAX_BYTES = 5 * _MAX_NUMBERS  # of all files; most numbers have four bytes, and
 _MAX_ARRAYS = 5000
 _MAX_NODES_BYTES = 2**25  # of the tree's nodes, unpacked; a small network's have 20 kB
 _MAX_NAMES_BYTES = 2**22
+_THREAD_BYTES = 2**24
 _MAX_DESCRIPTION_BYTES = 10_000
 _NAME = re.compile(r"\w[\w.]{0,199}", re.ASCII)
 
@@ -58,6 +60,7 @@ def read(folder: Path, check: Callable[[Shapes], None]) -> dict[str, np.ndarray]
         raise BadArrays(str(error)) from None
     names = _names(files.pop("_METADATA", b""))
     _check_nodes(files.values())
+    _check_room(2 * sum(map(len, files.values())))
     try:
         store = _open(files)
         shapes = {name: _shape(_value(store, f"{name}/.zarray"), name) for name in names}
@@ -65,9 +68,17 @@ def read(folder: Path, check: Callable[[Shapes], None]) -> dict[str, np.ndarray]
         if numbers > _MAX_NUMBERS:
             raise BadArrays(f"{numbers:,} numbers, of which there may be {_MAX_NUMBERS:,}")
         check(shapes)
+        _check_room(3 * sum(math.prod(each.shape) * each.dtype.itemsize for each in shapes.values()))
         return {name: _array(store, name, shape) for name, shape in shapes.items()}
     except (ValueError, NotImplementedError) as error:  # TensorStore's, for whatever is wrong with the files
         raise BadArrays("what it holds cannot be unpacked") from error
+    except RuntimeError as error:  # and for threads that it is not given
+        raise MemoryError(str(error)) from error
+
+
+def _check_room(size: int) -> None:
+    """Raises MemoryError where there is no room for so many bytes and TensorStore's threads: it ends the process."""
+    np.empty(size + (4 + (os.cpu_count() or 1)) * _THREAD_BYTES, np.uint8)
 
 
 def _names(metadata: bytes) -> list[str]:
