@@ -133,7 +133,7 @@ def _check(workdir: Path, about: Mapping[str, Any], shapes: checkpoints.Shapes) 
     try:
         reason = _strangeness(about, shapes)
     except UserError as error:
-        reason = str(error)
+        reason = str(error)[:200]  # it may hold a name of any length
     except Exception as error:  # whatever a name or number that means nothing makes the layers say
         reason = type(error).__name__
     if reason:

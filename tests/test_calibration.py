@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gradejax import calibration, checkpoints, metrics, models, predict, train
 from gradejax.calibration import Calibration
+from gradejax.errors import UserError
 from gradejax.grades import GRADES
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -110,3 +111,20 @@ def test_a_model_kept_without_a_calibration_opens_and_is_taken_at_its_word(tmp_p
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(recogniser.confidences(ink), shares, rtol=1e-4)
     assert recogniser.calibration.are_grades(shares, ink).all()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [None, [], "1", {"x": 1}, *({"temperature": bad} for bad in (0, -1, 1e9, np.nan, np.inf, "1", [1], None, True)),
+     *({"threshold": bad} for bad in (-0.1, 1.1, np.nan, 10**400, {}))],
+)  # fmt: skip
+def test_a_calibration_that_is_none_is_refused(kept):
+    with pytest.raises(UserError, match="calibration"):
+        calibration.read(kept)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), SEEDS)
+def test_what_is_fitted_is_read_again(n, seed):
+    fitted = calibration.fit(*honest(n, seed))
+    assert calibration.read(fitted._asdict()) == fitted

@@ -1,5 +1,12 @@
 """A checkpoint gives back what was put in, or says that it cannot."""
 
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import jax
@@ -9,7 +16,7 @@ import optax
 import pytest
 from flax import nnx
 
-from gradejax import checkpoints
+from gradejax import checkpoints, regular
 from gradejax.checkpoints import DamagedCheckpoint
 from gradejax.errors import UserError
 
@@ -100,3 +107,110 @@ def test_a_damaged_one_is_written_anew(tmp_path):
         step, parameters, optimizer = training_state(2)
         checkpoints.save(manager, 2, parameters, (step, parameters, optimizer), ABOUT)
     assert checkpoints.restore(tmp_path, "training").epoch == 2
+
+
+def test_what_a_link_leads_to_is_neither_read_nor_removed(tmp_path, caplog):
+    """Whoever takes up a stranger's run loses nothing that lies elsewhere."""
+    save(tmp_path / "run", 1)
+    save(tmp_path / "elsewhere", 2)
+    folder, elsewhere = tmp_path / "run" / "checkpoints", tmp_path / "elsewhere" / "checkpoints"
+    (folder / "2").symlink_to(elsewhere / "2")
+    (folder / "3.orbax-checkpoint-tmp").symlink_to(elsewhere)
+    (folder / "99").symlink_to(elsewhere / "2" / "about" / "metadata")
+    os.mkfifo(folder / "98")
+    assert checkpoints.restore(tmp_path / "run", "training").epoch == 1
+    assert "checkpoints/99 is damaged (a link)" in caplog.text
+    with checkpoints.open_manager(tmp_path / "run", done=1) as manager:
+        step, parameters, optimizer = training_state(2)
+        checkpoints.save(manager, 2, parameters, (step, parameters, optimizer), ABOUT)
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+    assert not (folder / "2").is_symlink()
+    assert checkpoints.restore(tmp_path / "elsewhere", "training").epoch == 2
+
+
+@pytest.mark.parametrize("make", [lambda path, to: path.symlink_to(to), lambda path, to: os.mkfifo(path)])
+def test_what_stands_for_all_checkpoints_is_a_folder(tmp_path, make):
+    save(tmp_path / "elsewhere", 1)
+    (tmp_path / "run").mkdir()
+    make(tmp_path / "run" / "checkpoints", tmp_path / "elsewhere" / "checkpoints")
+    for use in (lambda run: checkpoints.restore(run, "model"), checkpoints.open_manager):
+        with pytest.raises(UserError, match=r"checkpoints(: File exists| is a (link|pipe))"):
+            use(tmp_path / "run")
+    assert checkpoints.restore(tmp_path / "elsewhere", "model").epoch == 1
+
+
+def test_a_tree_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path):
+    """Its root is kept in a node, which is compressed; 64 kB of them are 2 GB of zeros."""
+    save(tmp_path, 1)
+    manifest = tmp_path / "checkpoints" / "1" / "model" / "manifest.ocdbt"
+    content = manifest.read_bytes()
+    rle = (2**20 | 2).to_bytes(3, "little") + b"\0"  # RFC 8878: a block of 128 kB, one byte many times
+    frame = b"\x28\xb5\x2f\xfd\x00\x58" + 2**14 * rle + (1).to_bytes(3, "little")
+    manifest.write_bytes(content[:4] + (18 + len(frame)).to_bytes(8, "little") + content[12:14] + frame + b"\0" * 4)
+    with pytest.raises(DamagedCheckpoint, match="unpacks to more than there is any use for"):
+        checkpoints.restore(tmp_path, "model")
+
+
+def test_names_that_are_no_epochs_are_left_alone(tmp_path):
+    save(tmp_path, 1)
+    names = {"²", "٣", "-1", "01", "0", "notes"}
+    for name in names:
+        (tmp_path / "checkpoints" / name).mkdir()
+    assert checkpoints.restore(tmp_path, "model").epoch == 1
+    checkpoints.open_manager(tmp_path, done=1).close()
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {*names, "1"}
+
+
+# In a process of its own: a limit cannot be taken back, nor what was allocated before it.
+STARVED = textwrap.dedent(
+    """
+    import re, resource, sys
+    from pathlib import Path
+    from gradejax import checkpoints, regular
+    from gradejax.errors import UserError
+
+    what, amount, run = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    if what == "AS":
+        amount += 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    resource.setrlimit(getattr(resource, f"RLIMIT_{what}"), (amount, amount))
+    try:
+        print(checkpoints.restore(run, "training").epoch)
+    except UserError as error:
+        print(type(error).__name__, error)
+    """
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "amount", "said"),
+    [
+        ("AS", 0, "UserError there is not enough memory to read checkpoint "),
+        ("AS", 2 * 10**7, "UserError there is not enough memory to read checkpoint "),
+        ("AS", 10**9, "2"),
+        ("NOFILE", 3, f"UserError cannot read .*: {os.strerror(errno.EMFILE)}"),
+    ],
+)
+def test_a_lack_of_memory_or_handles_is_no_damage(tmp_path, what, amount, said):
+    save(tmp_path, 1, 2)
+    done = subprocess.run(
+        [sys.executable, "-c", STARVED, what, str(amount), tmp_path], capture_output=True, text=True, timeout=300
+    )
+    assert re.match(said, done.stdout), done
+    assert not done.stderr
+
+
+def test_a_run_that_goes_on_may_remove_what_is_being_read(tmp_path, monkeypatch):
+    """Orbax removes a checkpoint file by file, and only when two newer ones are there."""
+    save(tmp_path, 1, 2)
+    newest = tmp_path / "checkpoints" / "2"
+    read_all = regular.read_all
+
+    def removed_meanwhile(folder: Path, limit: int) -> dict[str, bytes]:
+        if folder == newest / "model":
+            monkeypatch.undo()
+            shutil.rmtree(newest / "model")
+            save(tmp_path, 3, 4)
+        return read_all(folder, limit)
+
+    monkeypatch.setattr(regular, "read_all", removed_meanwhile)
+    assert checkpoints.restore(tmp_path, "model").epoch == 4

@@ -60,6 +60,11 @@ def test_the_seed_makes_the_network():
         ("mlp", 28, {"hidden": (10, 0)}, "one unit or more"),
         ("cnn", 28, {"channels": (-1, 8)}, "cannot be built"),
         ("cnn", 28, {"hidden": 0}, "one unit or more"),
+        ("cnn", 28, {"channels": (2,) * 3000}, "3,000 layers: it may have 64"),
+        ("mlp", 28, {"hidden": (2,) * 65, "dropout": (0.1,) * 65}, "65 layers"),
+        ("mlp", 28, {"hidden": (10**6, 10**6), "dropout": (0, 0)}, "more than 50,000,000 parameters"),
+        ("cnn", 28, {"hidden": 10**9}, "more than 50,000,000 parameters"),
+        ("cnn", 512, {"channels": (1000,)}, "convolutions are too large"),
     ],
 )
 def test_what_cannot_be_built_is_said(name, size, options, reason):

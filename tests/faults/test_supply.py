@@ -9,12 +9,9 @@ import textwrap
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import jax
 import pytest
 from packaging.requirements import Requirement
-
-from gradejax import checkpoints, models, train
-from gradejax.grades import GRADES
+from strangers import save_model
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "gradejax").rglob("*.py"))
@@ -119,21 +116,6 @@ def load_in_a_process(*workdirs: Path) -> tuple[list[str], str]:
     assert done.returncode == 0, done.stderr[-3000:]
     *outcomes, seen = done.stdout.splitlines()
     return outcomes, seen
-
-
-def save_model(workdir: Path, **about: object) -> Path:
-    """A run folder with a whole checkpoint of a small network; `about` replaces what it says of itself."""
-    options = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
-    variables = train.initial_variables(models.build(size=8, seed=0, **options))
-    with checkpoints.open_manager(workdir) as manager:
-        checkpoints.save(
-            manager,
-            1,
-            variables,
-            {"step": jax.numpy.int32(1)},
-            {"labels": GRADES, "size": 8, "model": options, **about},
-        )
-    return workdir
 
 
 def test_a_strangers_model_runs_no_code(tmp_path):
