@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import flags
+from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from gradejax import calibration as calibrations
@@ -89,9 +90,9 @@ def load(workdir: Path) -> Recogniser:
     if not all(np.isfinite(array).all() for array in found.arrays.values()):
         raise UserError(f"the model in {workdir} has numbers that are not finite: train one")
     about = found.about
-    network = _build(about)
+    network, template = _shapes_of(about)
     logits_of = train.logits_function(network)
-    variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(train.initial_variables(network), found.arrays))
+    variables = jax.tree.map(jax.numpy.array, checkpoints.unflat(template, found.arrays))
     calibration = calibrations.read(about.get("calibration", {}))
     return Recogniser(tuple(about["labels"]), about["size"], _resampling(about), calibration, variables, logits_of)
 
@@ -120,8 +121,11 @@ def load_chosen(workdir: Path | None) -> tuple[Path, Recogniser]:
     raise UserError(f"no finished run below {runs.ROOT}/: train one with `{runs.TRAIN_COMMAND}`, or give --workdir")
 
 
-def _build(about: Mapping[str, Any]) -> models.Network:
-    return models.build(size=about["size"], seed=0, **about["model"])
+def _shapes_of(about: Mapping[str, Any]) -> tuple[models.Network, train.Variables]:
+    """The network that a checkpoint says it is of, and its variables, all without their numbers."""
+    network = nnx.eval_shape(lambda: models.build(size=about["size"], seed=0, **about["model"]))
+    _, parameters, statistics = nnx.split(network, nnx.Param, ...)
+    return network, train.Variables(parameters, statistics)
 
 
 def _resampling(about: Mapping[str, Any]) -> str:
@@ -134,6 +138,8 @@ def _check(workdir: Path, about: Mapping[str, Any], shapes: checkpoints.Shapes) 
         reason = _strangeness(about, shapes)
     except UserError as error:
         reason = str(error)[:200]  # it may hold a name of any length
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a name or number that means nothing makes the layers say
         reason = type(error).__name__
     if reason:
@@ -150,13 +156,8 @@ def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | 
         return "its resampling is none"
     calibrations.read(about.get("calibration", {}))
 
-    def outputs() -> tuple[train.Variables, jax.Array]:
-        network = _build(about)
-        variables = train.initial_variables(network)
-        return variables, train.logits_function(network)(variables, jax.numpy.zeros((1, size, size), "uint8"))
-
-    # Without memory for it yet: a size of a million a side would end the process.
-    template, _ = jax.eval_shape(outputs)
+    network, template = _shapes_of(about)
+    jax.eval_shape(train.logits_function(network), template, jax.ShapeDtypeStruct((1, size, size), "uint8"))
     return None if checkpoints.fits(template, shapes) else "its arrays are not the network's"
 
 
