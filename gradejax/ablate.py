@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from absl import flags
@@ -56,9 +56,9 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"no experiment {path}: those there are, are in experiments/")
     asked = experiment.load(path, _FLAGS.experiment)
     workdir = Path(_FLAGS.workdir) if _FLAGS.workdir else runs.new_workdir(f"ablate-{asked.name}")
-    store = stores.open_store(stores.store_uri(_FLAGS.store, _FLAGS.experiment.data.store))
-    fill_if_first(store, stores.Query(tags=configs.tags(_FLAGS.experiment)))
-    trainings = experiment.plan(asked, _FLAGS.seeds, store)
+    with closing(stores.open_store(stores.store_uri(_FLAGS.store, _FLAGS.experiment.data.store))) as store:
+        fill_if_first(store, stores.Query(tags=configs.tags(_FLAGS.experiment)))
+        trainings = experiment.plan(asked, _FLAGS.seeds, store)
     rows = results.read_rows(workdir)
     done = {(row.variant, row.seed, row.digest) for row in rows}
     left = [one for one in trainings if (one.variant, one.seed, one.digest) not in done]

@@ -8,12 +8,16 @@
         fails only where nothing could be read.
     python -m gradejax.data export FILE [--tags=a,b]
         writes NDJSON that import reads back unchanged, drawings put aside included; FILE - is standard output.
+    python -m gradejax.data backup FILE
+        writes everything to a new file, also while drawings are saved: a SQLite store as another one, to be used with
+        --store=sqlite:///FILE, and MongoDB as NDJSON for import. docs/backup.md says how to put it back.
     python -m gradejax.data stats
         prints how many drawings there are of each tag and grade.
     python -m gradejax.data generate N [--seed=0] [--writers=30]
         adds N drawings made by a model of the hand; the same seed and writers give the same drawings.
     python -m gradejax.data check
-        lists documents that are no drawings, drawings with exactly the same ink, and blank ones; fails if it finds any.
+        lists documents that are no drawings, drawings with exactly the same ink, and blank ones; fails if it finds any,
+        or damage to a SQLite file.
 
 All take --store, the address of the drawings.
 """
@@ -24,7 +28,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -40,6 +44,7 @@ from gradejax.drawings import BadDrawing, Drawing, decode_ink
 from gradejax.errors import StoreError, UserError
 from gradejax.grades import GRADES
 from gradejax.stores import Query, Store, open_store, store_uri
+from gradejax.stores.sqlite import SqliteStore
 from gradejax.synthetic import write_drawings
 
 logger = logging.getLogger("gradejax.data")
@@ -60,6 +65,7 @@ def main(arguments: list[str]) -> None:
     commands: dict[str, tuple[Callable[..., None], str, set[str]]] = {
         "import": (_import, "FILE|FOLDER", {"tags"}),
         "export": (_export, "FILE", {"tags"}),
+        "backup": (_backup, "FILE", set()),
         "stats": (_stats, "", set()),
         "generate": (_generate, "N", {"seed", "writers"}),
         "check": (_check, "", set()),
@@ -131,9 +137,45 @@ def _export(name: str) -> None:
             raise
         except OSError as error:
             raise UserError(f"{name} cannot be written: {error.strerror}") from error
-    for reason, n_bad in refused.most_common():
-        logger.warning("left out %d that are no drawings: %s", n_bad, reason)
+    _tell_left_out(refused)
     logger.info("exported %d", n)
+
+
+def _backup(name: str) -> None:
+    path = Path(name)
+    if os.path.lexists(path):
+        raise UserError(f"{name} is there already, and a backup replaces nothing: name another file")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    everything = Query(deleted=None)
+    refused: Counter[str] = Counter()
+    with _store() as store, _progress() as progress:
+        try:
+            if isinstance(store, SqliteStore):
+                task = progress.add_task("copying")
+                store.file.copy_to(unfinished, lambda done, total: progress.update(task, completed=done, total=total))
+                with closing(open_store(f"sqlite:///{unfinished}")) as copy:
+                    n = copy.count(everything)
+            else:
+                total = store.count(everything)
+                drawings = store.find(everything, refused=lambda _, reason: refused.update([str(reason)]))
+                with open(unfinished, "xb", opener=lambda file, how: os.open(file, how, 0o600)) as file:
+                    n = exchange.write(file, _told(progress.track(drawings, total, description="copying")))
+                    file.flush()
+                    os.fsync(file.fileno())
+            if not n:
+                raise UserError(f"there are no drawings in {store.uri}: nothing to back up")
+            unfinished.rename(path)
+        except OSError as error:
+            raise UserError(f"{name} cannot be written: {error.strerror}") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+    _tell_left_out(refused)
+    print(f"{n} drawings backed up to {name}")
+
+
+def _tell_left_out(refused: Counter[str]) -> None:
+    for reason, n in refused.most_common():
+        logger.warning("left out %d that are no drawings: %s", n, reason)
 
 
 def _stats() -> None:
@@ -183,6 +225,9 @@ def _check() -> None:
         findings.append(line)
 
     with _store() as store, _progress() as progress:
+        if isinstance(store, SqliteStore) and (damage := store.file.damage()):
+            print("\n".join(f"damaged: {line}" for line in damage))
+            raise UserError(f"{store.uri} is damaged: put a backup in its place, as docs/backup.md says")
         everything = Query(deleted=None)
         drawings = store.find(everything, refused=lambda id, reason: found("bad", f"bad {id}: {reason}"))
         followed = _told(progress.track(drawings, store.count(everything), description="checking"))

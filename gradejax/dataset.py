@@ -270,9 +270,7 @@ def _decoded(
 ) -> Dataset:
     """The pictures as arrays: from the cache if it holds those of `about` with that fingerprint, else decoded."""
     if cache is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _decode(pictures(), count(), refused, Path(folder), about)
-            return _read(Path(folder), about, in_memory=True)
+        return _decoded_uncached(pictures, count, refused, about)
     home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     about["fingerprint"] = fingerprint
     try:
@@ -294,11 +292,26 @@ def _decoded(
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise UserError(
-            f"cannot write decoded drawings to {cache}: {error.strerror}; "
-            "name another folder with --config.data.cache=DIR"
-        ) from None
+        log.warning(
+            "cannot keep decoded drawings in %s: %s; name another folder with --config.data.cache=DIR",
+            cache, error.strerror,
+        )  # fmt: skip
+        refused.clear()
+        return _decoded_uncached(pictures, count, refused, about)
     return _read(home, about)
+
+
+def _decoded_uncached(
+    pictures: Callable[[], Iterator[_Picture]], count: Callable[[], int], refused: Counter[str], about: dict
+) -> Dataset:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _decode(pictures(), count(), refused, Path(folder), about)
+            return _read(Path(folder), about, in_memory=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the folder for temporary files: {error.strerror}; name another one with TMPDIR"
+        ) from None
 
 
 def _decode(pictures: Iterator[_Picture], total: int, refused: Counter[str], folder: Path, about: dict) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,10 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         UserError: for whatever the user can put right.
     """
     workdir = workdir or runs.new_workdir(config.model.name)
-    store = stores.open_store(stores.store_uri(store_flag, config.data.store))
-    fill_if_first(store, stores.Query(tags=configs.tags(config)))
-    devices.wait()
-    data, split, network, about = _parts(config, store)
+    with closing(stores.open_store(stores.store_uri(store_flag, config.data.store))) as store:
+        fill_if_first(store, stores.Query(tags=configs.tags(config)))
+        devices.wait()
+        data, split, network, about = _parts(config, store)
 
     as_json = configs.as_json(config)
     # What is written down is the address in force, without its credentials.
@@ -159,7 +159,8 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
 def _follow(config: ConfigDict) -> None:
     """Does another process's part of a training; what it would write down, the first process writes."""
     devices.wait()
-    data, split, network, about = _parts(config, stores.open_store(stores.store_uri(_FLAGS.store, config.data.store)))
+    with closing(stores.open_store(stores.store_uri(_FLAGS.store, config.data.store))) as store:
+        data, split, network, about = _parts(config, store)
     with tempfile.TemporaryDirectory() as workdir:
         train.fit(network, config, data, split, Path(workdir), about, lambda *_: None)
 

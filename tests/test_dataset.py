@@ -1,7 +1,7 @@
 """From a store to arrays: decoded once, cached, split without leaks."""
 
+import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,10 +180,14 @@ def test_an_impossible_split_is_said(data, how, fraction, reason):
         datasets.split(data, how, fraction, 0)
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(filled, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"data\.cache"):
-        datasets.load(filled, ALL, 28, Path(tmp_path / "file" / "cache"))
+def test_without_room_for_a_cache_there_is_none(filled, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    assert same(datasets.load(filled, ALL, 28, tmp_path / "file" / "cache"), datasets.load(filled, ALL, 28, None))
+    assert "data.cache=DIR" in caplog.text
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    for cache in (None, tmp_path / "file" / "cache"):
+        with pytest.raises(UserError, match="temporary files: Not a directory; name another one with TMPDIR"):
+            datasets.load(filled, ALL, 28, cache)
 
 
 def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path):

@@ -1,15 +1,18 @@
 """One suite for both stores, and what only one of them can meet."""
 
 import multiprocessing
+import os
 import re
 import sqlite3
+import stat
 import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pymongo
@@ -297,6 +300,30 @@ def test_an_address_of_another_kind_is_refused(tmp_path):
         assert "sqlite:///" in str(error.value)
 
 
+@pytest.fixture
+def read_only():
+    """Takes away, for a while, the right to write a store; also from root, who is nobody meanwhile."""
+
+    @contextmanager
+    def without(path: Path, folder: bool = True):
+        parents = dict.fromkeys(path.parents, 0o011) if os.geteuid() == 0 else {}
+        with ExitStack() as stack:
+            for one in (*path.parents, *path.parent.glob(f"{path.name}*")):
+                mode = stat.S_IMODE(one.stat().st_mode)
+                wanted = 0o444 if one.is_file() else mode | parents.get(one, 0)
+                if one == path.parent:
+                    wanted = 0o555 if folder else 0o777
+                if wanted != mode:
+                    one.chmod(wanted)
+                    stack.callback(lambda one=one, mode=mode: one.exists() and one.chmod(mode))
+            if parents:
+                os.setresuid(65534, 65534, 0)
+                stack.callback(os.setresuid, 0, 0, 0)
+            yield
+
+    return without
+
+
 class TestSqlite:
     @pytest.fixture
     def path(self, tmp_path):
@@ -316,10 +343,122 @@ class TestSqlite:
     def test_a_relative_address(self, tmp_path, monkeypatch, draw):
         monkeypatch.chdir(tmp_path)
         store = open_store("sqlite:///data/grades.db")
+        monkeypatch.chdir("/")
         store.add([draw()])
         store.close()
         assert (tmp_path / "data" / "grades.db").exists()
         assert store.uri == "sqlite:///data/grades.db"
+
+    @pytest.mark.parametrize("name", ["a?b#c%41.db", "ü 漢 'x' \".db", "file:x.db", ":memory:", "link.db"])
+    def test_a_file_may_have_any_name(self, tmp_path, draw, name):
+        (tmp_path / "link.db").symlink_to(tmp_path / "elsewhere.db")
+        store = open_store(f"sqlite:///{tmp_path}/{name}")
+        store.add([draw()])
+        store.close()
+        assert (tmp_path / name).is_file()
+        store = open_store(f"sqlite:///{tmp_path}/{name}")
+        assert store.count() == 1
+        store.close()
+
+    def test_what_is_made_is_its_owners_alone(self, store, path, draw):
+        store.add([draw()])
+        store.file.copy_to(path.with_name("copy.db"), lambda done, total: None)
+        files = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in path.parent.iterdir()}
+        assert files == dict.fromkeys(["grades.db", "grades.db-wal", "grades.db-shm", "copy.db"], "0o600")
+        assert oct(stat.S_IMODE(path.parent.stat().st_mode)) == "0o700"
+        store.close()
+        path.chmod(0o640)  # what somebody has shared stays shared
+        store = open_store(f"sqlite:///{path}")
+        modes = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in path.parent.glob("grades.db*")}
+        assert modes == dict.fromkeys(["grades.db", "grades.db-wal", "grades.db-shm"], "0o640")
+        store.close()
+
+    def test_whoever_closes_it_the_file_is_whole(self, store, path, draw):
+        store.add([draw() for _ in range(3)])
+        other = open_store(f"sqlite:///{path}")
+        other.add([draw()])
+        other.close()
+        assert path.with_name("grades.db-wal").exists()  # the first has it open
+        copy = path.with_name("copy.db")
+        copy.write_bytes(path.read_bytes())
+        with closing(open_store(f"sqlite:///{copy}")) as copied:
+            assert copied.count() == 4
+        store.add([draw()])
+        store.close()
+        assert not path.with_name("grades.db-wal").exists()
+
+    def test_where_there_can_be_no_log_it_works_without(self, path, monkeypatch, draw):
+        """As on file systems without shared memory: this VFS has none, so SQLite keeps its rollback journal."""
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda address, **how: connect(f"{address}&vfs=unix-dotfile", **how))
+        store = open_store(f"sqlite:///{path}")
+        with ThreadPoolExecutor(4) as threads:
+            assert sum(threads.map(lambda drawing: store.add([drawing]), [draw() for _ in range(20)])) == 20
+        assert store.count() == len(list(store.find())) == 20
+        with store._connection() as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        store.close()
+        assert [file.name for file in path.parent.iterdir()] == ["grades.db"]
+
+    @pytest.mark.parametrize("folder_too", [True, False])
+    def test_what_may_only_be_read_is_read_and_nothing_is_made(self, store, path, read_only, draw, folder_too):
+        drawings = [draw() for _ in range(120)]
+        store.add(drawings)
+        store.close()
+        with read_only(path, folder_too):
+            with closing(open_store(f"sqlite:///{path}")) as reader:
+                assert list(reader.find()) == drawings
+                assert reader.count() == 120 and reader.fingerprint() and reader.get(drawings[0].id)
+                for write in (
+                    lambda: reader.add([draw()]),
+                    lambda: reader.relabel([drawings[0].id], "E"),
+                    lambda: reader.put_aside([drawings[0].id]),
+                ):
+                    with pytest.raises(StoreError, match=r"grades\.db: .*readonly.*: make it and its folder writable"):
+                        write()
+            assert [file.name for file in path.parent.iterdir()] == ["grades.db"]
+
+    def test_what_may_only_be_read_may_be_written_by_others(self, store, path, read_only, draw):
+        store.add([draw() for _ in range(120)])
+        with read_only(path):
+            with_a_log = open_store(f"sqlite:///{path}")
+        store.close()
+        with read_only(path):
+            without = open_store(f"sqlite:///{path}")
+        for n in (121, 122):
+            store = open_store(f"sqlite:///{path}")
+            store.add([draw()])
+            for end in (lambda: None, store.close):  # in the log, and in the file
+                end()
+                with read_only(path):
+                    assert with_a_log.count() == without.count() == n
+        with pytest.raises(StoreError, match="written to while it was read"), without._connection():
+            store = open_store(f"sqlite:///{path}")
+            store.add([draw()])
+            store.close()
+
+    def test_a_log_that_cannot_be_brought_in_is_named(self, store, path, tmp_path, read_only, draw):
+        store.add([draw()])
+        (tmp_path / "media").mkdir()
+        for end in ("", "-wal"):  # as a crash leaves them, or a copy made meanwhile
+            copy = tmp_path / "media" / f"grades.db{end}"
+            copy.write_bytes(Path(f"{path}{end}").read_bytes())
+        with read_only(copy.with_name("grades.db")), pytest.raises(StoreError, match=r"grades\.db-wal.*: copy both to"):
+            open_store(f"sqlite:///{tmp_path}/media/grades.db")
+        with closing(open_store(f"sqlite:///{tmp_path}/media/grades.db")) as brought_in:
+            assert brought_in.count() == 1
+
+    def test_nothing_is_written_to_a_file_that_is_overwritten(self, store, path, draw):
+        store.add([draw() for _ in range(50)])
+        store.close()
+        backup = path.read_bytes()
+        store = open_store(f"sqlite:///{path}")
+        store.add([draw(png=draw().png + bytes(10_000)) for _ in range(500)])  # more than lies in the log for long
+        path.write_bytes(backup)
+        for _ in range(3):
+            with pytest.raises(StoreError, match="overwritten while in use: stop this program"):
+                store.add([draw()])
+        store.close()
 
     def test_a_newer_schema_is_named_and_left_alone(self, store, path):
         store.close()
@@ -335,7 +474,10 @@ class TestSqlite:
         text.write_text("no database at all, but long enough to be taken for one" * 100)
         with sqlite3.connect(other) as connection:
             connection.execute("CREATE TABLE drawing (seq, id)")
-        for path, reason in ((text, "not a database"), (other, "of another program"), (tmp_path, "unable to open")):
+        os.mkfifo(pipe := tmp_path / "pipe")
+        reasons = {text: "not a database", other: "of another program"}
+        reasons |= {path: "not a regular file" for path in (tmp_path, pipe, Path("/dev/null"))}
+        for path, reason in reasons.items():
             with pytest.raises(StoreError, match=reason) as error:
                 open_store(f"sqlite:///{path}")
             assert path.name in str(error.value)
@@ -351,7 +493,7 @@ class TestSqlite:
         with sqlite3.connect(path) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         with store._connection() as connection:
-            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert connection.execute("PRAGMA synchronous").fetchone() == (3,)
 
     def test_what_other_programs_change_is_noticed(self, store, path, draw):
         store.add([draw(tags=("a", "b")), draw()])

@@ -3,12 +3,11 @@
 import json
 import sqlite3
 import threading
-import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gradejax.drawings import Drawing, checked_label, from_document, utc_milliseconds
-from gradejax.errors import StoreError, StoreFull
+from gradejax.errors import StoreError
 from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
+from gradejax.stores.sqlite_file import SqliteFile, copy
 
 SCHEMA_VERSION = 1
 # Says in the file's header whose it is (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -78,7 +78,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 _PAGE = 100  # drawings read at a time
 _KEYS = 50_000  # row numbers looked up at a time
-_BUSY_SECONDS = 30.0  # how long a write waits for another program's
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -87,18 +86,13 @@ class SqliteStore:
 
     def __init__(self, address: str) -> None:
         self.uri = f"sqlite://{address}"
-        if not address.startswith("/") or address == "/":
+        if not address.startswith("/") or address == "/" or "\0" in address:
             raise StoreError(f"{self.uri} names no file: write sqlite:///relative.db or sqlite:////absolute.db")
         self._path = Path(address[1:])
-        self._idle: deque[sqlite3.Connection] = deque()
         self._writing = threading.Lock()
         self._waiting: deque[tuple[list[tuple], Future[int]]] = deque()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the folder of {self._path}: {error.strerror}") from error
-        with self._connection() as connection:
-            self._prepare(connection)
+        self.file = SqliteFile(self._path, self._prepare)
+        self._connection = self.file.connection
 
     def add(self, drawings: Iterable[Drawing]) -> int:
         # What a commit costs is the wait for the disk. So those that come while one is written wait for the
@@ -166,38 +160,9 @@ class SqliteStore:
         return sha256(state + repr(query).encode()).hexdigest()[:16]
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        self.file.close()
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that no other thread uses meanwhile; one that met an error is not used again."""
-        connection = None
-        try:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self._connect()
-            yield connection
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, sqlite3.Error):
-                full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-                raise (StoreFull if full else StoreError)(f"{self._path}: {error}") from error
-            raise
-        self._idle.append(connection)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        # A commit is on the disk before it returns: what was saved survives a power cut.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")
-        # Text that another program wrote wrongly spoils its own drawing only.
-        connection.text_factory = lambda text: text.decode(errors="replace")
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _prepare(self, connection: sqlite3.Connection, writable: bool) -> None:
         connection.execute("BEGIN")  # or another program could make the schema between two of these
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (owner,) = connection.execute("PRAGMA application_id").fetchone()
@@ -209,19 +174,16 @@ class SqliteStore:
             raise StoreError(
                 f"{self._path} has schema version {version} and this gradejax knows {SCHEMA_VERSION}: update gradejax"
             )
+        if version < SCHEMA_VERSION and not writable:
+            raise StoreError(
+                f"{self._path} is "
+                + ("of an earlier version" if version else "empty")
+                + " and may only be read: name a copy that may be written with --store"
+            )
         if version == 0:
             connection.executescript(_SCHEMA)
         elif version < SCHEMA_VERSION:
             migrate(connection, self._path, _MIGRATIONS)
-        deadline = time.monotonic() + _BUSY_SECONDS
-        while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            # SQLite does not itself wait for another program here.
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
 
     def _write_waiting(self) -> None:
         batches = []
@@ -289,8 +251,8 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mig
             part = backup.with_name(f"{backup.name}.part")
             part.unlink(missing_ok=True)
             # By a connection of its own: BEGIN keeps others from writing, not from reading.
-            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
-                source.backup(target)
+            with closing(sqlite3.connect(path, isolation_level=None)) as source:
+                copy(source, part, lambda done, total: None)
             part.replace(backup)
             for change in migrations[version - 1 :]:
                 change(connection)

@@ -11,13 +11,14 @@ import errno
 import gc
 import socket
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from absl import flags
 
 from gradejax import command
 from gradejax.errors import UserError
-from gradejax.stores import open_store, store_uri
+from gradejax.stores import Store, open_store, store_uri
 from gradejax.web.access import Access, new_code
 
 try:
@@ -51,7 +52,12 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"unexpected {arguments[0]!r}; python -m gradejax.web --help shows the flags")
     code = FLAGS["access-code"].value or (None if is_loopback(FLAGS.host) else new_code())
     access = Access(code) if code else None
-    store = open_store(store_uri(FLAGS.store), patience=0)  # a page has its own, and knows what to say meanwhile
+    # A page has its own patience, and knows what to say meanwhile.
+    with closing(open_store(store_uri(FLAGS.store), patience=0)) as store:
+        _serve(store, access, code)
+
+
+def _serve(store: Store, access: Access | None, code: str | None) -> None:
     model = Model(Path(FLAGS.workdir) if FLAGS.workdir else None)
     listener = _listen(FLAGS.host, FLAGS.port)
     try:
@@ -74,10 +80,7 @@ def main(arguments: list[str]) -> None:
     gc.freeze()  # else each full collection looks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits to get Python's lock back while requests are read.
     sys.setswitchinterval(0.0005)
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        store.close()
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

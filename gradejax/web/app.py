@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -47,7 +47,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     """The application over `store`.
 
     Args:
-        store: closed by the caller, after the application.
+        store: closed when the application ends.
         model: what guesses, as soon as there is one.
         access: without it nobody is asked for a code, and only requests to loopback's names are answered.
     """
@@ -55,7 +55,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with rankings.open():
+        with closing(store), rankings.open():
             yield
 
     app = FastAPI(title="gradejax", docs_url=None, redoc_url=None, lifespan=lifespan)
