@@ -91,12 +91,15 @@ def utc_milliseconds(date: datetime) -> datetime:
     return date.replace(microsecond=date.microsecond // 1000 * 1000)
 
 
-def from_document(document: Mapping[str, Any]) -> Drawing:
+def from_document(document: Mapping[str, Any], *, pictures: bool = True) -> Drawing:
     """The drawing in a document of DESIGN's schema, checked field by field.
 
     The PNG is examined as far as its chunks' checksums; only `decode_ink` sees each pixel. Fields that the
     schema does not name are ignored. A document without `_id` gets a new one. Besides the schema's base64 `data` may be
     the PNG's bytes, and a stroke `{points: […]}`: so the stores keep them.
+
+    Args:
+        pictures: False for a document without `data` and `strokes`; `png` is empty then.
 
     Raises:
         BadDrawing: with the reason: `no tags`, `unknown label 'F'`, `not base64`, `not a PNG`,
@@ -111,7 +114,7 @@ def from_document(document: Mapping[str, Any]) -> Drawing:
         id=_checked_id(document.get("_id")),
         tags=_checked_tags(document.get("tags")),
         label=checked_label(document.get("label")),
-        png=_checked_png(document.get("data")),
+        png=_checked_png(document.get("data")) if pictures else b"",
         date=_checked_date(document.get("date"), "date"),
         writer=None if writer is None else _checked_name(writer, "writer"),
         strokes=None if strokes is None else _checked_strokes(strokes),

@@ -85,6 +85,27 @@ def test_the_order_is_of_insertion_whatever_the_ids(store, draw):
     assert ids(store.find(newest_first=True)) == ids(reversed(drawings))
 
 
+def test_drawings_without_their_pictures(store, draw):
+    strokes = [[{"x": 1, "y": 2}]]
+    store.add(drawings := [draw(strokes=strokes, writer="ann"), draw(), draw()])
+    store.put_aside([drawings[2].id])
+    bare = [replace(drawing, png=b"", strokes=None) for drawing in drawings]
+    assert list(store.find(pictures=False)) == bare[:2]
+    assert list(store.find(pictures=False, newest_first=True, limit=1)) == bare[1:2]
+    assert list(store.get_many(ids(drawings[:2]), pictures=False).values()) == bare[:2]
+
+
+def test_many_at_once_by_id(store, draw):
+    store.add(drawings := [draw() for _ in range(250)])
+    store.put_aside([drawings[2].id])
+    asked = [*ids(reversed(drawings)), "nowhere", drawings[0].id]
+    there = store.get_many(asked)
+    assert list(there) == ids(reversed(drawings))
+    assert there[drawings[5].id] == drawings[5]
+    assert there[drawings[2].id].deleted
+    assert store.get_many([]) == {}
+
+
 def test_queries(store, draw):
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     a = draw(tags=("7a", "guess"), label="A+", writer="ann", date=noon)
@@ -226,7 +247,8 @@ def test_the_fingerprint_follows_each_change(store, draw):
 @pytest.mark.parametrize("id", [{"$ne": None}, ["a"], None, 5])
 def test_an_id_is_text(store, draw, id):
     store.add([draw()])
-    for call in (store.get, lambda id: store.put_aside([id]), lambda id: store.relabel([id], "E")):
+    several = (lambda id: store.put_aside([id]), lambda id: store.relabel([id], "E"), lambda id: store.get_many([id]))
+    for call in (store.get, *several):
         with pytest.raises(BadDrawing, match="an id is not text"):
             call(id)
     with pytest.raises(BadDrawing, match="an id is not text"):

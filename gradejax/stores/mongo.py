@@ -59,6 +59,7 @@ COLLECTION = "grades"
 _ORDER = (("added", 1), ("_id", 1))
 # Each filter together with the order, so that the server never sorts: documents are large.
 _INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label", "writer"))]
+_NO_PICTURES = {"data": 0, "strokes": 0}
 _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # against other programs that relabel the same drawings, or make the same indexes
 _PAUSE = 1.0  # seconds between two tries
@@ -145,6 +146,12 @@ class MongoStore:
         document = self._lookup(id)
         return None if document is None else from_document(document)
 
+    def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
+        fields = None if pictures else _NO_PICTURES
+        documents = self._persistently(lambda: list(self._grades.find(_with_ids(ids), fields)))
+        found = {drawing.id: drawing for drawing in readable(documents, None, pictures)}
+        return {id: found[id] for id in ids if id in found}
+
     def find(
         self,
         query: Query = IN_USE,
@@ -152,10 +159,12 @@ class MongoStore:
         newest_first: bool = False,
         after: str | None = None,
         limit: int | None = None,
+        pictures: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
-        documents = self._documents(query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
-        return islice(readable(documents, refused), limit)
+        fields = None if pictures else _NO_PICTURES
+        documents = self._documents(fields, query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
+        return islice(readable(documents, refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
         return self._persistently(lambda: self._grades.count_documents(_filter(query)))
@@ -217,7 +226,9 @@ class MongoStore:
     def close(self) -> None:
         self._client.close()
 
-    def _documents(self, query: Query, direction: int, after: str | None, at_once: int) -> Iterator[dict[str, Any]]:
+    def _documents(
+        self, fields: dict[str, int] | None, query: Query, direction: int, after: str | None, at_once: int
+    ) -> Iterator[dict[str, Any]]:
         order = [(field, direction) for field, _ in _ORDER]
         last = None
         if after is not None:
@@ -230,7 +241,7 @@ class MongoStore:
             try:
                 with (
                     self._errors(),
-                    self._grades.find(meant, sort=order, batch_size=at_once, allow_disk_use=True) as cursor,
+                    self._grades.find(meant, fields, sort=order, batch_size=at_once, allow_disk_use=True) as cursor,
                 ):
                     for document in cursor:
                         away_since = None
