@@ -31,7 +31,7 @@ from gradejax.stores import Query, Store
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 """Raise it when decoding or resampling changes what comes out: caches of another format are rebuilt."""
 _DECODED_TOGETHER = 32
 """By a thread at a time: handing over each picture alone would take a fifth of the time of decoding it."""
