@@ -9,6 +9,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from gradejax import ids
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADE_INDEX
 from gradejax.ink import MAX_PNG_BYTES, stripped_png
@@ -26,7 +27,8 @@ class Drawing:
     """One drawing, as DESIGN's document with the PNG unpacked. Made by `from_document` from anything unknown.
 
     Attributes:
-        id: 24 hex digits (an ObjectId in MongoDB), or any other string of at most 200 characters.
+        id: 24 hex digits (an ObjectId in MongoDB), or any other string of at most 200 characters; `ids` tells numbers,
+            UUIDs and dates as text.
         tags: names of teams, classes or sessions; at least one.
         label: one of the fifteen grades.
         png: the picture, a PNG file.
@@ -59,12 +61,16 @@ def utc_milliseconds(date: datetime) -> datetime:
     return date.replace(microsecond=date.microsecond // 1000 * 1000)
 
 
-def from_document(document: Mapping[str, Any]) -> Drawing:
+def from_document(document: Mapping[str, Any], *, pictures: bool = True) -> Drawing:
     """The drawing in a document of DESIGN's schema, checked field by field.
 
     The PNG is examined as far as its chunks' checksums; only `decode_ink` sees each pixel. Fields that the
     schema does not name are ignored. A document without `_id` gets a new one. Besides the schema's base64 `data` may be
-    the PNG's bytes, and a stroke `{points: […]}`: so the stores keep them.
+    the PNG's bytes, and a stroke `{points: […]}`: so the stores keep them. `deleted` may be a date, or a flag: false
+    and 0 are in use like null, true and 1 are put aside, as if on the day they were drawn.
+
+    Args:
+        pictures: False for a document without `data` and `strokes`; `png` is empty then.
 
     Raises:
         BadDrawing: with the reason: `no tags`, `unknown label 'F'`, `not base64`, `not a PNG`,
@@ -74,24 +80,23 @@ def from_document(document: Mapping[str, Any]) -> Drawing:
         raise BadDrawing("not a document")
     strokes = document.get("strokes")
     writer = document.get("writer")
-    deleted = document.get("deleted")
     return Drawing(
         id=_checked_id(document.get("_id")),
         tags=_checked_tags(document.get("tags")),
         label=checked_label(document.get("label")),
-        png=_checked_png(document.get("data")),
+        png=_checked_png(document.get("data")) if pictures else b"",
         date=_checked_date(document.get("date"), "date"),
         writer=None if writer is None else _checked_name(writer, "writer"),
         strokes=None if strokes is None else _checked_strokes(strokes),
         history=_checked_history(document.get("history")),
-        deleted=None if deleted is None else _checked_date(deleted, "deleted"),
+        deleted=_checked_deleted(document.get("deleted"), document["date"]),
     )
 
 
 def to_document(drawing: Drawing) -> dict[str, Any]:
     """The inverse of `from_document`; optional fields are left out where they hold nothing."""
     document: dict[str, Any] = {
-        "_id": ObjectId(drawing.id) if is_object_id(drawing.id) else drawing.id,
+        "_id": ObjectId(drawing.id) if is_object_id(drawing.id) else ids.from_text(drawing.id),
         "tags": list(drawing.tags),
         "label": drawing.label,
         "data": base64.b64encode(drawing.png).decode("ascii"),
@@ -116,7 +121,11 @@ def is_object_id(text: str) -> bool:
 def _checked_id(value: Any) -> str:
     if value is None:
         return new_id()
-    return str(value) if isinstance(value, ObjectId) else _checked_name(value, "_id")
+    if type(value) is not str:
+        value = ids.to_text(value)
+        if value is None:
+            raise BadDrawing("_id is not text, a number, a date or binary")
+    return _checked_name(value, "_id")
 
 
 def _checked_name(value: Any, field: str) -> str:
@@ -168,6 +177,12 @@ def _checked_date(value: Any, field: str) -> datetime:
         return utc_milliseconds(value)
     except OverflowError:
         raise BadDrawing(f"{field} is out of range") from None
+
+
+def _checked_deleted(value: Any, drawn: datetime) -> datetime | None:
+    if isinstance(value, bool | int | float) and value in (0, 1):
+        value = drawn if value else None  # when it was put aside nobody knows
+    return None if value is None else _checked_date(value, "deleted")
 
 
 def _checked_strokes(value: Any) -> list[list[dict[str, float]]]:

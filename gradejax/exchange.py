@@ -20,6 +20,7 @@ from bson import json_util
 from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 
+from gradejax import ids
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
 from gradejax.ink import MAX_PNG_BYTES, decode_ink
@@ -187,6 +188,8 @@ def _from_text(text: bytes, tags: tuple[str, ...]) -> Drawing:
     if isinstance(document, dict):
         if document.get("_id") is None:
             document["_id"] = sha256(text).hexdigest()[:24]
+        elif type(document["_id"]) is str:
+            document["_id"] = ids.to_text(document["_id"])
         if tags and isinstance(document.setdefault("tags", []), list):
             document["tags"] = [*document["tags"], *tags]
     return from_document(document)

@@ -4,22 +4,47 @@ import multiprocessing
 import re
 import sqlite3
 import threading
+import uuid
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from itertools import pairwise
 from urllib.parse import urlsplit
 
 import pymongo
 import pytest
-from bson import ObjectId
+from bson import Binary, Int64, ObjectId, Timestamp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from gradejax import exchange
 from gradejax.drawings import Drawing, new_id, to_document
 from gradejax.errors import BadDrawing, StoreError
+from gradejax.ids import to_text
 from gradejax.stores import Query, open_store
 
+MISSING = object()
+SCALARS = st.one_of(
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(-(2**63), 2**63 - 1).map(Int64),
+    st.floats(allow_nan=False, allow_infinity=False).map(lambda x: x or 0.0),  # FerretDB keeps no -0.0
+    st.text('ab{$"', min_size=1, max_size=3),
+    st.binary(max_size=3),
+    st.uuids().map(Binary.from_uuid),
+    st.binary(min_size=12, max_size=12).map(ObjectId),
+    st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)).map(lambda d: d.replace(microsecond=0, tzinfo=UTC)),
+    st.builds(Timestamp, st.integers(0, 9), st.integers(0, 9)),
+)
+# What no drawing can be named by.
+UNNAMEABLE = st.one_of(st.none(), st.booleans(), st.dictionaries(st.sampled_from("ab"), st.integers(0, 3), max_size=2))
+IDS = st.one_of(SCALARS, UNNAMEABLE)
+OURS = st.sampled_from([ObjectId(f"{n:024x}") for n in range(3)])
+ADDED = st.one_of(
+    st.just(MISSING), st.none(), OURS, SCALARS, st.booleans(), st.lists(st.one_of(SCALARS, OURS, st.none()), max_size=3)
+)
 WRITERS = 8
 DRAWINGS_EACH = 200
 
@@ -83,6 +108,27 @@ def test_the_order_is_of_insertion_whatever_the_ids(store, draw):
     store.add(iter(drawings[12:]))
     assert ids(store.find()) == ids(drawings)
     assert ids(store.find(newest_first=True)) == ids(reversed(drawings))
+
+
+def test_drawings_without_their_pictures(store, draw):
+    strokes = [[{"x": 1, "y": 2}]]
+    store.add(drawings := [draw(strokes=strokes, writer="ann"), draw(), draw()])
+    store.put_aside([drawings[2].id])
+    bare = [replace(drawing, png=b"", strokes=None) for drawing in drawings]
+    assert list(store.find(pictures=False)) == bare[:2]
+    assert list(store.find(pictures=False, newest_first=True, limit=1)) == bare[1:2]
+    assert list(store.get_many(ids(drawings[:2]), pictures=False).values()) == bare[:2]
+
+
+def test_many_at_once_by_id(store, draw):
+    store.add(drawings := [draw() for _ in range(250)])
+    store.put_aside([drawings[2].id])
+    asked = [*ids(reversed(drawings)), "nowhere", drawings[0].id]
+    there = store.get_many(asked)
+    assert list(there) == ids(reversed(drawings))
+    assert there[drawings[5].id] == drawings[5]
+    assert there[drawings[2].id].deleted
+    assert store.get_many([]) == {}
 
 
 def test_queries(store, draw):
@@ -226,7 +272,8 @@ def test_the_fingerprint_follows_each_change(store, draw):
 @pytest.mark.parametrize("id", [{"$ne": None}, ["a"], None, 5])
 def test_an_id_is_text(store, draw, id):
     store.add([draw()])
-    for call in (store.get, lambda id: store.put_aside([id]), lambda id: store.relabel([id], "E")):
+    several = (lambda id: store.put_aside([id]), lambda id: store.relabel([id], "E"), lambda id: store.get_many([id]))
+    for call in (store.get, *several):
         with pytest.raises(BadDrawing, match="an id is not text"):
             call(id)
     with pytest.raises(BadDrawing, match="an id is not text"):
@@ -463,6 +510,96 @@ class TestMongo:
         assert store.restore(expected) == 8
         assert {drawing.label for drawing in store.find()} == {"E-"}
 
+    @settings(
+        max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(st.data())
+    def test_pages_of_documents_of_every_type_put_together_are_the_whole(self, store, grades, others, data):
+        """`_id` and `added` may hold whatever others like."""
+        grades.delete_many({})
+        pairs = data.draw(st.lists(st.tuples(IDS, ADDED), max_size=24))
+        there = []
+        for id, added in pairs:
+            document = {**others[0], "_id": id, **({} if added is MISSING else {"added": added})}
+            with suppress(pymongo.errors.DuplicateKeyError):
+                grades.insert_one(document)
+                there.append(to_text(id))
+        drawings = Counter(id for id in there if id is not None)
+        refused = []
+        whole = ids(store.find(refused=lambda id, error: refused.append(str(error))))
+        assert Counter(whole) == drawings
+        assert len(refused) == there.count(None) and all(reason.startswith("_id is not") for reason in refused)
+        assert Counter(ids(store.find(newest_first=True))) == drawings
+        limit = data.draw(st.integers(1, 7))
+        for newest_first in (False, True):
+            pages, after = [], None
+            while page := ids(store.find(newest_first=newest_first, after=after, limit=limit)):
+                pages += page
+                after = page[-1]
+                assert len(pages) <= len(whole), (newest_first, whole, pages)
+            assert pages == ids(store.find(newest_first=newest_first)), newest_first
+        for id in whole:
+            assert store.get(id).id == id
+        assert list(store.get_many(whole)) == whole
+
+    def test_ids_that_are_not_text(self, store, grades, others, tmp_path, draw):
+        looks_like = to_text(5)
+        named = [
+            5,
+            5.5,
+            Int64(2**40),
+            uuid.uuid4().bytes,
+            Binary.from_uuid(uuid.uuid4()),
+            looks_like,
+            to_text(looks_like),
+        ]
+        named += [datetime(2026, 1, 1, tzinfo=UTC), Timestamp(1, 2), "5", '"quoted"']
+        grades.insert_many([{**others[0], "_id": id} for id in named])
+        there = ids(store.find())
+        assert len(set(there)) == len(named)
+        for id in there:
+            assert store.relabel([id], "C") == 1
+            assert store.put_aside([id]) == 1
+            assert ids(store.find(Query(deleted=True))) == [id]
+            assert store.restore([id]) == 1
+            assert store.get(id).label == "C"
+        file = BytesIO()
+        exchange.write(file, store.find())
+        copy = open_store(f"sqlite:///{tmp_path}/copy.db")
+        outcome = exchange.Outcome()
+        exchange.load(copy, exchange.from_file(BytesIO(file.getvalue())), outcome)
+        assert ids(copy.find()) == there
+        back = BytesIO()
+        exchange.write(back, copy.find())
+        assert back.getvalue() == file.getvalue()
+        copy.close()
+        # And back again into MongoDB, where each is what it was.
+        before = [document["_id"] for document in grades.find(sort=[("_id", 1)])]
+        again = list(store.find())
+        grades.delete_many({})
+        assert store.add(again) == len(named)
+        assert [document["_id"] for document in grades.find(sort=[("_id", 1)])] == before
+
+    def test_what_counts_as_put_aside(self, store, grades, others):
+        """A date; or a flag, as others write it."""
+        marks = {"a": None, "b": False, "c": 0, "d": 0.0, "e": Int64(0), "f": True, "g": 1, "h": datetime(2026, 1, 2)}
+        grades.insert_many([{**others[0], "_id": id, "deleted": mark} for id, mark in marks.items()])
+        grades.insert_one({**others[0], "_id": "i"})
+        assert ids(store.find()) == list("abcdei")
+        assert ids(store.find(Query(deleted=True))) == list("fgh")
+        assert store.count() == 6 and store.count(Query(deleted=True)) == 3
+        assert store.summary().total() == 6
+        assert store.get("b").deleted is None
+        assert store.get("f").deleted == store.get("f").date
+        seen = {store.fingerprint()}
+        assert store.put_aside(list("abf")) == 2
+        seen.add(store.fingerprint())
+        assert ids(store.find()) == list("cdei")
+        assert store.restore(list("abfgh")) == 5
+        seen.add(store.fingerprint())
+        assert ids(store.find()) == list("abcdefghi")
+        assert len(seen) == 3
+
     def test_reading_makes_nothing(self, store, grades, others):
         grades.insert_many(others)
         before = list(grades.find()), set(grades.index_information())
@@ -502,7 +639,7 @@ class TestMongo:
         refused = {}
         assert len(list(store.find(refused=lambda id, reason: refused.update({id: str(reason)})))) == 3
         assert refused == {
-            "7": "_id is not text",
+            "7": "no tags",
             "a": "no tags",
             "b": "no label",
             "c": "tags are not a list",

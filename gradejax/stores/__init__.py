@@ -56,6 +56,13 @@ class Store(Protocol):
     def get(self, id: str) -> Drawing | None:
         """The drawing of that id, put aside or not. Raises BadDrawing where the document is none."""
 
+    def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
+        """The drawings of those ids that are there and readable, put aside or not, in the order of `ids`.
+
+        Args:
+            pictures: False leaves PNGs and strokes where they are, as `find` does.
+        """
+
     def find(
         self,
         query: Query = IN_USE,
@@ -63,6 +70,7 @@ class Store(Protocol):
         newest_first: bool = False,
         after: str | None = None,
         limit: int | None = None,
+        pictures: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
         """The drawings meant, in order of insertion, streamed.
@@ -72,6 +80,8 @@ class Store(Protocol):
             after: begins behind the drawing of this id (for paging: the last id of the page before), which may have
                 been put aside since. Raises StoreError where there is none.
             limit: at most so many.
+            pictures: False leaves PNGs and strokes unread: `png` is empty, `strokes` None. Whether they are sound is
+                then not known.
             refused: called with the id and the reason for each document that is no drawing; without it such
                 documents are logged and passed over.
         """
@@ -131,12 +141,12 @@ def open_store(uri: str, *, patience: float = 60.0) -> Store:
 
 
 def readable(
-    documents: Iterable[Mapping[str, Any]], refused: Callable[[str, BadDrawing], None] | None
+    documents: Iterable[Mapping[str, Any]], refused: Callable[[str, BadDrawing], None] | None, pictures: bool = True
 ) -> Iterator[Drawing]:
     """The drawings among `documents`; the others go to `refused`, or to the log."""
     for document in documents:
         try:
-            drawing = from_document(document)
+            drawing = from_document(document, pictures=pictures)
         except BadDrawing as error:
             if refused is None:
                 logger.warning("passed over document %s: %s", document.get("_id"), error)

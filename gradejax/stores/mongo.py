@@ -2,7 +2,11 @@
 
 Documents are DESIGN's, and one field more: `added`, an ObjectId made when this module inserts a document, tells
 the order of insertion. `_id` cannot: a browser makes it before the drawing is sent, an import brings old ones.
-Documents without `added` are others' and older, so they come first, by `_id`.
+Documents without `added` are others' and older, so they come first, by `_id`. Where others keep something of their own
+in `added`, it says nothing about ours: such documents come last, by `_id`, in either direction.
+
+An `_id` may be of several types in one collection. A comparison sees only values of its own type, so what follows a
+document is what follows its `_id` in that type and whatever is of a later type in BSON's order.
 
 A server that goes away is asked again for a while. An insertion may have been done although its answer was lost; done
 again with the same ids it changes nothing. A search goes on behind the last document that it has seen.
@@ -13,6 +17,7 @@ same moment may lose one of the two.
 """
 
 import logging
+import math
 import random
 import re
 import threading
@@ -25,10 +30,23 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from itertools import islice
+from types import NoneType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from bson import ObjectId
+from bson import (
+    Binary,
+    Code,
+    DatetimeMS,
+    DBRef,
+    Decimal128,
+    Int64,
+    MaxKey,
+    MinKey,
+    ObjectId,
+    Regex,
+    Timestamp,
+)
 from bson.errors import BSONError
 from pymongo import IndexModel, MongoClient, UpdateMany
 from pymongo.errors import (
@@ -42,6 +60,7 @@ from pymongo.errors import (
 
 from gradejax.drawings import Drawing, checked_label, from_document, is_object_id, to_document, utc_milliseconds
 from gradejax.errors import StoreAway, StoreError, StoreFull
+from gradejax.ids import from_text, to_text
 from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
 
 logger = logging.getLogger(__name__)
@@ -52,6 +71,29 @@ COLLECTION = "grades"
 _ORDER = (("added", 1), ("_id", 1))
 # Each filter together with the order, so that the server never sorts: documents are large.
 _INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label", "writer"))]
+_NO_PICTURES = {"data": 0, "strokes": 0}
+_IN_USE = {"$in": [None, False, 0]}  # null, or not there
+_ASIDE = {"$nin": _IN_USE["$in"]}
+_NUMBERS = (int, Int64, float, Decimal128)
+# What MongoDB calls each type and what pymongo reads it as, in BSON's order (https://www.mongodb.com/docs/manual/reference/
+# bson-type-comparison-order/).
+_TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...]], ...] = (
+    (("minKey",), (MinKey,)),
+    (("null",), (NoneType,)),
+    (("number",), _NUMBERS),
+    (("string", "symbol"), (str,)),
+    (("object",), (dict, DBRef)),
+    (("array",), (list,)),
+    (("binData",), (bytes, Binary)),
+    (("objectId",), (ObjectId,)),
+    (("bool",), (bool,)),
+    (("date",), (datetime, DatetimeMS)),
+    (("timestamp",), (Timestamp,)),
+    (("regex",), (Regex,)),
+    (("dbPointer", "javascript", "javascriptWithScope"), (Code,)),
+    (("maxKey",), (MaxKey,)),
+)
+_NOT_IN_FERRETDB = frozenset({"minKey", "symbol", "dbPointer", "javascript", "javascriptWithScope", "maxKey"})
 _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # against other programs that relabel the same drawings, or make the same indexes
 _PAUSE = 1.0  # seconds between two tries
@@ -136,7 +178,13 @@ class MongoStore:
 
     def get(self, id: str) -> Drawing | None:
         document = self._lookup(id)
-        return None if document is None else from_document(document)
+        return None if document is None else from_document(_named(document))
+
+    def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
+        fields = None if pictures else _NO_PICTURES
+        documents = self._persistently(lambda: list(self._grades.find(_with_ids(ids), fields)))
+        found = {drawing.id: drawing for drawing in readable(map(_named, documents), None, pictures)}
+        return {id: found[id] for id in ids if id in found}
 
     def find(
         self,
@@ -145,10 +193,12 @@ class MongoStore:
         newest_first: bool = False,
         after: str | None = None,
         limit: int | None = None,
+        pictures: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
-        documents = self._documents(query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
-        return islice(readable(documents, refused), limit)
+        fields = None if pictures else _NO_PICTURES
+        documents = self._documents(fields, query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
+        return islice(readable(map(_named, documents), refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
         return self._persistently(lambda: self._grades.count_documents(_filter(query)))
@@ -191,10 +241,10 @@ class MongoStore:
         return changed
 
     def put_aside(self, ids: Sequence[str]) -> int:
-        return self._update({**_with_ids(ids), "deleted": None}, {"$set": {"deleted": _now()}})
+        return self._update({**_with_ids(ids), "deleted": _IN_USE}, {"$set": {"deleted": _now()}})
 
     def restore(self, ids: Sequence[str]) -> int:
-        return self._update({**_with_ids(ids), "deleted": {"$ne": None}}, {"$unset": {"deleted": ""}})
+        return self._update({**_with_ids(ids), "deleted": _ASIDE}, {"$unset": {"deleted": ""}})
 
     def fingerprint(self, query: Query = IN_USE) -> str:
         def digest() -> str:
@@ -210,35 +260,84 @@ class MongoStore:
     def close(self) -> None:
         self._client.close()
 
-    def _documents(self, query: Query, direction: int, after: str | None, at_once: int) -> Iterator[dict[str, Any]]:
-        order = [(field, direction) for field, _ in _ORDER]
+    def _documents(
+        self, fields: dict[str, int] | None, query: Query, direction: int, after: str | None, at_once: int
+    ) -> Iterator[dict[str, Any]]:
         last = None
         if after is not None:
-            last = self._lookup(after)
+            last = self._lookup(after, {"added": 1})
             if last is None:
                 raise StoreError(f"{self.uri} holds no drawing {after!r} to go on from")
+        strange = last is not None and _is_strange(last)
+        more = last is not None  # whether there may be strange ones; from the beginning they are seen in passing
         away_since = None
         while True:
-            meant = _filter(query) if last is None else {"$and": [_filter(query), _behind(last, direction)]}
+            order = [(field, direction) for field, _ in _ORDER[strange:]]
+            conditions = [_filter(query)]
+            if strange:
+                conditions.append({"added": {"$type": self._types(_TYPES, but=("null", "objectId"))}})
+            if last is not None:
+                conditions.append({"$or": self._behind(last, direction)})
+            # What was added in the same moment comes again.
+            passing = None if last is None or strange else last.get("added")
             try:
                 with (
                     self._errors(),
-                    self._grades.find(meant, sort=order, batch_size=at_once, allow_disk_use=True) as cursor,
+                    self._grades.find(
+                        {"$and": conditions}, fields, sort=order, batch_size=at_once, allow_disk_use=True
+                    ) as cursor,
                 ):
                     for document in cursor:
                         away_since = None
-                        if _has_place(document):
-                            last = document
-                        yield document
-                    return
+                        if _is_strange(document) != strange:
+                            more = True
+                        elif passing is None or document.get("added") != passing:
+                            last, passing = document, None
+                            yield document
+                        elif _identity(document) == _identity(last):
+                            passing = None
             except StoreAway as error:
+                more = True
                 away_since = away_since or time.monotonic()
                 self._wait(error, away_since)
+            else:
+                if strange or not more:
+                    return
+                strange, last = True, None
 
-    def _lookup(self, id: str) -> dict[str, Any] | None:
+    def _behind(self, last: dict[str, Any], direction: int) -> list[dict[str, Any]]:
+        """Matches, any of them, what comes after `last`, and what was added in the same moment."""
+        if isinstance(last.get("added"), ObjectId):
+            if direction == 1:
+                return [{"added": {"$gte": last["added"]}}]
+            return [{"added": {"$lte": last["added"]}}, {"added": None}]
+        id = last.get("_id")
+        kind = next(kind for kind, (_, types) in enumerate(_TYPES) if type(id) in types)
+        behind = [{"_id": {"$gt" if direction == 1 else "$lt": id}}]
+        if type(id) in _NUMBERS and self._nests_lists:
+            # Nothing is greater or less than NaN, which comes before the other numbers. FerretDB has none.
+            is_nan = str(id).lower() == "nan"
+            if direction == 1 and is_nan:
+                behind.append({"_id": {"$gte": -math.inf, "$ne": math.nan}})
+            elif direction == -1 and not is_nan:
+                behind.append({"_id": math.nan})
+        if types := self._types(_TYPES[kind + 1 :] if direction == 1 else _TYPES[:kind]):
+            behind.append({"_id": {"$type": types}})
+        if not _is_strange(last):
+            behind = [{"added": None, **one} for one in behind]
+            if direction == 1:
+                behind.append({"added": {"$type": "objectId"}})
+        return behind
+
+    def _types(self, among: Iterable[tuple[tuple[str, ...], tuple[type, ...]]], but: tuple[str, ...] = ()) -> list[str]:
+        """The names of types that this server knows."""
+        unknown = {*but} if self._nests_lists else {*but, *_NOT_IN_FERRETDB}
+        return [name for names, _ in among for name in names if name not in unknown]
+
+    def _lookup(self, id: str, fields: dict[str, int] | None = None) -> dict[str, Any] | None:
         # One by one: FerretDB finds an `_id` by its index only where the filter is nothing else.
         for form in _forms(id):
-            document = self._persistently(partial(self._grades.find_one, {"_id": form}))
+            document = self._persistently(partial(self._grades.find_one, {"_id": form}, fields))
             if document is not None:
                 return document
         return None
@@ -316,7 +415,7 @@ def _filter(query: Query) -> dict[str, Any]:
     """What MongoDB matches `query` by. `$eq` takes its operand as a value, never as an operator."""
     meant: dict[str, Any] = {}
     if query.deleted is not None:
-        meant["deleted"] = {"$ne": None} if query.deleted else None
+        meant["deleted"] = _ASIDE if query.deleted else _IN_USE
     if query.tags:
         meant["tags"] = {"$in": list(query.tags)}
     if query.label is not None:
@@ -329,37 +428,31 @@ def _filter(query: Query) -> dict[str, Any]:
     return meant
 
 
-def _forms(id: str) -> list[ObjectId | str]:
+def _forms(id: str) -> list[Any]:
     """What `_id` may be for a drawing's id: others may have written an ObjectId as text."""
-    return [ObjectId(id), id] if is_object_id(checked_id(id)) else [id]
+    return [ObjectId(id), id] if is_object_id(checked_id(id)) else [from_text(id)]
 
 
 def _with_ids(ids: Iterable[str]) -> dict[str, Any]:
     return {"_id": {"$in": [form for id in ids for form in _forms(id)]}}
 
 
-def _has_place(document: dict[str, Any]) -> bool:
-    """Whether `_behind` knows what comes after `document`, which another program may have written."""
-    if "added" in document:
-        return isinstance(document["added"], ObjectId)
-    return isinstance(document["_id"], (str, ObjectId))
+def _named(document: dict[str, Any]) -> dict[str, Any]:
+    """`document` with text for an `_id` that `from_document` would take for something else."""
+    id = document.get("_id")
+    if id is None:  # a view may leave it out; a new id each time would be worse than none
+        return {**document, "_id": ""}
+    return {**document, "_id": to_text(id)} if type(id) is str else document
 
 
-def _behind(last: dict[str, Any], direction: int) -> dict[str, Any]:
-    """Matches what comes after `last`, a document's `_id` and `added`, in `_ORDER` taken in `direction`."""
-    beyond = "$gt" if direction == 1 else "$lt"
-    if "added" in last:
-        later: list[dict[str, Any]] = [{"added": {beyond: last["added"]}}]
-        return {"$or": later if direction == 1 else [*later, {"added": None}]}
-    # A comparison sees only values of its own type. Text sorts before ObjectIds.
-    later = [{"added": None, "_id": {beyond: last["_id"]}}]
-    if isinstance(last["_id"], str) and direction == 1:
-        later.append({"added": None, "_id": {"$type": "objectId"}})
-    if isinstance(last["_id"], ObjectId) and direction == -1:
-        later.append({"added": None, "_id": {"$type": "string"}})
-    if direction == 1:
-        later.append({"added": {"$ne": None}})
-    return {"$or": later}
+def _identity(document: dict[str, Any]) -> tuple[type, Any]:
+    id = document.get("_id")
+    return type(id), id  # to Python 1 is True
+
+
+def _is_strange(document: dict[str, Any]) -> bool:
+    """Whether `added` is something else than this module puts there."""
+    return not isinstance(document.get("added"), ObjectId | None)
 
 
 def _now() -> datetime:
