@@ -174,9 +174,10 @@ class TestFiles:
             drawing,
         ]
         assert read(b"[]") == read(b" [ ] ") == read(b"") == read(b"\n\n") == []
-        for cut_off in (f"[{good},", f"[{good}, {good[:50]}", f"[{good} {good}]", f"[{good}, }}, {good}]"):
-            assert read(cut_off.encode()) == [drawing, "entry 2 and all that follows: not JSON"]
-        assert read(f"[{good}".encode()) == [drawing]
+        for cut_off in (f"[{good}", f"[{good},", f"[{good}, {good[:50]}", f"[{good}, {good[:-1]}"):
+            assert read(cut_off.encode()) == [drawing, "entry 2 and all that follows: not JSON: the file ends early"]
+        for broken in (f"[{good} 5 {good}]", f"[{good}, }}, {good}]", f"[{good},,{good}]"):
+            assert read(broken.encode()) == [drawing, "entry 2 and all that follows: not JSON"]
         assert read(b'[{"tags": ["\xff"]}, 5]') == ["entry 1: not UTF-8", "entry 2: not a document"]
         assert read(b"[" * 100_000)[0].startswith("entry 1 and all that follows: not ")
 
