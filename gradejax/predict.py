@@ -26,9 +26,9 @@ from jaxtyping import Array, Float, UInt8
 from gradejax import calibration as calibrations
 from gradejax import checkpoints, command, models, regular, runs, train
 from gradejax.calibration import Calibration
-from gradejax.drawings import MAX_PNG_BYTES, BadDrawing, decode_ink, resample
-from gradejax.errors import UserError
+from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import GRADES
+from gradejax.ink import MAX_PNG_BYTES, decode_ink, resample
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
+import cv2
 import numpy as np
 import pytest
 from bson import ObjectId
@@ -17,19 +18,11 @@ from bson.int64 import Int64
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradejax.drawings import (
-    MAX_PNG_BYTES,
-    BadDrawing,
-    Drawing,
-    decode_ink,
-    encode_png,
-    from_document,
-    is_object_id,
-    new_id,
-    resample,
-    to_document,
-)
+from gradejax.drawings import Drawing, from_document, is_object_id, new_id, to_document
+from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
+from gradejax.ink import MAX_PNG_BYTES, decode_ink, encode_png, resample, stripped_png
+from gradejax.synthetic import write_drawings
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
@@ -303,6 +296,13 @@ class TestInk:
         with_extras = png[:33] + bomb + text + chunk(b"acTL", bytes(8)) + png[33:]
         np.testing.assert_array_equal(decode_ink(with_extras + b"and more behind the end"), RING * 255)
 
+    def test_what_the_ink_does_not_need_can_be_left_out(self):
+        png = encode_png(RING * 255)
+        with_extras = png[:33] + chunk(b"tEXt", b"Comment\0hello") + chunk(b"pHYs", bytes(9)) + png[33:] + b"more"
+        assert stripped_png(with_extras) == stripped_png(png) == png
+        palette = chunk(b"PLTE", bytes([9, 9, 9, 200, 0, 0])) + chunk(b"tRNS", bytes([0, 240]))
+        assert stripped_png(make_png(RING, 8, PALETTE, extra=palette)) == make_png(RING, 8, PALETTE, extra=palette)
+
     def test_one_pixel(self):
         for value in (0, 100, 255):
             assert decode_ink(make_png(np.array([[value]]))).tolist() == [[0]]
@@ -322,6 +322,145 @@ class TestInk:
         rows, columns = np.nonzero(small > 127)
         assert np.ptp(rows) + 1 == 14 and np.ptp(columns) + 1 == 8
         assert rows.mean() == columns.mean() == 13.5
+
+
+@pytest.fixture(scope="module")
+def grades_ink() -> list[np.ndarray]:
+    """The ink of a few grades at the size that a canvas has."""
+    return [decode_ink(drawing.png) for drawing in write_drawings(15, seed=4, writers=5)]
+
+
+def png_of(picture: np.ndarray) -> bytes:
+    """Grey, BGR or BGRA, of numbers from 0 to 255."""
+    return cv2.imencode(".png", np.clip(np.rint(picture), 0, 255).astype(np.uint8))[1].tobytes()
+
+
+def drawn(ink: np.ndarray, paper: int | tuple, pen: int | tuple) -> np.ndarray:
+    """BGR: `ink` in a pen's colour on paper."""
+    share = ink[..., None] / 255
+    return (1 - share) * np.broadcast_to(paper, (*ink.shape, 3)) + share * np.broadcast_to(pen, (*ink.shape, 3))
+
+
+def with_alpha(colours: np.ndarray | int, alpha: np.ndarray | int, shape: tuple = (280, 280)) -> np.ndarray:
+    return np.dstack([np.broadcast_to(colours, (*shape, 3)), np.broadcast_to(alpha, shape)])
+
+
+def sheet(alpha_at_edge: int = 0, radius: int = 24) -> np.ndarray:
+    """Alpha of a sheet with round corners."""
+    inner = np.zeros((280, 280), np.uint8)
+    inner[radius:-radius, radius:-radius] = 255
+    grown = cv2.dilate(inner, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+    return np.maximum(grown, alpha_at_edge)
+
+
+def noise(sigma: float) -> np.ndarray:
+    return np.random.default_rng(1).normal(0, sigma, (280, 280, 1))
+
+
+def framed(picture: np.ndarray, shade: int) -> np.ndarray:
+    return cv2.copyMakeBorder(picture[2:-2, 2:-2], 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(shade,) * 3)
+
+
+def jpeg(picture: np.ndarray) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 1)
+
+
+def one_pixel(alpha: int) -> np.ndarray:
+    everywhere = np.full((280, 280), 255)
+    everywhere[0, 0] = alpha
+    return everywhere
+
+
+ACROSS = np.mgrid[:280, :280].sum(axis=0)[..., None] / 560  # 0 at the top left, 1 at the bottom right
+FROM_THE_MIDDLE = (np.square((np.mgrid[:280, :280] - 140) / 140).sum(axis=0) / 2)[..., None]
+PICTURES = {
+    "a canvas": lambda ink: with_alpha(0, ink),
+    "a canvas, blue": lambda ink: with_alpha((200, 60, 20), ink),
+    "a canvas, white": lambda ink: with_alpha(255, ink),
+    "a canvas in two colours": lambda ink: with_alpha(np.where(ACROSS < 0.5, (200, 0, 0), (0, 0, 200)), ink),
+    "one pixel of alpha 254": lambda ink: with_alpha(drawn(ink, 255, 0), one_pixel(254)),
+    "one pixel of alpha 0, dark": lambda ink: with_alpha(drawn(ink, 0, 255), one_pixel(0)),
+    "edges half transparent": lambda ink: with_alpha(
+        drawn(ink, 255, 0), np.pad(np.full((278, 278), 255), 1, constant_values=128)
+    ),
+    "round corners": lambda ink: with_alpha(drawn(ink, 255, 0) * (sheet()[..., None] > 0), sheet()),
+    "round corners, dark": lambda ink: with_alpha(drawn(ink, 20, 240) * (sheet()[..., None] > 0), sheet()),
+    "alpha 128 everywhere": lambda ink: with_alpha(drawn(ink, 255, 0), 128),
+    "on a layer of alpha 128": lambda ink: with_alpha(drawn(ink, 255, 0), 128 + ink * (127 / 255)),
+    "white below the strokes": lambda ink: with_alpha(drawn(ink, 255, 0), cv2.dilate(ink, np.ones((15, 15)))),
+    "dark on light": lambda ink: drawn(ink, 255, 0),
+    "light on dark": lambda ink: drawn(ink, 0, 255),
+    "dark mode": lambda ink: drawn(ink, 30, 220),
+    "a green blackboard": lambda ink: drawn(ink, (60, 80, 40), (230, 235, 230)) + noise(4),
+    "on middle grey": lambda ink: drawn(ink, 120, 0),
+    "white on light grey": lambda ink: drawn(ink, 170, 255),
+    "pencil": lambda ink: drawn(ink, 245, 170),
+    "pencil and noise": lambda ink: drawn(ink, 245, 170) + noise(3),
+    "hardly visible": lambda ink: drawn(ink, 240, 215),
+    "uneven light": lambda ink: drawn(ink, 255, 20) * (1 - 0.48 * ACROSS),
+    "uneven light, pencil, noise": lambda ink: drawn(ink, 245, 150) * (1 - 0.4 * ACROSS) + noise(3),
+    "a lamp": lambda ink: drawn(ink, 240, 30) * (1 - 0.6 * FROM_THE_MIDDLE),
+    "yellow on white": lambda ink: drawn(ink, 255, (0, 255, 255)),
+    "red on white": lambda ink: drawn(ink, 255, (30, 30, 220)),
+    "blue on yellow": lambda ink: drawn(ink, (140, 240, 250), (150, 50, 30)),
+    "a frame": lambda ink: framed(drawn(ink, 255, 0), 0),
+    "a frame, dark": lambda ink: framed(drawn(ink, 20, 230), 200),
+    "JPEG": lambda ink: jpeg(drawn(ink, 255, 0)),
+    "a photo": lambda ink: jpeg(
+        (drawn(ink, (215, 220, 225), (110, 80, 70)) * (1 - 0.2 * ACROSS) + noise(4)).clip(0, 255)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_same_ink_whatever_the_picture(grades_ink, kind):
+    for ink in grades_ink[:3]:
+        found = decode_ink(png_of(PICTURES[kind](ink)))
+        missed = np.square(found - ink.astype(float)).sum() / np.square(ink.astype(float)).sum()
+        assert missed < 0.15
+        assert found[cv2.dilate(ink, np.ones((9, 9))) == 0].mean() < 3, "ink where there is none"
+        assert found[ink > 200].mean() > 150
+
+
+@pytest.mark.parametrize("kind", ["a canvas", "a canvas, blue", "a canvas, white", "dark on light", "light on dark"])
+def test_the_ink_of_a_clean_picture_is_exact(grades_ink, kind):
+    for ink in grades_ink:
+        np.testing.assert_array_equal(decode_ink(png_of(PICTURES[kind](ink))), ink)
+
+
+def test_a_window_and_its_shadow(grades_ink):
+    window = np.pad(np.full((280, 280), 255.0), 40)
+    alpha = np.maximum(window, cv2.GaussianBlur(window / 2, (0, 0), 12))
+    for ink in grades_ink[:3]:
+        colours = np.pad(drawn(ink, 255, 0), ((40, 40), (40, 40), (0, 0)))
+        np.testing.assert_array_equal(decode_ink(png_of(with_alpha(colours, alpha, (360, 360)))), np.pad(ink, 40))
+
+
+@pytest.mark.parametrize(("colour", "paper"), [(GREY, [255]), (RGB, [255, 255, 255])])
+def test_a_colour_that_is_transparent(colour, paper):
+    """The chunk tRNS of a picture without an alpha channel names one colour."""
+    samples = np.repeat((1 - RING)[..., None] * 255, CHANNELS[colour], axis=2)
+    extra = chunk(b"tRNS", struct.pack(f">{len(paper)}H", *paper))
+    np.testing.assert_array_equal(decode_ink(make_png(samples, 8, colour, extra=extra)), RING * 255)
+
+
+EMPTY = np.zeros((280, 280), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [*[PICTURES[kind](EMPTY) for kind in PICTURES], drawn(EMPTY, 180, 0) + noise(10), drawn(EMPTY, 30, 0) + noise(5),
+     np.where(noise(1) > 0, 254, 255), np.where(noise(1) > 3, 235, 245), with_alpha(0, 255),
+     with_alpha(0, one_pixel(254)), with_alpha(0, sheet()), with_alpha(180, 128), with_alpha(255, 0)],
+)  # fmt: skip
+def test_blank_paper_stays_blank(picture):
+    assert decode_ink(png_of(picture)).max() <= 32
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]), st.randoms(use_true_random=False))
+def test_the_smallest_pictures_have_ink(height, width, channels, random):
+    picture = np.frombuffer(random.randbytes(height * width * channels), np.uint8).reshape(height, width, channels)
+    assert decode_ink(png_of(picture)).shape == (height, width)
 
 
 class TestBadPictures:
@@ -391,7 +530,7 @@ class TestBadPictures:
             (SIGNATURE + header(4, 4) + header(4000, 4000) + TestInk.__name__.encode(), "two headers"),
             (SIGNATURE + header(4, 4, 3), "no picture is of colour type 0 and 3 bits"),
             (SIGNATURE + header(4, 4, 8, 5), "no picture is of colour type 5 and 8 bits"),
-            (SIGNATURE + header(4, 4) + chunk(b"IEND", b""), "its pixels cannot be read"),
+            (SIGNATURE + header(4, 4) + chunk(b"IEND", b""), "it has no pixels"),
             (SIGNATURE + header(4, 4, 8, PALETTE) + chunk(b"IDAT", zlib.compress(bytes(20))) + chunk(b"IEND", b""), ""),
             (SIGNATURE + b"\0\0\0\x0eIHDR" + bytes(30), "not a PNG"),
         ],

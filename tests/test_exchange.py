@@ -23,8 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradejax import exchange
-from gradejax.drawings import BadDrawing, Drawing, decode_ink, encode_png, to_document
+from gradejax.drawings import Drawing, to_document
+from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
+from gradejax.ink import decode_ink, encode_png
 from gradejax.stores import Query, open_store
 
 PNG = encode_png(np.eye(20, dtype=np.uint8) * 255)
@@ -172,9 +174,10 @@ class TestFiles:
             drawing,
         ]
         assert read(b"[]") == read(b" [ ] ") == read(b"") == read(b"\n\n") == []
-        for cut_off in (f"[{good},", f"[{good}, {good[:50]}", f"[{good} {good}]", f"[{good}, }}, {good}]"):
-            assert read(cut_off.encode()) == [drawing, "entry 2 and all that follows: not JSON"]
-        assert read(f"[{good}".encode()) == [drawing]
+        for cut_off in (f"[{good}", f"[{good},", f"[{good}, {good[:50]}", f"[{good}, {good[:-1]}"):
+            assert read(cut_off.encode()) == [drawing, "entry 2 and all that follows: not JSON: the file ends early"]
+        for broken in (f"[{good} 5 {good}]", f"[{good}, }}, {good}]", f"[{good},,{good}]"):
+            assert read(broken.encode()) == [drawing, "entry 2 and all that follows: not JSON"]
         assert read(b'[{"tags": ["\xff"]}, 5]') == ["entry 1: not UTF-8", "entry 2: not a document"]
         assert read(b"[" * 100_000)[0].startswith("entry 1 and all that follows: not ")
 
@@ -234,7 +237,7 @@ class TestFiles:
         assert list(store.find()) == [good]
         assert outcome.imported == 1
         assert outcome.first_refused == [
-            ("line 1", "damaged PNG: its pixels cannot be read"),
+            ("line 1", "damaged PNG: it has no pixels"),
             ("line 2", "damaged PNG: a checksum is wrong"),
         ]
         assert capfd.readouterr().err == ""  # OpenCV has nothing to add

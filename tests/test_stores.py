@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gradejax import exchange
-from gradejax.drawings import BadDrawing, Drawing, new_id, to_document
-from gradejax.errors import StoreError
+from gradejax.drawings import Drawing, new_id, to_document
+from gradejax.errors import BadDrawing, StoreError
 from gradejax.ids import to_text
 from gradejax.stores import Query, open_store
 
