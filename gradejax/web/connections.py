@@ -19,7 +19,7 @@ MAX_AHEAD = 8
 READ_SECONDS = 60.0
 """How long a client may leave an answer unread that it has asked for."""
 
-_PIECE = 2**14
+_PIECE_BYTES = 2**14
 
 
 class _TooMuch(Exception):
@@ -35,6 +35,7 @@ class Connection(HttpToolsProtocol):
     _waiting: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _bytes = 0  # of this request, or before it
+    _piece = 0
     _in_head = True
 
     def __init__(self, *args: object, crowd: Crowd, **named: object):
@@ -50,23 +51,24 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         # In pieces, so that a limit holds within what has come at once.
-        for start in range(0, len(data), _PIECE):
-            piece = data[start : start + _PIECE]
-            self._bytes += len(piece)
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._piece = len(piece)
+            self._bytes += self._piece
             if self._bytes > MAX_REQUEST_BYTES:
                 self.cut_off()
             if self.transport.is_closing():
                 return
             super().data_received(piece)
             if self._in_head and self._bytes > MAX_HEAD_BYTES:
-                self._refuse(431, "The request's head is too large.")
+                self.send_400_response("")
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MAX_AHEAD:
             self.cut_off()
             raise _TooMuch
         super().on_message_begin()
-        self._bytes = 0
+        self._bytes = self._piece  # as if all of it were this request's
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -77,13 +79,15 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._bytes > MAX_HEAD_BYTES:
+            raise _TooMuch
         self._in_head = False
         self._waiting.cancel()
         self._room.asks(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if self.pipeline and len(self.cycle.body) > _PIECE:
+        if self.pipeline and len(self.cycle.body) > _PIECE_BYTES:
             self.cut_off()  # nobody reads it yet
         super().on_body(body)
 
@@ -104,8 +108,10 @@ class Connection(HttpToolsProtocol):
             self._wait_for_head()
 
     def send_400_response(self, msg: str) -> None:
-        if self._in_head and len(self.headers or ()) >= MAX_HEAD_FIELDS:
-            self._refuse(431, "The request's head has too many fields.")
+        if self._in_head and (self._bytes > MAX_HEAD_BYTES or len(self.headers or ()) >= MAX_HEAD_FIELDS):
+            self._refuse(
+                431, f"A request's head has at most {MAX_HEAD_BYTES // 2**10} kB and {MAX_HEAD_FIELDS} fields."
+            )
         else:
             self._refuse(400, msg)
 
