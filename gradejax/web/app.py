@@ -8,18 +8,19 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
 from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
 from gradejax.stores import Store
 from gradejax.web import browsing, guessing, saving
-from gradejax.web.access import COOKIE, COOKIE_SECONDS, Access
-from gradejax.web.guard import Guard, source
+from gradejax.web.access import Access, TooManyTries
+from gradejax.web.guard import SESSION, Guard, source
 from gradejax.web.guessing import Model
 from gradejax.web.messages import Code, Refused
 from gradejax.web.ranking import Rankings
+from gradejax.web.sessions import COOKIE, COOKIE_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +76,18 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     if access is not None:
         app.include_router(_sign_in(access))
     for path, file in PAGES.items():
-        app.add_api_route(path, _page(STATIC / file), include_in_schema=False)
+        app.add_api_route(path, _page(STATIC / file, signed_in=access is not None), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
 
 
-def _page(file: Path) -> Callable[[], Awaitable[FileResponse]]:
-    async def page() -> FileResponse:
-        return FileResponse(file, headers={"Cache-Control": "no-cache"})
+def _page(file: Path, *, signed_in: bool) -> Callable[[], Awaitable[Response]]:
+    html = file.read_text("utf-8")
+    if signed_in:
+        html = html.replace('id="sign-out" hidden', 'id="sign-out"')
+
+    async def page() -> Response:
+        return HTMLResponse(html)
 
     return page
 
@@ -92,15 +97,23 @@ def _sign_in(access: Access) -> APIRouter:
 
     @router.post("/sign-in", status_code=204, include_in_schema=False)
     async def sign_in(given: Code, request: Request) -> Response:
-        # On the event loop, so that no other try comes between the look at the wait and the try.
-        address = source(request.scope)
-        wait = access.wait(address)
-        if wait:
-            raise HTTPException(429, f"Too many wrong codes. Try again in {wait} s.", {"Retry-After": str(wait)})
-        if not access.try_code(given.code, address):
+        try:
+            right = await access.try_code(given.code, source(request.scope))
+        except TooManyTries:
+            again = {"Retry-After": "2"}
+            raise HTTPException(429, "Many wrong codes are being tried. This one is tried again.", again) from None
+        if not right:
             raise HTTPException(403, "This is not the code.")
         response = Response(status_code=204)
-        response.set_cookie(COOKIE, access.cookie, COOKIE_SECONDS, httponly=True, samesite="strict")
+        response.set_cookie(COOKIE, access.sessions.begin(), COOKIE_SECONDS, httponly=True, samesite="strict")
+        return response
+
+    @router.post("/sign-out", status_code=204, include_in_schema=False)
+    async def sign_out(request: Request) -> Response:
+        access.sessions.end(request.scope[SESSION])
+        # Not what waits in the browser to be sent: that is its owner's.
+        response = Response(status_code=204, headers={"Clear-Site-Data": '"cache"'})
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return response
 
     return router

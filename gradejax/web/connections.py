@@ -1,54 +1,129 @@
-"""Connections that wait for nobody: uvicorn's own would wait for ever for the rest of a request."""
+"""Connections that wait for nobody and keep little: uvicorn's own would wait, and gather, for ever."""
 
 import asyncio
+import json
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gradejax.web.crowd import Crowd
+from gradejax.web.guard import MAX_BODY_BYTES, SECURITY_HEADERS, SESSION, source
 
 HEAD_SECONDS = 20.0
 """From a connection's beginning, or the answer before, to the last line of a request's head."""
-MAX_HEAD_BYTES = 2**16
+MAX_HEAD_BYTES = 2**15
+MAX_HEAD_FIELDS = 100
+MAX_REQUEST_BYTES = MAX_BODY_BYTES + 2**16
+"""All of it: head, body, what frames the body's chunks, trailers, and what comes when it is answered already."""
+MAX_AHEAD = 8
+"""Requests that may come before the one before is answered; browsers send none."""
 READ_SECONDS = 60.0
 """How long a client may leave an answer unread that it has asked for."""
 
+_PIECE_BYTES = 2**14
+
+
+class _TooMuch(Exception):
+    """Ends the parser's work on what has come."""
+
 
 class Connection(HttpToolsProtocol):
-    """One client's connection; cut off where a request's head or the reading of an answer takes too long.
+    """One client's connection; cut off where a request is too large or too slow, or its answer is not read.
 
-    How long a request's body may take is `guard`'s business.
+    How long a request's body may take, and how large it may be in each place, is `guard`'s business.
     """
 
     _waiting: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
-    _head_bytes: int | None = None  # of the head that is being read
+    _bytes = 0  # of this request, or before it
+    _piece = 0
+    _in_head = True
+
+    def __init__(self, *args: object, crowd: Crowd, **named: object):
+        super().__init__(*args, **named)
+        self._crowd = crowd
+        self._room = crowd.strangers
+        self._session: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self._room.enter(self, source({"client": self.client}))
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.abort()
+        # In pieces, so that a limit holds within what has come at once.
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._piece = len(piece)
+            self._bytes += self._piece
+            if self._bytes > MAX_REQUEST_BYTES:
+                self.cut_off()
+            if self.transport.is_closing():
+                return
+            super().data_received(piece)
+            if self._in_head and self._bytes > MAX_HEAD_BYTES:
+                self.send_400_response("")
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_AHEAD:
+            self.cut_off()
+            raise _TooMuch
         super().on_message_begin()
-        self._head_bytes = 0
+        self._bytes = self._piece  # as if all of it were this request's
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer, which nobody asks for
+        if len(self.headers) >= MAX_HEAD_FIELDS:
+            raise _TooMuch
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
+        if self._bytes > MAX_HEAD_BYTES:
+            raise _TooMuch
+        self._in_head = False
         self._waiting.cancel()
+        self._room.asks(self)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        if self.pipeline and len(self.cycle.body) > _PIECE_BYTES:
+            self.cut_off()  # nobody reads it yet
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._bytes = 0
+        self._in_head = True
+
     def on_response_complete(self) -> None:
+        session = self.cycle.scope.get(SESSION)
+        if session is not None and session != self._session:
+            self._room.leave(self)
+            self._room, self._session = self._crowd.insiders, session
+            self._room.enter(self, session)
         super().on_response_complete()
         if self.cycle.response_complete:  # else the next request is there already
+            self.cycle.body.clear()
             self._wait_for_head()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._in_head and (self._bytes > MAX_HEAD_BYTES or len(self.headers or ()) >= MAX_HEAD_FIELDS):
+            self._refuse(
+                431, f"A request's head has at most {MAX_HEAD_BYTES // 2**10} kB and {MAX_HEAD_FIELDS} fields."
+            )
+        else:
+            self._refuse(400, msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # Answered as if it had not asked; what follows may be another protocol.
+        self.cycle.keep_alive = False
+        if self.cycle.response_complete:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self.loop.call_later(READ_SECONDS, self.transport.abort)
+        self._unread = self.loop.call_later(READ_SECONDS, self.cut_off)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -57,12 +132,38 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._room.leave(self)
         self._waiting.cancel()
         if self._unread is not None:
             self._unread.cancel()
 
+    def is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+
+    def cut_off(self) -> None:
+        # Not closed: closing waits until all is read that was sent.
+        self.transport.abort()
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answers what is no request. Where the answer to one before is still due, there is no place for it."""
+        if self.transport.is_closing():
+            return
+        if self.pipeline or (self.cycle is not None and self.cycle.response_started and not self.is_idle()):
+            return self.cut_off()
+        body = json.dumps({"detail": detail}).encode()
+        headers = SECURITY_HEADERS | {
+            "Cache-Control": "no-store",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        lines = [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
+        self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+
     def _wait_for_head(self) -> None:
-        # Aborted, not closed: closing waits until all is read that was sent.
         if self._waiting is not None:
             self._waiting.cancel()
-        self._waiting = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._waiting = self.loop.call_later(HEAD_SECONDS, self.cut_off)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,9 +27,11 @@ from starlette.testclient import TestClient
 from gradejax.drawings import new_id
 from gradejax.stores import Query, open_store
 from gradejax.synthetic import write_drawings
-from gradejax.web import connections, guard
-from gradejax.web.access import FREE_TRIES, Access
+from gradejax.web import access, connections, crowd, guard
+from gradejax.web.access import Access
 from gradejax.web.app import PAGES, create_app
+from gradejax.web.connections import Connection
+from gradejax.web.crowd import Crowd
 from gradejax.web.guard import Allowances, source
 from gradejax.web.guessing import Model
 
@@ -62,10 +65,11 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
 
 
 @contextmanager
-def served(app) -> Iterator[int]:
+def served(app, most: int = 6144) -> Iterator[int]:
     """The application in this process, behind the same connections as `python -m gradejax.web`; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, http=connections.Connection, log_level="error", access_log=False)
+        http = partial(Connection, crowd=Crowd(most))
+        config = uvicorn.Config(app, http=http, ws="none", log_level="error", access_log=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -175,6 +179,134 @@ def test_a_head_has_an_end(store):
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
 
 
+# Too much.
+
+CHUNKED = b"POST /api/drawings HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (CHUNKED + b"0\r\n", b"X-Filler: " + b"a" * 1000 + b"\r\n"),
+        (CHUNKED + b"0\r\nX-Filler: ", b"a" * 1000),
+        (CHUNKED + b"3;name=", b"a" * 1000),
+        (CHUNKED, b"0" * 1000),
+        (CHUNKED, b"1\r\na\r\n" * 200),
+        (request("/api/status").replace(b"Length: 0", b"Length: 99999999999"), b"a" * 1000),
+        (b"", b"\r\n" * 500),
+        (b"GET /", b"a" * 1000),
+        (b"GET / HTTP/1.1\r\n", b"a:\r\n" * 200),
+        (b"", request("/api/status") * 20),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", b"a" * 1000),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"a" * 1000),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", b"a" * 1000),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"a" * 1000),
+    ],
+    ids=[
+        *("trailers", "a trailer", "chunk extension", "chunk size", "small chunks", "body nobody reads"),
+        *("blank lines", "target", "fields", "requests ahead", "h2c", "websocket", "tunnel", "http2"),
+    ],
+)
+def test_nothing_can_be_sent_without_end(store, begin: bytes, more: bytes):
+    """Not before, between, in or behind bodies, by whoever does not have the code."""
+    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+        with connect(port, begin) as endless:
+            sent = 0
+            with pytest.raises(OSError):  # the connection is cut, and the answers fill its buffers
+                endless.settimeout(20)
+                while sent < 2**24:
+                    endless.sendall(more * 10)
+                    sent += len(more) * 10
+            assert sent < 2**24
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 401
+
+
+def test_a_stranger_is_not_kept_by_the_server(store):
+    """Half a megabyte each, of which a sign-in needs a hundred bytes."""
+    head = request("/sign-in", b"{}").replace(b"Length: 2", b"Length: 1048576").removesuffix(b"{}")
+    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+        status, text = answer(connect(port, head + b"a" * 5000))
+        assert (status, b"over 4 kB" in text) == (413, True)
+        chunks = CHUNKED.replace(b"/api/drawings", b"/sign-in") + b"1000\r\n" + b"a" * 4096 + b"\r\n"
+        assert answer(connect(port, chunks + b"1000\r\n" + b"a" * 4096))[0] == 413
+
+
+def test_who_is_signed_in_has_room(store, monkeypatch):
+    """However many stand about, at one address or at many, and whatever they have begun to send."""
+    monkeypatch.setattr(crowd, "STRANGERS_OF_ONE_ADDRESS", 50)
+    half = request("/sign-in", b'{"code": "').replace(b"Length: 10", b"Length: 100")
+    with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
+        _, cookie = try_code(port, CODE, "127.0.0.2")
+        status = request("/api/status", Cookie=cookie)
+        inside = stack.enter_context(connect(port, status, "127.0.0.2"))
+        inside.recv(65536)
+        others = [f"127.0.3.{n % 100}" for n in range(150)] + ["127.0.0.9"] * 150
+        crowded = [stack.enter_context(connect(port, half if n % 2 else b"GET", a)) for n, a in enumerate(others)]
+        # Whoever has been signed in before still is, on the same connection; who comes now comes in.
+        inside.sendall(status)
+        assert inside.recv(12) == b"HTTP/1.1 200"
+        assert try_code(port, CODE, "127.0.0.9")[0] == 204
+        assert answer(connect(port, request("/api/status", Cookie=cookie, Connection="close"), "127.0.0.9"))[0] == 200
+        cut = 0
+        for connection in crowded:
+            connection.setblocking(False)
+            try:
+                cut += connection.recv(1) == b""
+            except ConnectionResetError:
+                cut += 1
+            except BlockingIOError:
+                pass
+        assert cut >= 200
+
+
+def test_one_session_does_not_take_all_the_room(store):
+    with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
+        cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
+        asked = [request("/api/status", Cookie=cookie) for cookie in cookies]
+        one = stack.enter_context(connect(port, asked[0]))
+        assert one.recv(65536)[:12] == b"HTTP/1.1 200"
+        for _ in range(150):
+            greedy = stack.enter_context(connect(port, asked[1]))
+            assert greedy.recv(65536)[:12] == b"HTTP/1.1 200"
+        one.sendall(asked[0])
+        assert one.recv(65536)[:12] == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 401),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\na", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 401),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"a=b; " * 2**13 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"GET /" + b"a" * 2**16 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 401),
+        (b"GET /sign-in HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"PUT /sign-in HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\n\r\n", 403),
+    ],
+)
+def test_every_refusal_carries_the_headers(store, sent: bytes, status: int):
+    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+        with connect(port, sent) as connection:
+            connection.settimeout(30)
+            head = connection.recv(65536).lower()
+        assert int(head[9:12]) == status, head
+        for name in guard.SECURITY_HEADERS:
+            assert name.lower().encode() in head
+        assert b"cache-control: no-store" in head
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 401
+
+
 # The rate.
 
 
@@ -195,7 +327,7 @@ def test_one_address_is_slowed_down_and_no_other(store, monkeypatch):
 
 def test_a_class_behind_one_router_is_never_slowed_down():
     """A hundred open the page in one second, draw and guess for two minutes, and then all open the gallery at once."""
-    allowances = Allowances()
+    allowances = Allowances(guard.RATE, guard.BURST)
     asked = [0.01 * person + 0.01 * file for person in range(100) for file in range(12)]
     for person in range(100):
         asked += [1 + 0.01 * person + 0.4 * stroke for stroke in range(300)]  # a guess after each stroke
@@ -207,7 +339,7 @@ def test_a_class_behind_one_router_is_never_slowed_down():
 @given(st.lists(st.tuples(st.floats(0, 0.01), st.integers(0, 2)), max_size=300))
 @settings(deadline=None)
 def test_nobody_gets_more_than_the_rate(steps: list[tuple[float, int]]):
-    allowances, now = Allowances(), 0.0
+    allowances, now = Allowances(guard.RATE, guard.BURST), 0.0
     for address in range(3):
         for _ in range(guard.BURST):
             allowances.wait(f"{address}", 0.0)
@@ -218,8 +350,26 @@ def test_nobody_gets_more_than_the_rate(steps: list[tuple[float, int]]):
     assert max(granted) <= guard.RATE * now + 1e-6
 
 
+def test_strangers_use_up_nothing_of_the_class_behind_the_same_router(store, monkeypatch):
+    monkeypatch.setattr(guard, "STRANGERS_BURST", 20)
+    monkeypatch.setattr(guard, "STRANGERS_RATE", 1.0)
+    monkeypatch.setattr(guard, "SESSION_BURST", 60)
+    monkeypatch.setattr(guard, "SESSION_RATE", 1.0)
+    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+        cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
+
+        def ask(**headers: str) -> int:
+            with connect(port, request("/api/status", Connection="close", **headers), "127.0.0.2") as connection:
+                return answer(connection)[0]
+
+        assert 429 in [ask() for _ in range(40)]
+        assert [ask(Cookie=cookies[0]) for _ in range(50)] == [200] * 50
+        assert 429 in [ask(Cookie=cookies[0]) for _ in range(40)]  # nor does one session use up another's
+        assert [ask(Cookie=cookies[1]) for _ in range(50)] == [200] * 50
+
+
 def test_the_table_of_addresses_is_bounded():
-    allowances = Allowances()
+    allowances = Allowances(guard.RATE, guard.BURST)
     for n in range(30_000):
         allowances.wait(f"{n}", 0.0)
     assert len(allowances._left) <= 10_000
@@ -243,28 +393,81 @@ def test_a_machine_with_many_addresses_is_one(host: str, expected: str):
 # The code.
 
 
-def test_a_code_cannot_be_guessed_by_trying(serve, tmp_path):
-    web = serve(f"--store=sqlite:///{tmp_path}/grades.db", f"--access-code={CODE}")
+def try_code(port: int, code: str, address: str) -> tuple[int, str]:
+    """The answer's status, and the cookie that it gives."""
+    body = json.dumps({"code": code}).encode()
+    with connect(port, request("/sign-in", body, Connection="close"), address) as connection:
+        status, text = answer(connection)
+    cookie = re.search(rb"(?i)set-cookie: ([^;]+)", text)
+    return status, cookie[1].decode() if cookie else ""
 
-    def try_code(code: str, address: str = "127.0.0.2") -> tuple[int, bytes]:
-        body = json.dumps({"code": code}).encode()
-        return answer(connect(web.port, request("/sign-in", body, Connection="close"), address))
 
-    with ThreadPoolExecutor(20) as together:
-        tries = list(together.map(try_code, [f"wrong-{n}" for n in range(60)]))
-    assert [status for status, _ in tries].count(403) <= FREE_TRIES + 1  # one more where the first second is over
-    assert {status for status, _ in tries} == {403, 429}
-    assert try_code(CODE)[0] == 429  # not even the right one, for now
-    assert try_code(CODE, "127.0.0.3")[0] == 204
-    # Only the body carries it.
-    for path in (f"/?code={CODE}", f"/sign-in?code={CODE}", f"/sign-in/{CODE}"):
-        assert answer(connect(web.port, request(path, Connection="close"), "127.0.0.3"))[0] in (401, 404, 405)
-    waits = []
-    access = Access(CODE)
-    for n in range(FREE_TRIES + 12):
-        access.try_code(f"wrong-{n}", "")
-        waits.append(access.wait(""))
-    print(f"60 wrong codes at once: {sum(status == 403 for status, _ in tries)} were looked at; waits in s: {waits}")
+@pytest.mark.parametrize("addresses", [1, 150])
+def test_a_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
+    """Neither from one address nor from many; and whoever knows it comes in meanwhile, even behind the same router."""
+    monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 20)
+    with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(41) as people:
+        begun = time.monotonic()
+        stop = threading.Event()
+
+        def guess(n: int) -> list[int]:
+            answers = []
+            while not stop.is_set():
+                answers.append(try_code(port, f"wrong-{n}", f"127.0.1.{n % addresses}")[0])
+            return answers
+
+        guessing = [people.submit(guess, n) for n in range(40)]
+        while time.monotonic() < begun + 2:
+            time.sleep(0.05)
+        behind_the_same_router = people.submit(try_code, port, CODE, "127.0.1.0")
+        assert behind_the_same_router.result(timeout=60)[0] == 204
+        assert try_code(port, CODE, "127.0.2.1")[0] == 204
+        stop.set()
+        answers = [status for one in guessing for status in one.result(timeout=60)]
+        took = time.monotonic() - begun
+    assert set(answers) == {403}
+    assert len(answers) <= 20 + access.WRONG_CODES_PER_SECOND * took + 1
+    print(f"40 at once from {addresses} addresses: {len(answers)} wrong codes were looked at in {took:.1f} s")
+
+
+def test_no_more_codes_wait_than_can_be_kept(store, monkeypatch):
+    monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 1)
+    monkeypatch.setattr(access, "WRONG_CODES_PER_SECOND", 2.0)
+    monkeypatch.setattr(access, "MOST_WAITING", 5)
+    with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(30) as people:
+        guesses = [people.submit(try_code, port, "wrong-code", "127.0.0.2") for _ in range(30)]
+        assert try_code(port, CODE, "127.0.0.3")[0] == 204
+        answers = [one.result()[0] for one in guesses]
+    assert set(answers) == {403, 429}
+    assert answers.count(403) <= 10
+
+
+def test_no_code_can_be_tried_as_a_cookie(store, tmp_path):
+    """What the code alone could be made into is no cookie: two servers with the same code give different ones."""
+    doors = [Access(CODE, tmp_path / name) for name in ("one", "other")]
+    (one, other) = (door.sessions.begin() for door in doors)
+    assert doors[0].sessions.find(one) is not None
+    assert doors[0].sessions.find(other) is None
+    (tmp_path / "one").unlink()
+    assert Access(CODE, tmp_path / "one").sessions.find(one) is None
+
+
+def test_wrong_cookies_lock_nobody_out(store, monkeypatch, tmp_path):
+    """A class comes back with the cookies of another code; and a stranger among them tries cookies."""
+    monkeypatch.setattr(guard, "STRANGERS_BURST", 50)
+    monkeypatch.setattr(guard, "STRANGERS_RATE", 1.0)
+    stale = Access("another-code", tmp_path / "sessions").sessions.begin()
+    with served(create_app(store, model=Model(None), access=Access(CODE, tmp_path / "sessions"))) as port:
+        _, cookie = try_code(port, CODE, "127.0.0.2")
+
+        def ask(value: str) -> int:
+            with connect(port, request("/api/status", Connection="close", Cookie=value), "127.0.0.2") as connection:
+                return answer(connection)[0]
+
+        strangers = [ask(f"gradejax_session={stale}") for _ in range(80)]
+        assert strangers[:40] == [401] * 40
+        assert 429 in strangers  # they are counted
+        assert [ask(cookie) for _ in range(80)] == [200] * 80
 
 
 # Bad requests.

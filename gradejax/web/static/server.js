@@ -32,4 +32,5 @@ export function reason(error) {
 }
 
 // Whoever is signed in already and scans the code again: it does not stay in the address.
-if (location.hash) history.replaceState(null, "", location.pathname);
+// Replaced by a navigation, for what history.replaceState replaces is still listed in the browser's history.
+if (location.hash.startsWith("#code=")) location.replace(location.pathname);

@@ -1,5 +1,9 @@
 // The access code, from the QR code's address (behind the #, which no server sees) or typed in.
 
+// Before anything else: it does not stay in the address, nor where the browser remembers addresses.
+const carried = new URLSearchParams(location.hash.slice(1)).get("code");
+if (location.hash) history.replaceState(null, "", location.pathname);
+
 const code = document.getElementById("code");
 const refusal = document.getElementById("refusal");
 
@@ -11,12 +15,11 @@ async function signIn() {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ code: code.value }),
     });
-    if (response.ok) {
-      location.replace(location.pathname);
-    } else {
-      refusal.textContent = (await response.json()).detail;
-      code.select();
-    }
+    if (response.ok) return location.replace(location.pathname);
+    refusal.textContent = (await response.json()).detail;
+    const again = Number(response.headers.get("Retry-After"));
+    if (again) setTimeout(signIn, 1000 * again);
+    else code.select();
   } catch {
     refusal.textContent = "The server cannot be reached. Try again.";
   }
@@ -27,9 +30,7 @@ document.getElementById("form").addEventListener("submit", (event) => {
   signIn();
 });
 
-const carried = new URLSearchParams(location.hash.slice(1)).get("code");
 if (carried) {
-  history.replaceState(null, "", location.pathname);
   code.value = carried;
   signIn();
 }

@@ -1,0 +1,9 @@
+// Ends the session, for every copy of its cookie. What waits in this browser to be sent stays: it is its owner's.
+
+import { note } from "/static/note.js";
+
+document.getElementById("sign-out").addEventListener("click", async () => {
+  const response = await fetch("/sign-out", { method: "POST" }).catch(() => null);
+  if (response?.ok || response?.status === 401) location.replace("/");
+  else note("The server cannot be reached. You are still signed in.", true);
+});
