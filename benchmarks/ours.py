@@ -21,7 +21,7 @@ from benchmarks.workers import AUGMENTED_SECONDS, answer, on_one_core, read_draw
 from gradejax import batches, dataset, models, train
 from gradejax.augment import DistortionRanges, affine_maps, warp
 from gradejax.dataset import Dataset, Split
-from gradejax.drawings import decode_ink, resample
+from gradejax.ink import decode_ink, resample
 from gradejax.stores import Query, open_store
 
 

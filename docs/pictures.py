@@ -13,8 +13,8 @@ import numpy as np
 from absl import flags
 
 from gradejax import command, report
-from gradejax.drawings import decode_ink, resample
 from gradejax.grades import GRADE_INDEX
+from gradejax.ink import decode_ink, resample
 from gradejax.synthetic import write_drawings
 
 _FLAGS = flags.FlagValues()

@@ -36,9 +36,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gradejax import command, exchange
-from gradejax.drawings import BadDrawing, Drawing, decode_ink
-from gradejax.errors import StoreError, UserError
+from gradejax.drawings import Drawing
+from gradejax.errors import BadDrawing, StoreError, UserError
 from gradejax.grades import GRADES
+from gradejax.ink import decode_ink
 from gradejax.stores import Query, Store, open_store, store_uri
 from gradejax.synthetic import write_drawings
 

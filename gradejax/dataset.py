@@ -23,10 +23,10 @@ from rich.progress import Progress
 
 from gradejax import allographs, movement, others, slips, synthetic
 from gradejax.config import tags
-from gradejax.drawings import BadDrawing, decode_ink, resample
-from gradejax.errors import UserError
+from gradejax.errors import BadDrawing, UserError
 from gradejax.exchange import in_threads
 from gradejax.grades import GRADE_INDEX, GRADES
+from gradejax.ink import decode_ink, resample
 from gradejax.stores import Query, Store
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def load(store: Store, query: Query, size: int, cache: Path | None, resampling: 
     Arguments:
         cache: a folder for the decoded arrays. What lies there is used when the store's fingerprint, the query and
             the preprocessing are the same and its digest is right, and replaced otherwise. None: no cache.
-        resampling: `area` or `point`; see `drawings.resample`.
+        resampling: `area` or `point`; see `ink.resample`.
 
     Raises:
         UserError: when nothing is left, naming the tags that exist.

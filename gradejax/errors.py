@@ -15,3 +15,7 @@ class StoreAway(StoreError):
 
 class StoreFull(StoreError):
     """A store with no room left on its disk."""
+
+
+class BadDrawing(UserError):
+    """A document or picture that is no drawing; `str()` is the reason, fit for a log or a web page."""

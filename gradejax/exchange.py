@@ -20,7 +20,9 @@ from bson import json_util
 from bson.codec_options import DatetimeConversion
 from bson.errors import BSONError
 
-from gradejax.drawings import MAX_PNG_BYTES, BadDrawing, Drawing, decode_ink, from_document, to_document
+from gradejax.drawings import Drawing, from_document, to_document
+from gradejax.errors import BadDrawing
+from gradejax.ink import MAX_PNG_BYTES, decode_ink
 from gradejax.stores import Store
 
 MAX_DOCUMENT_BYTES = 32 * 2**20

@@ -40,9 +40,9 @@ from gradejax import (
 )
 from gradejax import config as configs
 from gradejax import dataset as datasets
-from gradejax.drawings import resample
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+from gradejax.ink import resample
 
 log = logging.getLogger("gradejax.main")
 

@@ -24,9 +24,9 @@ from jaxtyping import Array, Float, UInt8
 
 from gradejax import checkpoints, command, models, runs, train
 from gradejax.calibration import Calibration
-from gradejax.drawings import BadDrawing, decode_ink, resample
-from gradejax.errors import UserError
+from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import GRADES
+from gradejax.ink import decode_ink, resample
 
 _FLAGS = flags.FlagValues()
 flags.DEFINE_string(

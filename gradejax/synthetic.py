@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from gradejax.allographs import ALLOGRAPHS, Form, plan_strokes
-from gradejax.drawings import Drawing, encode_png
+from gradejax.drawings import Drawing
 from gradejax.grades import GRADES
+from gradejax.ink import encode_png
 from gradejax.movement import move, tremble
 from gradejax.others import OTHERS, scribble
 from gradejax.slips import SLIPS, slip

@@ -23,7 +23,8 @@ import numpy as np
 import pymongo
 import pytest
 
-from gradejax.drawings import Drawing, encode_png, new_id, utc_milliseconds
+from gradejax.drawings import Drawing, new_id, utc_milliseconds
+from gradejax.ink import encode_png
 from gradejax.stores import Store, open_store
 
 # Many tests and processes compile the same small networks: once is enough.

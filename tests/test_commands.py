@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradejax.drawings import encode_png
+from gradejax.ink import encode_png
 from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings
 

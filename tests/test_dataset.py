@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from gradejax import dataset as datasets
 from gradejax.config import base
 from gradejax.dataset import Dataset
-from gradejax.drawings import Drawing, decode_ink, encode_png, resample
+from gradejax.drawings import Drawing
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX
+from gradejax.ink import decode_ink, encode_png, resample
 from gradejax.stores import Query, open_store
 from gradejax.synthetic import write_drawings
 

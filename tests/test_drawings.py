@@ -17,19 +17,10 @@ from bson.int64 import Int64
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradejax.drawings import (
-    MAX_PNG_BYTES,
-    BadDrawing,
-    Drawing,
-    decode_ink,
-    encode_png,
-    from_document,
-    is_object_id,
-    new_id,
-    resample,
-    to_document,
-)
+from gradejax.drawings import Drawing, from_document, is_object_id, new_id, to_document
+from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
+from gradejax.ink import MAX_PNG_BYTES, decode_ink, encode_png, resample, stripped_png
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
@@ -303,6 +294,13 @@ class TestInk:
         with_extras = png[:33] + bomb + text + chunk(b"acTL", bytes(8)) + png[33:]
         np.testing.assert_array_equal(decode_ink(with_extras + b"and more behind the end"), RING * 255)
 
+    def test_what_the_ink_does_not_need_can_be_left_out(self):
+        png = encode_png(RING * 255)
+        with_extras = png[:33] + chunk(b"tEXt", b"Comment\0hello") + chunk(b"pHYs", bytes(9)) + png[33:] + b"more"
+        assert stripped_png(with_extras) == stripped_png(png) == png
+        palette = chunk(b"PLTE", bytes([9, 9, 9, 200, 0, 0])) + chunk(b"tRNS", bytes([0, 240]))
+        assert stripped_png(make_png(RING, 8, PALETTE, extra=palette)) == make_png(RING, 8, PALETTE, extra=palette)
+
     def test_one_pixel(self):
         for value in (0, 100, 255):
             assert decode_ink(make_png(np.array([[value]]))).tolist() == [[0]]
@@ -391,7 +389,7 @@ class TestBadPictures:
             (SIGNATURE + header(4, 4) + header(4000, 4000) + TestInk.__name__.encode(), "two headers"),
             (SIGNATURE + header(4, 4, 3), "no picture is of colour type 0 and 3 bits"),
             (SIGNATURE + header(4, 4, 8, 5), "no picture is of colour type 5 and 8 bits"),
-            (SIGNATURE + header(4, 4) + chunk(b"IEND", b""), "its pixels cannot be read"),
+            (SIGNATURE + header(4, 4) + chunk(b"IEND", b""), "it has no pixels"),
             (SIGNATURE + header(4, 4, 8, PALETTE) + chunk(b"IDAT", zlib.compress(bytes(20))) + chunk(b"IEND", b""), ""),
             (SIGNATURE + b"\0\0\0\x0eIHDR" + bytes(30), "not a PNG"),
         ],

@@ -23,8 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradejax import exchange
-from gradejax.drawings import BadDrawing, Drawing, decode_ink, encode_png, to_document
+from gradejax.drawings import Drawing, to_document
+from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
+from gradejax.ink import decode_ink, encode_png
 from gradejax.stores import Query, open_store
 
 PNG = encode_png(np.eye(20, dtype=np.uint8) * 255)
@@ -234,7 +236,7 @@ class TestFiles:
         assert list(store.find()) == [good]
         assert outcome.imported == 1
         assert outcome.first_refused == [
-            ("line 1", "damaged PNG: its pixels cannot be read"),
+            ("line 1", "damaged PNG: it has no pixels"),
             ("line 2", "damaged PNG: a checksum is wrong"),
         ]
         assert capfd.readouterr().err == ""  # OpenCV has nothing to add

@@ -16,8 +16,8 @@ import pymongo
 import pytest
 from bson import ObjectId
 
-from gradejax.drawings import BadDrawing, Drawing, new_id, to_document
-from gradejax.errors import StoreError
+from gradejax.drawings import Drawing, new_id, to_document
+from gradejax.errors import BadDrawing, StoreError
 from gradejax.stores import Query, open_store
 
 WRITERS = 8

@@ -12,8 +12,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from gradejax.allographs import ALLOGRAPHS, plan_strokes
-from gradejax.drawings import decode_ink, from_document, is_object_id, resample, to_document
+from gradejax.drawings import from_document, is_object_id, to_document
 from gradejax.grades import GRADES, LETTERS
+from gradejax.ink import decode_ink, resample
 from gradejax.movement import move
 from gradejax.others import OTHERS
 from gradejax.slips import SLIPS, slip

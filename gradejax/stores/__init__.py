@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from gradejax.drawings import BadDrawing, Drawing, from_document
-from gradejax.errors import StoreError
+from gradejax.drawings import Drawing, from_document
+from gradejax.errors import BadDrawing, StoreError
 
 logger = logging.getLogger(__name__)
 

@@ -40,14 +40,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from gradejax.drawings import (
-    Drawing,
-    checked_label,
-    from_document,
-    is_object_id,
-    to_document,
-    utc_milliseconds,
-)
+from gradejax.drawings import Drawing, checked_label, from_document, is_object_id, to_document, utc_milliseconds
 from gradejax.errors import StoreAway, StoreError, StoreFull
 from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
 

@@ -12,8 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.staticfiles import StaticFiles
 
-from gradejax.drawings import BadDrawing
-from gradejax.errors import StoreError, StoreFull, UserError
+from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
 from gradejax.stores import Store
 from gradejax.web import browsing, guessing, saving
 from gradejax.web.access import COOKIE, COOKIE_SECONDS, Access

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter
 from jaxtyping import Float
 
-from gradejax.drawings import BadDrawing
+from gradejax.errors import BadDrawing
 from gradejax.predict import Recogniser, load
 from gradejax.runs import newest_run
 from gradejax.web.batcher import Batcher

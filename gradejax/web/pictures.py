@@ -4,7 +4,7 @@ import base64
 import binascii
 import struct
 
-from gradejax.drawings import BadDrawing
+from gradejax.errors import BadDrawing
 
 MAX_DRAWN_SIDE = 1024
 """Pixels; the pages send 280 x 280, and what takes long to decode would hold up everybody else."""

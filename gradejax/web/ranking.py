@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from gradejax.drawings import BadDrawing, Drawing
+from gradejax.drawings import Drawing
+from gradejax.errors import BadDrawing
 from gradejax.stores import Query, Store
 from gradejax.web.guessing import BATCH_SIZES, Judgement, Model
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter
 
-from gradejax.drawings import BadDrawing, Drawing, from_document
-from gradejax.errors import StoreAway
+from gradejax.drawings import Drawing, from_document
+from gradejax.errors import BadDrawing, StoreAway
 from gradejax.stores import Store
 from gradejax.web.batcher import Batcher
 from gradejax.web.messages import NewDrawing, Saved

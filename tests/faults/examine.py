@@ -15,8 +15,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gradejax.drawings import BadDrawing, Drawing, decode_ink, encode_png, from_document, resample
+from gradejax.drawings import Drawing, from_document
+from gradejax.errors import BadDrawing
 from gradejax.exchange import from_file
+from gradejax.ink import decode_ink, encode_png, resample
 
 _DATE = datetime(2026, 11, 24, tzinfo=UTC)
 

@@ -12,8 +12,9 @@ import time
 
 import atheris
 
-with atheris.instrument_imports(include=["gradejax.drawings"]):
-    from gradejax.drawings import BadDrawing, decode_ink, resample
+with atheris.instrument_imports(include=["gradejax.ink"]):
+    from gradejax.errors import BadDrawing
+    from gradejax.ink import decode_ink, resample
 
 from mangle import mangled, real_pngs
 

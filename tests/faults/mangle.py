@@ -9,7 +9,7 @@ from math import isqrt
 import cv2
 import numpy as np
 
-from gradejax.drawings import MAX_DEEP_PIXELS, MAX_SIDE, decode_ink
+from gradejax.ink import MAX_DEEP_PIXELS, MAX_SIDE, decode_ink
 from gradejax.synthetic import write_drawings
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from mangle import bombs, edited, mangled, real_pngs
 
 from gradejax import exchange
-from gradejax.drawings import BadDrawing, Drawing, from_document, to_document
+from gradejax.drawings import Drawing, from_document, to_document
+from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
 from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from gradejax.drawings import Drawing, decode_ink, from_document, new_id
+from gradejax.drawings import Drawing, from_document, new_id
 from gradejax.grades import GRADES
+from gradejax.ink import decode_ink
 from gradejax.stores import Query, Store
 from gradejax.synthetic import write_drawings
 

@@ -15,8 +15,9 @@ import pytest
 from bson import json_util
 from starlette.testclient import TestClient
 
-from gradejax.drawings import encode_png, from_document, new_id
+from gradejax.drawings import from_document, new_id
 from gradejax.grades import GRADES
+from gradejax.ink import encode_png
 from gradejax.predict import load
 from gradejax.stores import Query, Store, open_store
 from gradejax.synthetic import write_drawings
