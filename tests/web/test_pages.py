@@ -333,7 +333,9 @@ def test_a_drawing_whose_id_is_anothers_gets_a_new_one(drawing_page: Page, serve
     other_tab = drawing_page.context.new_page()
     for page in (drawing_page, other_tab):
         page.goto(server.url, wait_until="commit")
-    drawing_page.wait_for_function(NOTHING_WAITS)
+    deadline = time.monotonic() + 30
+    while not drawing_page.evaluate(NOTHING_WAITS):
+        assert time.monotonic() < deadline
     assert server.store.count(Query(tags=(tag,))) == 5
     assert server.store.count(Query(tags=(f"{tag}-theirs",))) == 5
 
