@@ -33,6 +33,7 @@ _REFUSALS = {
     403: "from another origin",
     404: "no such thing",
     408: "a body that takes too long",
+    409: "another drawing has this id",
     413: "a body over 1 MB",
     421: "asked for under a strange name",
     422: "not a drawing, or not what the schema says",
@@ -125,8 +126,10 @@ def _refuse(request: Request, error: StarletteHTTPException) -> Response:
 
 def _refuse_invalid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:])
-    return JSONResponse({"detail": f"{field}: {first['msg']}" if field else first["msg"]}, 422)
+    # A field's name may be the client's own, and anything.
+    field = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"][1:])[:100]
+    told = first["msg"].removeprefix("Value error, ")
+    return JSONResponse({"detail": f"{field}: {told}" if field else told}, 422)
 
 
 def _refuse_mistake(request: Request, error: UserError) -> Response:

@@ -1,13 +1,11 @@
 """The gallery's routes: look, relabel, put aside, restore, count, download."""
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from io import BytesIO
-from threading import Lock
+from itertools import accumulate, takewhile
 from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
@@ -16,13 +14,13 @@ from fastapi.responses import StreamingResponse
 
 from gradejax import exchange
 from gradejax.drawings import Drawing
-from gradejax.errors import StoreError, UserError
-from gradejax.grades import GRADE_INDEX
+from gradejax.errors import UserError
 from gradejax.stores import Query, Store
+from gradejax.web.bodies import bounded
 from gradejax.web.guessing import Model
 from gradejax.web.messages import (
+    MAX_SELECTED,
     Changed,
-    Count,
     Counts,
     Filters,
     Name,
@@ -32,50 +30,28 @@ from gradejax.web.messages import (
     Shelf,
     Shown,
     Status,
+    TagCounts,
 )
 from gradejax.web.ranking import Rankings
+from gradejax.web.sending import USUAL_BYTES, Room
+from gradejax.web.totals import Totals
 
-_EXPORT_AT_ONCE = 500
-_COUNT_SECONDS = 1.0
+_LISTED_AT_ONCE = 500  # ids of drawings to download
+_READ_AT_ONCE = 8  # drawings themselves, which may be large
+_PIECE_BYTES = 2**17
+_SHELF_BYTES = 2**18
+_EARLIER_LABELS = 20
 _THREADS = 16
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
 
 
-class Totals:
-    """The store's summary, at most a second old: while a class draws, every telephone asks for it."""
-
-    def __init__(self, store: Store):
-        self._store = store
-        self._lock = Lock()
-        self._until = 0.0
-        self._summary: Counter[tuple[tuple[str, ...], str]] | StoreError = Counter()
-
-    def get(self) -> Counter[tuple[tuple[str, ...], str]]:
-        with self._lock:
-            if time.monotonic() >= self._until:
-                try:
-                    summary = self._store.summary()
-                    # A stranger's document may have any label, and is no drawing.
-                    self._summary = Counter({key: n for key, n in summary.items() if key[1] in GRADE_INDEX})
-                except StoreError as error:  # or all who wait here would try, one after the other
-                    self._summary = error
-                self._until = time.monotonic() + _COUNT_SECONDS
-            if isinstance(self._summary, StoreError):
-                raise self._summary
-            return self._summary
-
-    def forget(self) -> None:
-        """Makes the next look a fresh one: who has changed a drawing wants to see it counted."""
-        with self._lock:
-            self._until = 0.0
-
-
 def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     """Every route below `/api` that a drawing's saving and guessing does not need."""
-    router = APIRouter(dependencies=[Depends(_each_once)])
+    router = APIRouter(dependencies=[Depends(_each_once)], route_class=bounded(2 * MAX_SELECTED))
     totals = Totals(store)
     threads = ThreadPoolExecutor(_THREADS)
+    room = Room()
 
     def in_threads(
         route: Callable[_Given, _Result], threads: ThreadPoolExecutor = threads
@@ -89,23 +65,23 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         return answer
 
     # One thread for all downloads: they take turns, and a hundred at once leave time to save.
-    next_lines = in_threads(_next_lines, ThreadPoolExecutor(1))
+    downloads = ThreadPoolExecutor(1)
+    listed, next_piece = in_threads(_listed, downloads), in_threads(_next_piece, downloads)
 
     @router.get("/status")
-    @in_threads
-    def status() -> Status:
-        """What the store holds, and whether there is a model."""
+    async def status() -> Status:
+        """How many drawings the store holds, and whether there is a model."""
         run, missing = None, None
         try:
-            run = model.get()[0]
+            run = await name_of_model()
         except UserError as error:
             missing = str(error)
-        summary = totals.get()
-        grades: Counter[str] = Counter()
-        for (_, label), count in summary.items():
-            grades[label] += count
-        tags = sorted({tag for tags, _ in summary for tag in tags})
-        return Status(total=grades.total(), grades=grades, tags=tags, model=run, model_missing=missing)
+        grades = (await totals.get()).grades
+        return Status(total=sum(grades.values()), grades=grades, model=run, model_missing=missing)
+
+    @in_threads
+    def name_of_model() -> str:
+        return model.get()[0]
 
     @router.get("/drawings")
     @in_threads
@@ -116,25 +92,32 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
             raise HTTPException(404, "No drawing has the id to go on from.")
         if page.by == "disagreement":
             return _by_disagreement(rankings, query, page)
-        drawings = list(store.find(query, newest_first=True, after=page.after, limit=page.limit))
-        return Shelf(
-            drawings=[_shown(drawing) for drawing in drawings],
-            next=drawings[-1].id if len(drawings) == page.limit else None,
-            total=store.count(query) if page.after is None else None,
-        )
+        drawings = list(store.find(query, newest_first=True, after=page.after, limit=page.limit, pictures=False))
+        return _shelf([_shown(drawing) for drawing in drawings], page, lambda: store.count(query))
 
     @router.get(
         "/picture", response_class=Response, responses={200: {"content": {"image/png": {}}, "description": "PNG"}}
     )
+    async def picture(id: Name) -> Response:
+        """A drawing's PNG. No browser keeps it: behind the code is behind the code."""
+        png = await png_of(id)
+        if len(png) <= USUAL_BYTES:
+            return Response(png, media_type="image/png")
+        length = {"Content-Length": str(len(png))}
+
+        async def in_room() -> AsyncIterator[bytes]:
+            async with room.holding(lambda: png_of(id)) as png:
+                yield png
+                yield b""  # uvicorn takes it once the client has read nearly all that was there
+
+        return StreamingResponse(in_room(), media_type="image/png", headers=length)
+
     @in_threads
-    def picture(id: Name) -> Response:
-        """A drawing's PNG; it never changes."""
+    def png_of(id: str) -> bytes:
         drawing = store.get(id)
         if drawing is None:
             raise HTTPException(404, "No drawing has this id.")
-        return Response(
-            drawing.png, media_type="image/png", headers={"Cache-Control": "private, max-age=31536000, immutable"}
-        )
+        return drawing.png
 
     @router.post("/drawings/relabel")
     @in_threads
@@ -161,12 +144,11 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         return Changed(changed=changed)
 
     @router.get("/counts")
-    @in_threads
-    def counts() -> Counts:
-        """How many drawings in use there are of each set of tags and label."""
-        return Counts(
-            counts=[Count(tags=list(tags), label=label, count=n) for (tags, label), n in totals.get().items()]
-        )
+    async def counts() -> Counts:
+        """How many drawings in use there are of each grade, and of each of the most used tags and grade."""
+        summary = await totals.get()
+        tags = [TagCounts(tag=tag, grades=grades) for tag, grades in summary.tags.items()]
+        return Counts(grades=summary.grades, tags=tags, more_tags=summary.more_tags)
 
     @router.get(
         "/export",
@@ -175,16 +157,20 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     )
     async def export(filters: Annotated[Filters, InQuery()]) -> StreamingResponse:
         """The drawings meant as NDJSON, as mongoexport writes it and `python -m gradejax.data import` reads it."""
-        first = await next_lines(store, filters.query(), None)  # a store that is away is told before the answer begins
+        query = filters.query()
 
-        async def lines() -> AsyncIterator[bytes]:
-            piece, last = first
-            while last is not None:
-                yield piece
-                piece, last = await next_lines(store, filters.query(), last)
+        async def pieces() -> AsyncIterator[bytes]:
+            ids = await listed(store, query, None)
+            while ids:
+                async with room.holding(partial(next_piece, store, ids), lambda piece: len(piece[0])) as (lines, done):
+                    yield lines
+                    yield b""  # uvicorn takes it once the client has read nearly all that was there
+                    del lines
+                ids = ids[done:] or await listed(store, query, ids[done - 1])
 
+        await listed(store, query, None)  # a store that is away is told before the answer begins
         return StreamingResponse(
-            lines(),
+            pieces(),
             media_type="application/x-ndjson",
             headers={"Content-Disposition": 'attachment; filename="drawings.ndjson"'},
         )
@@ -204,10 +190,19 @@ def _by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf:
     if not ranking.finished:
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
     judged = rankings.page(query, ranking, page.after, page.limit)
+    shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in judged]
+    return _shelf(shown, page, lambda: len(ranking.place))
+
+
+def _shelf(shown: Sequence[Shown], page: Page, count: Callable[[], int]) -> Shelf:
+    """What fits on one page of `shown`; the next begins where this one ends."""
+    sizes = accumulate(len(one.model_dump_json()) for one in shown)
+    fitting = max(1, sum(1 for _ in takewhile(lambda size: size <= _SHELF_BYTES, sizes)))
+    complete = len(shown) < page.limit and len(shown) <= fitting
     return Shelf(
-        drawings=[_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in judged],
-        next=judged[-1].drawing.id if len(judged) == page.limit else None,
-        total=len(ranking.place) if page.after is None else None,
+        drawings=shown[:fitting],
+        next=None if complete else shown[:fitting][-1].id,
+        total=count() if page.after is None else None,
     )
 
 
@@ -218,16 +213,22 @@ def _shown(drawing: Drawing, guess: str | None = None, is_grade: bool = True, co
         label=drawing.label,
         date=drawing.date,
         writer=drawing.writer,
-        earlier=[entry["label"] for entry in drawing.history],
+        earlier=[entry["label"] for entry in drawing.history[-_EARLIER_LABELS:]],
         guess=guess,
         is_grade=is_grade,
         confidence=confidence,
     )
 
 
-def _next_lines(store: Store, query: Query, after: str | None) -> tuple[bytes, str | None]:
-    """The next drawings as NDJSON, and the last one's id; None for it where there are no more."""
-    drawings = list(store.find(query, after=after, limit=_EXPORT_AT_ONCE))
-    lines = BytesIO()
-    exchange.write(lines, drawings)
-    return lines.getvalue(), drawings[-1].id if drawings else None
+def _listed(store: Store, query: Query, after: str | None) -> list[str]:
+    """The next ids to download."""
+    return [drawing.id for drawing in store.find(query, after=after, limit=_LISTED_AT_ONCE, pictures=False)]
+
+
+def _next_piece(store: Store, ids: Sequence[str]) -> tuple[bytes, int]:
+    """The first of the drawings as NDJSON, not much more than `_PIECE_BYTES`, and how many of the ids that does."""
+    lines, done = BytesIO(), 0
+    while done < len(ids) and lines.tell() < _PIECE_BYTES:
+        exchange.write(lines, store.get_many(ids[done : done + _READ_AT_ONCE]).values())
+        done = min(len(ids), done + _READ_AT_ONCE)
+    return lines.getvalue(), done

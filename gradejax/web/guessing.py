@@ -12,12 +12,14 @@ from jaxtyping import Float
 from gradejax.errors import BadDrawing
 from gradejax.predict import Recogniser, load_chosen
 from gradejax.web.batcher import Batcher
+from gradejax.web.bodies import bounded
 from gradejax.web.messages import Guess, Guesses, ToGuess
 from gradejax.web.pictures import picture_from
 
 LIKELIEST = 5
 BATCH_SIZES = (1, 4, 16, 32)
 """Each is a program of its own, compiled before the first guess; what comes is filled up to the next."""
+_PARTS = 10  # of a body that holds one text
 
 
 class Judgement(NamedTuple):
@@ -72,7 +74,7 @@ class Model:
 
 def routes(model: Model) -> APIRouter:
     """`POST /guess`."""
-    router = APIRouter()
+    router = APIRouter(route_class=bounded(_PARTS))
 
     def guess_all(pngs: Sequence[bytes]) -> list[Guesses | Exception]:
         labels = model.get()[1].labels

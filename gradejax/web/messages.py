@@ -1,24 +1,34 @@
 """What the pages and the server say to each other; the API's schema is made from these."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, NotRequired
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
 
-from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS
+from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
 from gradejax.grades import GRADES
 from gradejax.stores import Query
 
-MAX_STROKES = 200
-MAX_POINTS = 10_000
-"""In one stroke."""
+MAX_POINTS = 5000
+"""In all strokes together: 40 s of drawing at 120 points a second; the pages thin out what is longer."""
+MAX_TAG_CHARACTERS = 500
+"""In all tags together: the pages have 400 and a comma between two."""
 MAX_SELECTED = 1000
 """Drawings changed by one request."""
 
 Grade = Literal[GRADES]
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+def _in_whole_characters(name: object) -> object:
+    if isinstance(name, str) and any("\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError("half a character is no text")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), BeforeValidator(_in_whole_characters)]
 NewId = Annotated[str, Field(pattern="^[0-9a-f]{24}$", description="made by the client, so that it can ask twice")]
 Picture = Annotated[str, Field(min_length=1, description="a PNG file as base64")]
 _DATE_AND_TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]")
@@ -31,7 +41,27 @@ def _written_out(moment: object) -> object:
     return moment
 
 
-Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
+def _in_utc(moment: datetime) -> datetime:
+    """At the ends of the calendar a time zone may lead out of it."""
+    try:
+        return utc_milliseconds(moment)
+    except OverflowError:
+        raise ValueError("a moment is in the years 1 to 9999, in UTC") from None
+
+
+def _not_too_long(tags: Sequence[str]) -> Sequence[str]:
+    if sum(map(len, tags)) > MAX_TAG_CHARACTERS:
+        raise ValueError(f"all tags together may have {MAX_TAG_CHARACTERS} characters")
+    return tags
+
+
+def _not_too_many(strokes: Sequence[Sequence[object]] | None) -> Sequence[Sequence[object]] | None:
+    if strokes and sum(map(len, strokes)) > MAX_POINTS:
+        raise ValueError(f"all strokes together may have {MAX_POINTS:,} points")
+    return strokes
+
+
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_in_utc)]
 Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
 
 
@@ -51,14 +81,16 @@ class Point(TypedDict):
 
 class NewDrawing(Message):
     id: NewId
-    tags: Annotated[list[Name], Field(min_length=1, max_length=MAX_TAGS)]
+    tags: Annotated[list[Name], Field(min_length=1, max_length=MAX_TAGS), AfterValidator(_not_too_long)]
     label: Grade
     data: Picture
     date: Annotated[Moment, Field(description="by the client's clock")]
     writer: Name | None = None
-    strokes: (
-        Annotated[list[Annotated[list[Point], Field(max_length=MAX_POINTS)]], Field(max_length=MAX_STROKES)] | None
-    ) = None
+    strokes: Annotated[
+        list[Annotated[list[Point], Field(max_length=MAX_POINTS)]] | None,
+        Field(max_length=MAX_POINTS),
+        AfterValidator(_not_too_many),
+    ] = None
 
 
 class Code(Message):
@@ -78,7 +110,6 @@ class Refused(Message):
 class Status(Message):
     total: int
     grades: dict[str, int]
-    tags: list[str]
     model: str | None = Field(description="the run whose model guesses")
     model_missing: str | None = Field(description="without a model: how to make one")
 
@@ -138,24 +169,29 @@ class Shown(Message):
     label: str
     date: datetime
     writer: str | None
-    earlier: list[str] = Field(description="labels it had before, oldest first")
+    earlier: list[str] = Field(description="the last few labels it had before, oldest first")
     guess: str | None = Field(None, description="the grade that the model takes it for")
     is_grade: bool = Field(True, description="false where the model takes it for something else")
     confidence: float | None = Field(None, description="of the model in the drawing's own label")
 
 
 class Shelf(Message):
+    """A page of the gallery; shorter than asked for where it would be a long text."""
+
     drawings: list[Shown]
     next: str | None = Field(description="`after` for the next page; null on the last")
     total: int | None = Field(None, description="how many are meant; on the first page only")
     done: int | None = Field(None, description="how many the model has judged, while it is not through")
 
 
-class Count(Message):
-    tags: list[str]
-    label: str
-    count: int
+class TagCounts(Message):
+    tag: str
+    grades: dict[str, int]
 
 
 class Counts(Message):
-    counts: list[Count]
+    """How many drawings in use there are of each grade: of all, and of each of the most used tags."""
+
+    grades: dict[str, int]
+    tags: list[TagCounts] = Field(description="the most used first")
+    more_tags: int = Field(description="how many are used less, and left out")

@@ -142,3 +142,20 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
         yield open_page
     assert not errors
+
+
+@pytest.fixture
+def without_site_data(browser: Browser, tmp_path: Path) -> Iterator[Page]:
+    """A browser whose settings block all site data: `localStorage` and IndexedDB throw."""
+    settings = tmp_path / "Default/Preferences"
+    settings.parent.mkdir()
+    settings.write_text('{"profile": {"default_content_setting_values": {"cookies": 2}}}')
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS
+    )
+    errors: list[str] = []
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert not errors

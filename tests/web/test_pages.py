@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -266,6 +267,215 @@ def test_what_waits_survives_the_page_and_a_lost_answer(drawing_page: Page, serv
     saved(drawing_page, server.store, tag)
 
 
+# What IndexedDB of an earlier version of the page may hold; `drawings` are [label, tags, id or null].
+LEAVE_BEHIND = """async (drawings) => {
+    const open = indexedDB.open("gradejax", 1);
+    open.onupgradeneeded = () => open.result.createObjectStore("waiting", { keyPath: "id" });
+    await new Promise((resolve) => (open.onsuccess = resolve));
+    const transaction = open.result.transaction("waiting", "readwrite");
+    const sheet = document.createElement("canvas");
+    sheet.width = sheet.height = 280;
+    sheet.getContext("2d").fillRect(100, 100, 50, 50);
+    drawings.forEach(([label, tags, id], i) => transaction.objectStore("waiting").put({
+        id: id ?? `${i}`.padStart(24, "f"), tags, label, data: sheet.toDataURL().split(",")[1],
+        date: new Date(1.7e12 + i).toISOString(), writer: "hand-1", strokes: [[{ x: 1, y: 2, t: -5, pressure: 0.5 }]],
+    }));
+    await new Promise((resolve) => (transaction.oncomplete = resolve));
+}"""
+
+
+def leave_behind(page: Page, *drawings: tuple[str, list[str], str | None]) -> None:
+    """Puts drawings where they wait, without a page that sends them."""
+    page.route("**/static/draw.js", lambda route: route.abort())
+    page.reload()
+    page.evaluate(LEAVE_BEHIND, drawings)
+    page.unroute("**/static/draw.js")
+
+
+def test_what_the_server_refuses_is_tagged_anew_or_discarded_by_hand(drawing_page: Page, server, tag: str):
+    leave_behind(
+        drawing_page,
+        ("A+", ["\u200b"], new_id()),
+        ("B-", ["\u200b"], new_id()),
+        ("C", [tag], new_id()),
+        ("D", ["7b", "half \ud83d"], new_id()),
+    )
+    refused = drawing_page.get_by_role("region", name="Drawings that were not taken").get_by_role("group")
+    for _ in range(2):  # the reload forgets nothing
+        drawing_page.reload()
+        expect(refused).to_have_count(2)
+    assert [one.label for one in server.store.find(Query(tags=(tag,)))] == ["C"]
+    expect(refused.nth(0)).to_contain_text("2 drawings were not taken (A+, B−).")
+    expect(refused.nth(1)).to_contain_text("1 drawing was not taken (D).")
+    expect(refused.nth(1)).to_contain_text("half a character")
+    refused.nth(0).get_by_label("tags").fill("\u200b")
+    refused.nth(0).get_by_role("button", name="Send again").click()
+    expect(drawing_page.locator("#note")).to_have_text("A tag has nothing that can be seen.")
+    refused.nth(0).get_by_label("tags").fill(tag)
+    refused.nth(0).get_by_role("button", name="Send again").click()
+    expect(refused).to_have_count(1)
+    assert [one.label for one in server.store.find(Query(tags=(tag,)))] == ["C", "A+", "B-"]
+    refused.get_by_role("button", name="Discard").click()
+    expect(refused).to_have_count(1)
+    refused.get_by_role("button", name="Discard this drawing?").click()
+    expect(refused).to_have_count(0)
+    drawing_page.reload()
+    prompted(drawing_page)
+    expect(refused).to_have_count(0)
+
+
+def test_a_drawing_whose_id_is_anothers_gets_a_new_one(drawing_page: Page, server, tag: str):
+    """Also where two tabs send it at the same time: then it is one drawing, still."""
+    ids = [new_id() for _ in range(5)]
+    theirs = [document(f"{tag}-theirs", one) for one in write_drawings(5, seed=3)]
+    server.store.add([replace(one, id=id) for one, id in zip(theirs, ids, strict=True)])
+    leave_behind(drawing_page, *(("A", [tag], id) for id in ids))
+    other_tab = drawing_page.context.new_page()
+    for page in (drawing_page, other_tab):
+        page.goto(server.url, wait_until="commit")
+    deadline = time.monotonic() + 30
+    while not drawing_page.evaluate(NOTHING_WAITS):
+        assert time.monotonic() < deadline
+    assert server.store.count(Query(tags=(tag,))) == 5
+    assert server.store.count(Query(tags=(f"{tag}-theirs",))) == 5
+
+
+NOTHING_WAITS = """() => new Promise((resolve) => {
+    indexedDB.open("gradejax", 1).onsuccess = ({ target }) => {
+        const count = target.result.transaction("waiting").objectStore("waiting").count();
+        count.onsuccess = () => resolve(count.result === 0);
+    };
+})"""
+
+
+NAMES = [
+    *(
+        "7b",
+        "Ä",
+        "a b",
+        "a\u00a0b",
+        "soft\u00adhyphen",
+        "می\u200cخواهم",
+        "👩\u200d🏫",
+        "\U000e0041a",
+        "\ue000",
+        "\uffff",
+        "\u0378",
+    ),
+    *(
+        "\u00ad",
+        "\u200b\u2060",
+        "\u00a0",
+        "\u3000",
+        "\ufeff",
+        "a\nb",
+        "a\tb",
+        "a\0b",
+        "a\u0085b",
+        "a\u2028b",
+        "a\u2029b",
+    ),
+    *(
+        "\ud83d",
+        "a\udc00",
+        "x" * 200,
+        "x" * 201,
+        "👩" * 200,
+        "👩" * 201,
+        "",
+        " ",
+        "[/red]",
+        "<b>",
+        "\u0301",
+        "\u180e",
+        "\U0001f1e9",
+    ),
+]
+
+
+def test_the_page_and_the_server_have_one_rule_for_tags(drawing_page: Page, server):
+    """What the page accepts the server takes, and the reverse."""
+    told = drawing_page.evaluate(
+        """async (names) => {
+            const { drawing, flawIn } = await import("/static/drawings.js");
+            const sheet = document.createElement("canvas");
+            sheet.width = sheet.height = 1;
+            const pad = { png: () => sheet.toDataURL().split(",")[1], strokes: [] };
+            const status = async (name) => (await fetch("/api/drawings", {
+                method: "POST",
+                headers: { "Content-Type": "application/json" },
+                body: JSON.stringify(drawing(pad, "A", [name])),
+            })).status;
+            return Promise.all(names.map(async (name) => [flawIn([name]) === "", await status(name)]));
+        }""",
+        NAMES,
+    )
+    assert {status for _, status in told} == {201, 422}
+    assert [ascii(name) for name, (takes, status) in zip(NAMES, told, strict=True) if takes != (status == 201)] == []
+
+
+def test_a_tag_that_shows_nothing_is_told_before_it_is_drawn_for(drawing_page: Page, server):
+    prompted(drawing_page)
+    drawing_page.get_by_label("Tags").fill("\u00ad")
+    draw(drawing_page, A_PLUS)
+    drawing_page.get_by_role("button", name="Save").click()
+    expect(drawing_page.locator("#note")).to_have_text("A tag has nothing that can be seen.")
+    expect(drawing_page.get_by_label("Tags")).to_be_focused()
+
+
+def test_a_long_drawing_is_thinned_out_not_refused(drawing_page: Page, server, tag: str):
+    prompted(drawing_page)
+    saved_as = drawing_page.evaluate(
+        """async (tag) => {
+            const { drawing, sendable } = await import("/static/drawings.js");
+            const sheet = document.createElement("canvas");
+            sheet.width = sheet.height = 1;
+            const stroke = Array.from({ length: 9000 }, (_, i) => ({ x: i / 40, y: 3, t: i - 50, pressure: 0.5 }));
+            const pad = { png: () => sheet.toDataURL().split(",")[1], strokes: [stroke, stroke, [stroke[7]]] };
+            const made = drawing(pad, "A", [tag]);
+            const { ask } = await import("/static/server.js");
+            return (await ask("/api/drawings", sendable(made))).id;
+        }""",
+        tag,
+    )
+    strokes = server.store.get(saved_as).strokes
+    assert 4000 < sum(map(len, strokes)) <= 5000
+    assert [(stroke[0]["x"], stroke[-1]["x"]) for stroke in strokes] == [(0, 8999 / 40)] * 2 + [(7 / 40, 7 / 40)]
+
+
+def test_a_browser_that_blocks_site_data_draws_and_is_told(without_site_data: Page, server, tag: str):
+    page = without_site_data
+    page.goto(server.url)
+    assert "Access is denied" in page.evaluate("(() => { try { localStorage } catch (e) { return String(e) } })()")
+    prompted(page)
+    expect(page.locator("#note")).to_have_text(re.compile("keeps nothing.*leave the tab open"))
+    page.get_by_label("Tags").fill(tag)
+    page.context.set_offline(True)
+    draw(page, A_PLUS)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#note")).to_contain_text("1 drawing waits in this tab, which must stay open")
+    page.context.set_offline(False)
+    (drawing,) = saved(page, server.store, tag)
+    assert_inked(drawing, A_PLUS)
+    expect(page.locator("#mine")).to_have_text("1")
+    for name in ("Guess", "Browse"):
+        page.get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", name=name if name == "Guess" else "drawings")).to_be_attached()
+
+
+def test_a_full_browser_loses_no_drawing(drawing_page: Page, server, tag: str):
+    prompted(drawing_page)
+    session = drawing_page.context.new_cdp_session(drawing_page)
+    session.send("Storage.overrideQuotaForOrigin", {"origin": server.url, "quotaSize": 1})
+    drawing_page.context.set_offline(True)
+    draw(drawing_page, A_PLUS)
+    drawing_page.get_by_role("button", name="Save").click()
+    expect(drawing_page.locator("#note")).to_contain_text("1 drawing waits in this tab, which must stay open")
+    drawing_page.context.set_offline(False)
+    (drawing,) = saved(drawing_page, server.store, tag)
+    assert_inked(drawing, A_PLUS)
+
+
 # Guess.
 
 
@@ -463,6 +673,19 @@ def test_filters_counts_and_download(gallery: Page, server, tag: str):
     writer = gallery.get_by_label("Writer").input_value()
     n = server.store.count(Query(tags=(tag,), label="B+", writer=writer))
     expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
+
+
+def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class_server):
+    """The browser keeps none: who signs out, or takes the phone over, sees nothing of what was behind the code."""
+    class_server.store.add(write_drawings(3, seed=8))
+    page = open_page(f"{class_server.url}/browse#code=seven-bees")
+    picture = page.locator("#gallery [role=option] img").first
+    expect(picture).to_be_visible()
+    page.wait_for_function("document.querySelector('#gallery img').naturalWidth > 0")
+    address = picture.evaluate("image => image.src")
+    page.context.clear_cookies()
+    answer = page.goto(address)
+    assert (answer.status, answer.from_service_worker) == (401, False)
 
 
 def test_doubtful_labels_come_first(gallery: Page):

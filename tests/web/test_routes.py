@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 import time
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,20 +61,116 @@ def test_a_save_answers_when_the_store_has_it(client: TestClient, store: Store):
     assert client.get("/api/picture", params={"id": sent["id"]}).content == kept.png
 
 
-def test_the_same_id_twice_is_one_drawing(client: TestClient, store: Store):
+def test_the_same_drawing_twice_is_one(client: TestClient, store: Store):
     sent = message()
     for _ in range(2):
         assert client.post("/api/drawings", json=sent).status_code == 201
-    assert store.count() == 1
-
-
-def test_a_clock_that_is_ahead_does_not_reach_the_store(client: TestClient, store: Store):
-    sent = message(date="2999-01-01T00:00:00Z")
+    store.relabel([sent["id"]], "E-")  # and whoever has lost the answer sends it again
     assert client.post("/api/drawings", json=sent).status_code == 201
-    assert store.get(sent["id"]).date <= datetime.now(UTC)
+    assert store.count() == 1
+    assert store.get(sent["id"]).label == "E-"
+
+
+@pytest.mark.parametrize("changes", [{"data": "another"}, {"label": "E-"}, {"tags": ["8c"]}, {"writer": "hand-2"}])
+def test_an_id_is_one_drawings(client: TestClient, store: Store, changes: dict):
+    sent = message()
+    assert client.post("/api/drawings", json=sent).status_code == 201
+    if "data" in changes:
+        changes = {"data": message(DRAWINGS[1])["data"]}
+    answer = client.post("/api/drawings", json=sent | changes)
+    assert answer.status_code == 409
+    assert "new one" in answer.json()["detail"]
+    assert client.post("/api/drawings", json=sent | changes | {"id": new_id()}).status_code == 201
+    assert store.count() == 2
+
+
+@pytest.mark.anyio
+async def test_of_several_drawings_with_one_id_one_is_saved_and_the_others_are_told(store: Store):
+    transport = httpx.ASGITransport(create_app(store, model=Model(None)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        sent = [message(drawing, id="0" * 24) for drawing in DRAWINGS[:20]]
+        answers = await asyncio.gather(*(client.post("/api/drawings", json=one) for one in sent))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
+    (kept,) = store.find()
+    (told,) = [one for one, answer in zip(sent, answers, strict=True) if answer.status_code == 201]
+    assert told["data"] == base64.b64encode(kept.png).decode()
+
+
+def test_a_date_stays_as_the_client_said_unless_it_cannot_be(client: TestClient, store: Store):
+    now = datetime.now(UTC).replace(microsecond=0)
+    for date in (now - timedelta(days=9000), now - timedelta(days=5), now + timedelta(days=2)):
+        sent = message(date=date.isoformat())
+        assert client.post("/api/drawings", json=sent).status_code == 201
+        assert store.get(sent["id"]).date == date
+    for date in ("2999-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"):
+        sent = message(date=date)
+        assert client.post("/api/drawings", json=sent).status_code == 201
+        assert store.get(sent["id"]).date <= datetime.now(UTC)
+
+
+SLOW_CLOCK = """
+import datetime, json, logging, sys
+from starlette.testclient import TestClient
+
+class Slow(datetime.datetime):
+    @classmethod
+    def now(cls, zone=None):
+        return super().now(zone) - datetime.timedelta(days=25 * 365)
+
+from gradejax.web import saving
+saving.datetime = Slow
+from gradejax.stores import open_store
+from gradejax.web.app import create_app
+from gradejax.web.guessing import Model
+
+logging.basicConfig(format="%(message)s", stream=sys.stderr)
+client = TestClient(create_app(open_store(sys.argv[1]), model=Model(None)), base_url="http://localhost")
+for message in json.loads(sys.argv[2]):
+    print(client.post("/api/drawings", json=message).status_code)
+"""
+
+
+def test_a_server_whose_clock_is_decades_slow_keeps_the_dates_and_says_so(store: Store):
+    """In a process of its own, whose clock is 25 years behind."""
+    sent = json.dumps([message(date=date) for date in ["2026-11-26T10:00:00.123Z"] * 3 + ["2999-01-01T00:00:00Z"]])
+    done = subprocess.run([sys.executable, "-c", SLOW_CLOCK, store.uri, sent], capture_output=True, text=True)
+    assert done.stdout.split() == ["201"] * 4, done.stderr
+    *drawn, absurd = [drawing.date for drawing in store.find()]
+    assert drawn == [datetime(2026, 11, 26, 10, 0, 0, 123000, UTC)] * 3
+    assert absurd.year == 2026
+    assert done.stderr.count("this machine's clock is wrong") == 1
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
+    """The PNG with another chunk behind its header."""
+    chunk = len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+    return png[:33] + chunk + png[33:]
+
+
+def test_what_the_ink_does_not_need_is_not_stored(client: TestClient, store: Store):
+    png = with_chunk(DRAWINGS[0].png, b"tEXt", b"Comment\0" + b"x" * 600_000)
+    sent = message(data=_base64(png))
+    assert client.post("/api/drawings", json=sent).status_code == 201
+    assert store.get(sent["id"]).png == DRAWINGS[0].png
+    assert client.post("/api/drawings", json=sent).status_code == 201  # sent again it is still the same
+
+
+def test_names_are_bounded_together(client: TestClient):
+    assert client.post("/api/drawings", json=message(tags=[f"{i:016}" for i in range(31)])).status_code == 201
+    answer = client.post("/api/drawings", json=message(tags=[f"{i:0200}" for i in range(3)]))
+    assert answer.status_code == 422
+    assert "500 characters" in answer.json()["detail"]
 
 
 PNG = DRAWINGS[0].png
+NOISE = np.random.default_rng(0).integers(0, 256, (600, 600), np.uint8)
+
+
+def without_pixels(png: bytes) -> bytes:
+    """The PNG with pixel data that are none, their checksum right."""
+    content = b"no zlib stream"
+    chunk = len(content).to_bytes(4) + b"IDAT" + content + zlib.crc32(b"IDAT" + content).to_bytes(4)
+    return png[:33] + chunk + png[-12:]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +178,9 @@ PNG = DRAWINGS[0].png
     [
         ({"data": base64.b64encode(b"GIF89a, not at all a picture of that kind").decode()}, "not a PNG"),
         ({"data": base64.b64encode(PNG[:200]).decode()}, "damaged PNG"),
+        ({"data": base64.b64encode(PNG[:33] + PNG[-12:]).decode()}, "PNG"),  # no pixels
+        ({"data": base64.b64encode(without_pixels(PNG)).decode()}, "pixels cannot be read"),
+        ({"data": base64.b64encode(encode_png(NOISE)).decode()}, "bytes"),
         ({"data": "<svg>"}, "not base64"),
         ({"data": base64.b64encode(encode_png(np.zeros((2000, 2000), np.uint8))).decode()}, "2000 x 2000"),
         ({"label": "F"}, "label"),
@@ -91,9 +193,11 @@ PNG = DRAWINGS[0].png
         ({"date": "yesterday"}, "date"),
         ({"date": 1772359200}, "date"),
         ({"writer": 7}, "writer"),
-        ({"writer": "\ud800"}, "writer"),
+        ({"writer": "\ud800"}, "half a character"),
+        ({"tags": ["7b", "\ud83d"]}, "half a character"),
         ({"strokes": [[{"x": "1", "y": 2}]]}, "strokes"),
         ({"strokes": [[{"x": 1e400, "y": 2}]]}, "strokes"),
+        ({"strokes": [[{"x": 1, "y": 2}] * 2600] * 2}, "5,000 points"),
         ({"deleted": "2026-03-01T10:00:00Z"}, "deleted"),
     ],
 )
@@ -479,12 +583,11 @@ def test_a_selection_is_a_list_of_ids(full: TestClient, store: Store, selection:
 
 
 def test_counts(full: TestClient):
-    counts = full.get("/api/counts").json()["counts"]
-    assert sum(one["count"] for one in counts) == len(DRAWINGS)
-    assert {(tuple(one["tags"]), one["label"]) for one in counts} == {(("synthetic",), grade) for grade in GRADES}
+    of_each = dict.fromkeys(GRADES, len(DRAWINGS) // 15)
+    counts = full.get("/api/counts").json()
+    assert counts == {"grades": of_each, "tags": [{"tag": "synthetic", "grades": of_each}], "more_tags": 0}
     status = full.get("/api/status").json()
-    assert status["grades"] == dict.fromkeys(GRADES, len(DRAWINGS) // 15)
-    assert (status["total"], status["tags"]) == (len(DRAWINGS), ["synthetic"])
+    assert (status["total"], status["grades"]) == (len(DRAWINGS), of_each)
 
 
 def test_the_download_is_what_is_filtered_and_can_be_read_back(full: TestClient):
@@ -497,6 +600,84 @@ def test_the_download_is_what_is_filtered_and_can_be_read_back(full: TestClient)
 @pytest.mark.parametrize("id", ["unknown", "../../setup.cfg", "\0", "x" * 201, "$where"])
 def test_no_picture_for_an_id_that_is_none(full: TestClient, id: str):
     assert full.get(f"/api/picture?id={quote(id)}").status_code in (404, 422)
+
+
+EXTREMES = [
+    *("0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00-23:59", "9999-12-31T23:59:59.999999-23:59"),
+    *("9999-12-31T23:59:59Z", "10000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "\0"),
+    *("", "nan", "-inf", "1e400", "9" * 5000, "\ufeff", "\ud800", "x" * 300, "true", "[]", "null", "disagreement"),
+]
+
+
+@pytest.mark.parametrize("path", ["/api/drawings", "/api/export", "/api/picture", "/api/status", "/api/counts"])
+def test_every_parameters_extremes_are_answered_in_a_line(full: TestClient, path: str):
+    schema = full.get("/openapi.json").json()["paths"][path]["get"]
+    for name in [*(one["name"] for one in schema.get("parameters", [])), "unknown"]:
+        for value in EXTREMES:
+            answer = full.get(f"{path}?{name}={quote(value, errors='surrogatepass')}")
+            assert answer.status_code in (200, 404, 422, 503), (name, value, answer.text)
+            if answer.status_code != 200:
+                assert len(answer.json()["detail"].splitlines()) == 1
+    many = full.get(f"{path}?" + "&".join(f"x{i}=1" for i in range(6000)))
+    assert (many.status_code, many.json()["detail"]) == (422, "There are more than 64 parameters.")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"null", b"NaN", b"[" * 100_000, b'{"a":' * 30_000, b'{"ids": ' + b"9" * 100_000 + b"}", b"\xff\xfe\0"),
+        *(b'{"\\ud800": 1}', b'{"a\\n\\u0000b": 1}', b"{%s}" % b",".join(b'"%d":0' % i for i in range(50_000))),
+        *(
+            b'{"ids": [%s]}' % b",".join([b"1"] * 100_000),
+            b'{"ids": ["a"], "label": {"$ne": "A"}}',
+            b'{"ids": ["\\ud800"]}',
+        ),
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+def test_every_bodys_extremes_are_answered_in_a_line(full: TestClient, store: Store, body: bytes):
+    before = store.fingerprint()
+    for path in ("", "/relabel", "/put-aside", "/restore"):
+        for kind in (
+            "application/json",
+            "text/plain",
+            "multipart/form-data; boundary=x",
+            "application/json; charset=x",
+        ):
+            answer = full.post(f"/api/drawings{path}", content=body, headers={"Content-Type": kind})
+            assert answer.status_code in (400, 413, 422), answer.text
+            assert len(answer.json()["detail"].splitlines()) == 1
+            assert len(answer.content) < 400
+    assert store.fingerprint() == before
+
+
+def test_every_answer_is_bounded(client: TestClient, store: Store):
+    """Whatever the store holds: what a stranger imported has longer tags than a page would send."""
+    tags = [tuple(f"{drawing}-{i}-" + "x" * 190 for i in range(32)) for drawing in range(100)]
+    store.add([replace(DRAWINGS[0], id=new_id(), tags=some) for some in tags])
+    for path in ("/api/status", "/api/counts", "/api/drawings?limit=500"):
+        assert len(client.get(path).content) < 500_000, path
+    assert client.get("/api/counts").json()["more_tags"] == 3200 - 300
+    seen, after = [], {}
+    while after is not None:
+        shelf = client.get("/api/drawings", params={"limit": 500} | after)
+        assert len(shelf.content) < 500_000
+        seen += ids(shelf)
+        after = shelf.json()["next"] and {"after": shelf.json()["next"]}
+    assert seen == [drawing.id for drawing in store.find(newest_first=True)]
+
+
+def test_a_download_of_large_drawings_is_whole(client: TestClient, store: Store):
+    """Larger than anything a page sends: they go out one after the other."""
+    noise = np.random.default_rng(1).integers(0, 256, (1400, 1400), np.uint8)
+    large = [replace(one, id=new_id(), png=encode_png(noise)) for one in DRAWINGS[:4]]
+    store.add([*DRAWINGS[:10], *large, *DRAWINGS[10:]])
+    lines = client.get("/api/export").text.splitlines()
+    assert [from_document(json_util.loads(line)) for line in lines] == list(store.find())
+    picture = client.get("/api/picture", params={"id": large[0].id})
+    assert picture.content == large[0].png
+    assert picture.headers["content-length"] == str(len(picture.content))
+    assert picture.headers["cache-control"] == "no-store"
 
 
 # With a model.

@@ -96,7 +96,7 @@ async function more() {
 
 async function count() {
   try {
-    showCounts(element("counts"), (await ask("/api/counts")).counts, form.elements.tag.value);
+    showCounts(element("counts"), await ask("/api/counts"), form.elements.tag.value);
   } catch (error) {
     note(reason(error), true);
   }
@@ -190,7 +190,10 @@ element("hand").addEventListener("click", () => {
 element("filtering").open = innerWidth >= 736;
 
 show();
-ask("/api/status").then(
-  ({ tags }) => form.elements.tag.append(...tags.sort(byName).map((tag) => new Option(tag, tag))),
+ask("/api/counts").then(
+  ({ tags }) => {
+    const names = tags.map(({ tag }) => tag).sort(byName);
+    form.elements.tag.append(...names.map((name) => new Option(name, name)));
+  },
   (error) => note(reason(error), true),
 );

@@ -49,27 +49,20 @@ function row(name, cells, kind) {
   return made;
 }
 
-const none = () => Object.fromEntries(GRADES.map((grade) => [grade, 0]));
+// Of each grade, also where there are none.
+const complete = (grades = {}) => Object.fromEntries(GRADES.map((grade) => [grade, grades[grade] ?? 0]));
 const sum = (totals) => Object.values(totals).reduce((total, count) => total + count, 0);
 
-// `counts`: of each set of tags and label, as /api/counts has them; `tag`: what the chart is of, or "" for all.
-export function showCounts(element, counts, tag) {
-  const all = none();
-  const byTag = new Map();
-  for (const { tags, label, count } of counts) {
-    if (!(label in all)) continue;
-    all[label] += count;
-    for (const name of tags) {
-      if (!byTag.has(name)) byTag.set(name, none());
-      byTag.get(name)[label] += count;
-    }
-  }
+// `counts`: as /api/counts has them; `tag`: what the chart is of, or "" for all.
+export function showCounts(element, { grades, tags, more_tags }, tag) {
   const table = document.createElement("table");
   const head = table.createTHead();
   head.append(row("Tag", [...GRADES.map((grade) => [shown(grade), spoken(grade)]), ["all"]], "th"));
   const body = table.createTBody();
-  for (const [name, totals] of [...byTag].sort(([a], [b]) => byName(a, b)).concat([["all", all]])) {
-    body.append(row(name, [...Object.values(totals), sum(totals)].map((n) => [n.toLocaleString()]), "td"));
+  const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: "all", grades });
+  for (const { tag, grades } of rows) {
+    const totals = complete(grades);
+    body.append(row(tag, [...Object.values(totals), sum(totals)].map((n) => [n.toLocaleString()]), "td"));
   }
   const frame = document.createElement("div");
   frame.className = "table";
@@ -77,6 +70,10 @@ export function showCounts(element, counts, tag) {
   frame.role = "region";
   frame.ariaLabel = "Counts by tag and label";
   frame.append(table);
-  const title = `Drawings by label${tag ? `, tag ${tag}` : ""}`;
-  element.replaceChildren(chart(tag ? (byTag.get(tag) ?? none()) : all, title), frame);
+  if (more_tags) {
+    table.createCaption().textContent = `The ${tags.length} most used tags; ${more_tags.toLocaleString()} more are not shown.`;
+  }
+  const charted = tags.find((one) => one.tag === tag)?.grades ?? grades;
+  const title = `Drawings by label${charted === grades ? "" : `, tag ${tag}`}`;
+  element.replaceChildren(chart(complete(charted), title), frame);
 }

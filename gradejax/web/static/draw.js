@@ -1,9 +1,11 @@
 // Draw what is asked for; the grades asked for are those that the store has least of.
 
-import { drawing, GRADES, keepTags, keptTags, shown, spoken, tagsIn } from "/static/drawings.js";
+import { drawing, flawIn, GRADES, keepTags, keptTags, shown, spoken, tagsIn } from "/static/drawings.js";
+import { keep, kept } from "/static/kept.js";
 import { note } from "/static/note.js";
 import { Pad, undoByKey } from "/static/pad.js";
-import { Queue } from "/static/queue.js";
+import { NOT_KEPT, Queue } from "/static/queue.js";
+import { showRefused } from "/static/refused.js";
 import { ask, reason } from "/static/server.js";
 
 const REFRESH = 15000; // milliseconds between looks at the whole store's counts
@@ -37,7 +39,7 @@ function askFor(grade) {
 }
 
 function showTotals() {
-  element("mine").textContent = Number(localStorage.getItem("drawn") ?? 0).toLocaleString();
+  element("mine").textContent = Number(kept("drawn") ?? 0).toLocaleString();
   element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString();
 }
 
@@ -52,9 +54,10 @@ async function save() {
   if (prompt === null) return; // the first one is still being chosen
   const tags = tagsIn(element("tags").value);
   if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`, true);
-  if (!tags.length) {
+  const flaw = flawIn(tags);
+  if (flaw) {
     element("tags").focus();
-    return note("Give a tag first: your class or team.", true);
+    return note(flaw, true);
   }
   const made = drawing(pad, prompt, tags);
   pad.clear();
@@ -69,13 +72,14 @@ function skip() {
 }
 
 queue.addEventListener("saved", ({ detail }) => {
-  localStorage.setItem("drawn", Number(localStorage.getItem("drawn") ?? 0) + 1);
+  keep("drawn", Number(kept("drawn") ?? 0) + 1);
   counts[detail.label]++;
   showTotals();
   note(`${shown(detail.label)} is saved.`);
   if (Date.now() - looked > REFRESH) look().catch(() => {});
 });
 queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
+showRefused(element("refused"), queue);
 
 pad.addEventListener("change", () => {
   element("undo").disabled = element("clear").disabled = pad.isEmpty;
@@ -96,3 +100,4 @@ showTotals();
 pad.clear();
 await look().catch((error) => note(reason(error), true));
 askFor(choose());
+if (!(await queue.isKept)) note(NOT_KEPT, true);

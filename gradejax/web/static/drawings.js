@@ -1,6 +1,14 @@
 // What a page knows of grades, of the hand that draws, and of a drawing's document.
 
+import { keep, kept } from "/static/kept.js";
+
 export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+`, letter, `${letter}-`]);
+
+// The server's limits, and its rule for names: see gradejax.drawings and gradejax.web.messages.
+const LONGEST_NAME = 200;
+const MOST_TAGS = 31; // and "guess"
+const MOST_CHARACTERS = 490; // of all tags together
+const MOST_POINTS = 5000;
 
 export const shown = (grade) => grade.replace("-", "−");
 export const spoken = (grade) => grade.replace("+", " plus").replace("-", " minus");
@@ -14,32 +22,54 @@ function hex(bytes) {
 }
 
 // As MongoDB makes an ObjectId: the seconds, then what nobody else has.
-function newId() {
-  const seconds = Math.floor(Date.now() / 1000).toString(16).padStart(8, "0");
+export function newId() {
+  const seconds = (Math.floor(Date.now() / 1000) >>> 0).toString(16).padStart(8, "0");
   return seconds + hex(crypto.getRandomValues(new Uint8Array(8)));
 }
 
 // This browser's anonymous hand.
 function writer() {
-  let name = localStorage.getItem("writer");
-  if (!name) {
-    name = `hand-${hex(crypto.getRandomValues(new Uint8Array(6)))}`;
-    localStorage.setItem("writer", name);
-  }
-  return name;
+  if (!kept("writer")) keep("writer", `hand-${hex(crypto.getRandomValues(new Uint8Array(6)))}`);
+  return kept("writer");
 }
 
 export function tagsIn(text) {
-  return [...new Set(text.split(",").map((tag) => tag.trim().slice(0, 200)).filter(Boolean))].slice(0, 31);
+  return [...new Set(text.split(",").map((tag) => tag.trim()).filter(Boolean))];
+}
+
+// Why the server would not take these tags, in a sentence; empty where it takes them.
+export function flawIn(tags) {
+  if (!tags.length) return "Give a tag first: your class or team.";
+  if (tags.length > MOST_TAGS) return `A drawing has at most ${MOST_TAGS} tags.`;
+  if (tags.reduce((sum, tag) => sum + [...tag].length, 0) > MOST_CHARACTERS) return "The tags are too long.";
+  for (const tag of tags) {
+    if ([...tag].length > LONGEST_NAME) return `A tag has at most ${LONGEST_NAME} characters.`;
+    if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(tag)) return "A tag holds half a character, or one that nobody can type.";
+    if (!/[^\p{Z}\p{Cc}\p{Cf}]/u.test(tag)) return "A tag has nothing that can be seen.";
+  }
+  return "";
 }
 
 export function keptTags() {
-  return tagsIn(localStorage.getItem("tags") ?? "");
+  const tags = tagsIn(kept("tags") ?? "");
+  return flawIn(tags) ? [] : tags;
 }
 
 export function keepTags(tags) {
-  localStorage.setItem("tags", tags.join(", "));
+  keep("tags", tags.join(", "));
 }
+
+// Strokes as the server takes them: a long drawing thinned out, and times as they are where a clock was set meanwhile.
+function fitting(strokes) {
+  let every = 1;
+  const chosen = () => strokes.map((points) => points.filter((_, i) => i % every === 0 || i === points.length - 1));
+  while (chosen().flat().length > MOST_POINTS && every < MOST_POINTS) every++;
+  const thinned = chosen().map((points) => points.map((p) => ({ ...p, t: Math.min(1e9, Math.max(0, p.t ?? 0)) })));
+  return thinned.flat().length > MOST_POINTS ? null : thinned;
+}
+
+// A drawing as it is sent.
+export const sendable = (drawing) => ({ ...drawing, strokes: drawing.strokes && fitting(drawing.strokes) });
 
 export function drawing(pad, label, tags) {
   return {

@@ -4,6 +4,7 @@ import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
 import { Pad, undoByKey } from "/static/pad.js";
 import { Queue } from "/static/queue.js";
+import { showRefused } from "/static/refused.js";
 import { ask, reason, sentence } from "/static/server.js";
 
 const LIKELIEST = 5;
@@ -85,6 +86,7 @@ for (const grade of GRADES) {
 
 queue.addEventListener("saved", ({ detail }) => note(`Saved as ${shown(detail.label)}.`));
 queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
+showRefused(element("refused"), queue);
 pad.addEventListener("change", follow);
 element("undo").addEventListener("click", () => pad.undo());
 element("clear").addEventListener("click", () => pad.clear());

@@ -5,6 +5,11 @@ export class Refusal extends Error {
     super(detail);
     this.status = status;
   }
+
+  // Whether asking again would not help: neither signing in, nor waiting.
+  get isFinal() {
+    return this.status >= 400 && this.status < 500 && ![401, 408, 429].includes(this.status);
+  }
 }
 
 // GET, or POST where there is a body. Throws a Refusal for an answer that is none, and fetch's errors.
