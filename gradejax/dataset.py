@@ -270,9 +270,15 @@ def _decoded(
 ) -> Dataset:
     """The pictures as arrays: from the cache if it holds those of `about` with that fingerprint, else decoded."""
     if cache is None:
-        with tempfile.TemporaryDirectory() as folder:
-            _decode(pictures(), count(), refused, Path(folder), about)
-            return _read(Path(folder), about, in_memory=True)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                _decode(pictures(), count(), refused, Path(folder), about)
+                return _read(Path(folder), about, in_memory=True)
+        except OSError as error:
+            where = tempfile.tempdir or "a temporary folder"
+            raise UserError(
+                f"cannot write decoded drawings to {where}: {error.strerror}; name another folder with TMPDIR"
+            ) from None
     home = cache / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     about["fingerprint"] = fingerprint
     try:

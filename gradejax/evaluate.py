@@ -8,6 +8,7 @@ flatter it: name tags it has not seen.
 """
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,9 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"what is {arguments[0]!r}? Drawings come from --store; for PNG files see gradejax.predict")
     recogniser = predict.load(Path(_FLAGS.workdir) if _FLAGS.workdir else runs.newest_run())
-    store = stores.open_store(stores.store_uri(_FLAGS.store))
     query = stores.Query(tags=tuple(_FLAGS.tags))
-    data = datasets.load(store, query, recogniser.size, cache=None, resampling=recogniser.resampling)
+    with closing(stores.open_store(stores.store_uri(_FLAGS.store))) as store:
+        data = datasets.load(store, query, recogniser.size, cache=None, resampling=recogniser.resampling)
     # A model carries its own labels, whose order need not be this version's.
     columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
     ink = np.asarray(data.ink)
