@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import io
 import linecache
 import logging
 import os
@@ -45,8 +46,16 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
     if sys.stdout is None:
         _say("standard output is closed: send it to a file, or to /dev/null")
         return 1
-    # Whatever the terminal's encoding cannot hold is shown as an escape.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    # Whatever the encoding cannot hold is shown as an escape.
+    if sys.stdout.isatty():
+        sys.stdout.reconfigure(errors="backslashreplace")
+    else:
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
+            sys.stdout.encoding,
+            "backslashreplace",
+            write_through=sys.stdout.write_through,
+        )
     logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("gradejax").setLevel(logging.INFO)
     # A log that cannot be written any more is no reason to stop, nor to say so to whom it cannot reach.
@@ -79,6 +88,17 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
     return 1
 
 
+class _Output(io.FileIO):
+    """Standard output; what goes wrong there says so."""
+
+    def write(self, data: bytes) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+
 def _docstring(main: Callable) -> str:
     """That of its module, also under `python -OO`, which forgets it."""
     return ast.get_docstring(ast.parse(Path(main.__code__.co_filename).read_bytes()))
@@ -99,7 +119,7 @@ def _wrong_flag(error: BaseException) -> str:
     text = str(error.args[0]) if error.args else ""
     if "get_config" in text:
         return "the config has no get_config(): see configs/cnn.py"
-    if "does not exist" in text:  # what ml_collections says of a key, at times quoted twice
+    if isinstance(error, AttributeError | KeyError):  # what ml_collections says of a key, at times quoted twice
         return "the config has no key " + re.sub(r"\\n|\\'|^'|'(?=\s|$)", " ", text)
     return f"the config cannot be loaded: {type(error).__name__}: {error}"
 
@@ -125,10 +145,6 @@ def _is_a_config(file: Path) -> bool:
 
 def _missing(error: Exception) -> str | None:
     """What this machine lacks, where that is why an error came up."""
-    try:
-        sys.stdout.flush()
-    except OSError as of_the_output:
-        return f"standard output cannot be written: {of_the_output.strerror}"
     text = str(error)
     if isinstance(error, MemoryError) or re.search(
         "RESOURCE_EXHAUSTED: Out of memory|bad_alloc|Insufficient mem", text
@@ -140,10 +156,9 @@ def _missing(error: Exception) -> str | None:
     if "can't start new thread" in text:
         return "the system lets this command start no more threads: see `ulimit -u` and `ulimit -v`"
     if isinstance(error, OSError):
-        where = error.filename or "the working folder"
-        if error.errno in _FULL:
-            return f"{where} cannot be written: {error.strerror}: make room there, then the same command goes on"
-        return f"{where}: {error.strerror or error}" if error.filename else f"{error.strerror or error}"
+        where = f"{error.filename}: " if error.filename else ""
+        advice = "; make room there and give the same command again" if error.errno in _FULL else ""
+        return f"{where}{error.strerror or error}{advice}"
     platforms, jax = os.environ.get("JAX_PLATFORMS"), sys.modules.get("jax")
     if platforms and jax:
         try:
@@ -174,5 +189,5 @@ def _leave(status: int | str | None) -> NoReturn:
             if stream is sys.stdout and not status:
                 status = 1
                 if not isinstance(error, BrokenPipeError):
-                    _say(f"standard output cannot be written: {error.strerror}")
+                    _say(_missing(error))
     sys.exit(status)
