@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gradejax import runs
 from gradejax.drawings import encode_png
 from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings
@@ -430,3 +432,138 @@ def test_no_password_is_written_down(trained):
     assert "secret" not in done.stdout + done.stderr
     for file in (folder / "secretive").rglob("*") if (folder / "secretive").exists() else ():
         assert b"secret" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "said"),
+    [
+        (">/dev/full", 1, "error: standard output: No space left on device; make room"),
+        (">&-", 1, "error: standard output is closed: send it to a file, or to /dev/null"),
+        ("2>/dev/full", 0, ""),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 1, ""),
+        ("| true", 1, ""),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_printed_is_no_success_and_no_traceback(tmp_path, redirected, status, said, unbuffered):
+    line = f"{sys.executable} -m gradejax.data --help {redirected}; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stderr.startswith(said) if said else not done.stderr
+    assert done.stderr.count("\n") == bool(said)
+    assert done.returncode == status
+
+
+def test_what_an_encoding_cannot_hold_is_shown_as_an_escape(trained):
+    """Also without docstrings, which -OO takes away."""
+    folder, _ = trained
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (["main", "--help"], ["evaluate", "--workdir=run", "--store=sqlite:///some.db"]):
+        module = f"gradejax.{arguments[0]}"
+        done = subprocess.run(
+            [sys.executable, "-OO", "-m", module, *arguments[1:]],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=180,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (
+            "python -m gradejax.main --config=" in done.stdout or json.loads(done.stdout.splitlines()[-1])["n"] == 900
+        )
+
+
+def test_devices_that_are_not_there_are_named(trained):
+    folder, _ = trained
+    done = subprocess.run(
+        [sys.executable, "-m", "gradejax.predict", "--workdir=run", f"{ROOT}/tests/b-minus.png"],
+        cwd=folder, env={**os.environ, "JAX_PLATFORMS": "cuda"}, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    fails(done, "JAX_PLATFORMS is 'cuda' and JAX has no such devices here: unset it")
+
+
+@pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
+def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
+    """While a command still imports what it needs, just behind one of the modules."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "gradejax.main", "--help"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=unignored,
+    )  # fmt: skip
+    for line in process.stderr:
+        if re.search(rf"\| +{imported}$", line):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in rest
+
+
+def unignored() -> None:
+    """What a shell starts in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LITTLE = ["--config=little.py", "--store=sqlite:///some.db", "--config.train.checkpoint_every=1000000"]
+
+
+def write_little(folder: Path) -> None:
+    (folder / "little.py").write_text(
+        "from gradejax.config import base\n"
+        "def get_config():\n    config = base()\n    config.data.size, config.train.epochs = 8, 1\n"
+        "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', (8,), (0.1,)\n    return config\n"
+    )
+
+
+def test_a_run_has_one_writer_and_one_that_kept_nothing_takes_another_config(trained):
+    folder, _ = trained
+    write_little(folder)
+    first = start(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
+    deadline = time.monotonic() + 120
+    while not (folder / "one" / "metrics.jsonl").exists():
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    second = command(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
+    fails(second, rf"another command is writing to one \(process {first.pid} on .*\): wait until it has ended, or give")
+    first.kill()
+    first.communicate()
+    assert not checkpoints_of(folder / "one")
+    corrected = command(folder, "main", *LITTLE, "--workdir=one")
+    assert corrected.returncode == 0, corrected.stderr
+    assert len((folder / "one" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert json.loads((folder / "one" / "config.json").read_text())["train"]["epochs"] == 1
+
+
+def test_a_run_writes_through_no_link_and_is_not_lost_for_want_of_a_picture(trained):
+    folder, _ = trained
+    write_little(folder)
+    (folder / "elsewhere").mkdir()
+    (folder / "target").write_text("mine")
+    links = {
+        "metrics.jsonl.part": "target", "metrics.jsonl": "target", "config.json": "target", ".lock": "target",
+        "plots": "elsewhere", "checkpoints": "elsewhere", "checkpoints/9": "elsewhere", "plots/curves.png": "target",
+    }  # fmt: skip
+    calls = []
+    for number, (name, target) in enumerate(links.items()):
+        link = folder / f"linked{number}" / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(folder / target)
+        calls.append([*LITTLE, f"--workdir=linked{number}"])
+    os.mkfifo(folder / "elsewhere" / "config.json")
+    (folder / "pictureless" / "plots" / "curves.png").mkdir(parents=True)
+    *refused, piped, pictureless = commands(
+        folder, "main", *calls, [*LITTLE, "--workdir=elsewhere"], [*LITTLE, "--workdir=pictureless"]
+    )
+    for number, (done, name) in enumerate(zip(refused, links, strict=True)):
+        fails(done, f"linked{number}/{name} is a link or a device: take it away")
+    fails(piped, "elsewhere/config.json is a link or a device")
+    assert (folder / "target").read_text() == "mine"
+    assert [path.name for path in (folder / "elsewhere").iterdir()] == ["config.json"]
+    fails(pictureless, "curves.png: Is a directory")
+    assert json.loads((folder / "pictureless" / "summary.json").read_text())["epochs"] == 1
+
+
+def test_runs_begun_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: runs.new_workdir("cnn"), range(24)))
+    assert len(set(made)) == 24
+    assert all(workdir.is_dir() and re.fullmatch(r"cnn-\d{8}-\d{6}(-\d+)?", workdir.name) for workdir in made)
