@@ -25,7 +25,7 @@ from rich.progress import Progress
 from gradejax import command, experiment, population, results, runs, stores
 from gradejax import config as configs
 from gradejax.errors import UserError
-from gradejax.experiment import Group, names
+from gradejax.experiment import Group, Training, names
 from gradejax.main import fill_if_first
 
 log = logging.getLogger("gradejax.ablate")
@@ -55,32 +55,45 @@ def main(arguments: list[str]) -> None:
     if not path.is_file():
         raise UserError(f"no experiment {path}: those there are, are in experiments/")
     asked = experiment.load(path, _FLAGS.experiment)
-    workdir = Path(_FLAGS.workdir) if _FLAGS.workdir else runs.new_workdir(f"ablate-{asked.name}")
     with closing(stores.open_store(stores.store_uri(_FLAGS.store, _FLAGS.experiment.data.store))) as store:
         fill_if_first(store, stores.Query(tags=configs.tags(_FLAGS.experiment)))
         trainings = experiment.plan(asked, _FLAGS.seeds, store)
-    rows = results.read_rows(workdir)
+    if _FLAGS["dry-run"].value:
+        rows = results.read_rows(Path(_FLAGS.workdir)) if _FLAGS.workdir else []
+        estimate(*_left(trainings, rows))
+        return
+    workdir = Path(_FLAGS.workdir) if _FLAGS.workdir else runs.new_workdir(f"ablate-{asked.name}")
+    with runs.held(workdir):
+        print(_trained(workdir, asked, trainings))
+    print(f"written to {workdir}/results.md, results.png and results.csv")
+
+
+def _left(trainings: Sequence[Training], rows: Sequence[results.Row]) -> tuple[list[Group], int]:
+    """The groups that are still to be trained, and how many trainings are done."""
     done = {(row.variant, row.seed, row.digest) for row in rows}
     left = [one for one in trainings if (one.variant, one.seed, one.digest) not in done]
-    found = experiment.groups(left, TOGETHER if population.together() else _FLAGS.seeds)
-    if _FLAGS["dry-run"].value:
-        estimate(found, len(trainings) - len(left))
-        return
+    groups = experiment.groups(left, TOGETHER if population.together() else _FLAGS.seeds)
+    return groups, len(trainings) - len(left)
+
+
+def _trained(workdir: Path, asked: experiment.Experiment, trainings: Sequence[Training]) -> str:
+    """Trains what `workdir` does not have yet, and writes the results there; returns the table."""
+    rows = results.read_rows(workdir)
+    found, done = _left(trainings, rows)
     try:
-        (workdir / "trainings").mkdir(parents=True, exist_ok=True)
+        (workdir / "trainings").mkdir(exist_ok=True)
         results.write_rows(workdir, rows)
     except OSError as error:
         raise UserError(f"cannot write to the workdir {workdir}: {error.strerror or error}") from None
-    if len(left) < len(trainings):
-        log.info("%d of %d trainings are done already", len(trainings) - len(left), len(trainings))
+    if done:
+        log.info("%d of %d trainings are done already", done, len(trainings))
     launch = {"local": train_locally, "ray": train_with_ray}[_FLAGS.launcher]
     with _progress(sum(len(group) * group[0].member.config.train.epochs for group in found)) as advance:
         for number, (group, histories, seconds) in enumerate(launch(found, advance), 1):
             rows += [results.keep(workdir, *each, seconds / len(group)) for each in zip(group, histories, strict=True)]
             results.write_rows(workdir, rows)
             log.info("group %d of %d: %s, in %.0f s", number, len(found), names(group), seconds)
-    print(results.report(workdir, asked, trainings, rows))
-    print(f"written to {workdir}/results.md, results.png and results.csv")
+    return results.report(workdir, asked, trainings, rows)
 
 
 def train_locally(found: Sequence[Group], advance: Callable[[int], None]) -> Finished:

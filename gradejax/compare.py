@@ -1,6 +1,8 @@
 """What several trainings of several variants allow to conclude: intervals, verdicts, a table and a picture."""
 
 import math
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -105,7 +107,7 @@ def markdown(found: Sequence[Comparison]) -> str:
     for one in found:
         deviation = "–" if math.isnan(one.deviation) else f"{100 * one.deviation:.2f}"
         difference = "" if one.difference is None else f"{100 * one.difference.mean:+.2f}"
-        name = one.name.replace("|", r"\|")
+        name = re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", one.name)
         lines.append(
             f"| {name} | {len(one.values)} | {100 * one.mean.mean:.2f} | {deviation} | {one.mean} "
             f"| {difference} | {one.difference or ''} | {one.verdict} |"
@@ -120,6 +122,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "text.parse_math": False,  # names are what people typed
     "savefig.dpi": 130,
     "savefig.facecolor": "white",
 }
@@ -142,7 +145,11 @@ def dots(found: Sequence[Comparison], title: str, measure: str) -> Figure:
         axes.annotate(
             one.verdict, (1.02, row), xycoords=("axes fraction", "data"), va="center", color=colour, fontsize=9
         )
-    axes.set(yticks=range(len(found)), yticklabels=[one.name for one in found], ylim=(len(found) - 0.5, -0.5))
+    axes.set(
+        yticks=range(len(found)),
+        yticklabels=[textwrap.fill(one.name, 30) for one in found],
+        ylim=(len(found) - 0.5, -0.5),
+    )
     axes.set(title=title, xlabel=f"{measure}; diamond: mean with its 95% interval, dots: seeds, dashed: the base")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.25)
@@ -192,7 +199,7 @@ def curves(histories: Mapping[str, Sequence[Sequence[float]]], title: str, measu
             colour, width = ("#B2182B", 1.6) if number == 0 else ("#3B6FB6", 0.8)
             alpha, order = (1, 3) if number == 0 else (0.45, 2)
             axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=width, alpha=alpha, zorder=order)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(textwrap.fill(name, 40), fontsize=10)
         axes.set(ylim=(-0.02, 1.02))
         axes.tick_params(labelbottom=True)
         _percent(axes, measure if axes in grid[:, 0] else "")

@@ -1,10 +1,13 @@
 """What every recipe may set, with the value it has where a recipe does not. `configs/*.py` start from here."""
 
-from collections.abc import Mapping
+import difflib
+import inspect
+import reprlib
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from gradejax import models
 from gradejax.errors import UserError
 
 
@@ -59,6 +62,7 @@ _BOUNDS = {
     "data.synthetic": (0, 10**7),
     "data.others": (0, 10**7),
     "data.size": (8, 512),
+    "data.validation_fraction": (0, 1),
     "data.test_fraction": (0, 0.99),
     "data.train_drawings": (0, 10**9),
     "train.epochs": (1, 10**6),
@@ -82,20 +86,85 @@ _BOUNDS = {
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError, naming the key, where a config lacks one or holds a value that makes no sense."""
+    """Raises UserError, naming the key, where a config lacks one, has one too many or has a value that makes no sense.
+
+    What a model's options may be is what `models.MODELS` has as their defaults.
+    """
+    if not isinstance(config, ConfigDict):
+        getattr(config, "seed", None)  # raises the OSError of a file that could not be read
+        raise UserError(f"get_config() returns {_short(config)}: it must return a config, begun with {_BASE}")
     reference = base()
-    for group, keys in reference.items():
-        if group not in config:
-            raise UserError(f"the config has no {group!r}: begin it with `config = gradejax.config.base()`")
-        for key in keys if isinstance(keys, Mapping) else ():
-            if key not in config[group]:
-                raise UserError(f"the config has no '{group}.{key}': begin it with `config = gradejax.config.base()`")
+    for key, value in reference.items():
+        if key not in config:
+            raise UserError(f"the config has no {key!r}: begin it with {_BASE}")
+        if isinstance(value, ConfigDict) and not isinstance(config[key], ConfigDict):
+            raise UserError(
+                f"{key} is {_short(config[key])}: it must be a group of keys; begin the config with {_BASE}"
+            )
+    known = _flat(reference)
+    try:
+        given = _flat(config)
+    except TypeError:
+        raise UserError("the config has keys that are no text, as in config.train[3]") from None
+    if lacking := known.keys() - given.keys():
+        raise UserError(f"the config has no {min(lacking)!r}: begin it with {_BASE}")
+    known |= _model_options(given["model.name"])
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {near[0]!r}?" if near else "gradejax/config.py lists the keys"
+            raise UserError(f"the config sets {name!r}, which does not exist: {advice}")
+        if not _is_like(value, known[name]):
+            raise UserError(f"{name} is {_short(value)}: it must be {kind_of(known[name])}, such as {known[name]!r}")
     for name, (low, high) in _BOUNDS.items():
-        value = config
-        for key in name.split("."):
-            value = value[key]
-        if not low <= value <= high:
-            raise UserError(f"{name} is {value}: it must lie between {low:,} and {high:,}")
+        if not low <= given[name] <= high:
+            raise UserError(f"{name} is {given[name]}: it must lie between {low:,} and {high:,}")
+
+
+def kind_of(default: Any) -> str:
+    """What a value must be that stands where `default` does, in words."""
+    if isinstance(default, tuple):
+        return f"a tuple, of which each is {kind_of(default[0])}"
+    return {bool: "True or False", int: "a whole number", float: "a number", str: "text"}[type(default)]
+
+
+_BASE = "`config = gradejax.config.base()`"
+
+
+def _flat(config: ConfigDict) -> dict[str, Any]:
+    """The values by their names: `{"train.epochs": 40}`."""
+    flat = {}
+    for group, value in config.items():
+        named = (
+            {f"{group}.{key}": each for key, each in value.items()} if isinstance(value, ConfigDict) else {group: value}
+        )
+        flat |= named
+    return flat
+
+
+def _model_options(name: str) -> dict[str, Any]:
+    """A model's own options with their defaults, as `_flat` names them."""
+    if name not in list(models.MODELS):
+        raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(models.MODELS)}")
+    options = inspect.signature(models.MODELS[name]).parameters.values()
+    return {
+        f"model.{option.name}": float(option.default) if option.annotation is float else option.default
+        for option in options
+        if option.kind is option.KEYWORD_ONLY
+    }
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind of a default. A bool is no number, and a whole number is one with a fraction."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple | list) and all(_is_like(each, default[0]) for each in value)
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int | float if isinstance(default, float) else type(default))
+
+
+def _short(value: Any) -> str:
+    return reprlib.repr(value)
 
 
 def tags(config: ConfigDict) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """All devices as one: processes joined, batches dealt out, programs compiled once for all runs."""
 
+import logging
 import os
+import threading
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,35 +18,76 @@ from gradejax.errors import UserError
 T = TypeVar("T")
 
 COMPILED = Path(".cache/xla")
+PATIENCE = 300
+"""Seconds for which the run's other processes are waited for."""
+
+_BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_BY_SRUN = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+_SEE = f"see {', '.join(_BY_HAND)}"
+
+log = logging.getLogger(__name__)
 
 
 def start() -> None:
     """Joins the other processes of a run on several machines, and keeps what is compiled for the next run.
 
     A run is on several where the environment says so: JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID, or what Slurm and Open MPI set for JAX to find. Compiled programs are kept in `COMPILED` unless
-    JAX_COMPILATION_CACHE_DIR names another folder.
+    JAX_PROCESS_ID, or what Slurm's srun and Open MPI set for JAX to find. Compiled programs are kept in `COMPILED`
+    unless JAX_COMPILATION_CACHE_DIR names another folder.
 
     Raises:
-        UserError: where the others cannot be reached.
+        UserError: where the environment says it by half.
     """
     if not jax.config.jax_compilation_cache_dir:
         jax.config.update("jax_compilation_cache_dir", str(COMPILED.absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    named = {"num_processes": "JAX_NUM_PROCESSES", "process_id": "JAX_PROCESS_ID"}
-    by_scheduler = any(int(os.environ.get(name, 1)) > 1 for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
-    if "JAX_COORDINATOR_ADDRESS" in os.environ or by_scheduler:
-        # Else Orbax has all processes agree before each checkpoint, and only the first process's are kept.
-        jax.config.update("jax_enable_preemption_service", False)
-        try:
-            jax.distributed.initialize(
-                **{argument: int(os.environ[name]) for argument, name in named.items() if name in os.environ}
-            )
-        except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"the run's other processes cannot be joined ({error}): see JAX_COORDINATOR_ADDRESS, "
-                "JAX_NUM_PROCESSES and JAX_PROCESS_ID"
-            ) from None
+    by_scheduler = _joined_by_scheduler()
+    lacking = [name for name in _BY_HAND if not os.environ.get(name)]
+    if len(lacking) == len(_BY_HAND) and not by_scheduler:
+        return
+    if lacking and not by_scheduler:
+        raise UserError(
+            f"{' and '.join(lacking)} must be set, too: a run on several machines needs {', '.join(_BY_HAND)}, "
+            "and one on this machine none of them"
+        )
+    address = os.environ.get(_BY_HAND[0])
+    if address and not address.rpartition(":")[2].isdecimal():
+        raise UserError(f"{_BY_HAND[0]} is {address!r}: it must be a host and a port, as in first-machine:1234")
+    numbers = dict(zip(("num_processes", "process_id"), map(_number, _BY_HAND[1:]), strict=True))
+    # Else Orbax has all processes agree before each checkpoint, and only the first process's are kept.
+    jax.config.update("jax_enable_preemption_service", False)
+    # JAX ends in an abort where the others do not come in time.
+    giving_up = threading.Timer(PATIENCE, _give_up)
+    giving_up.daemon = True
+    giving_up.start()
+    try:
+        jax.distributed.initialize(**numbers, initialization_timeout=PATIENCE + 60)
+    except Exception as error:  # JAX says it in many ways
+        raise UserError(f"the run's other processes cannot be joined ({error}): {_SEE}") from None
+    finally:
+        giving_up.cancel()
+
+
+def _joined_by_scheduler() -> bool:
+    """Whether srun or mpirun has started this process as one of several."""
+    tasks, ranks = _number("SLURM_NTASKS") or 1, _number("OMPI_COMM_WORLD_SIZE") or 1
+    by_srun = all(name in os.environ for name in _BY_SRUN)
+    if tasks > 1 and not by_srun:
+        log.info("SLURM_NTASKS is %d and this process was not started by srun: it trains alone", tasks)
+    return ranks > 1 or (tasks > 1 and by_srun)
+
+
+def _number(name: str) -> int | None:
+    value = os.environ.get(name)
+    if value and not value.isdecimal():
+        raise UserError(f"{name} is {value!r}: it must be a whole number")
+    return int(value) if value else None
+
+
+def _give_up() -> None:
+    # The main thread hangs inside JAX, where no exception reaches it.
+    os.write(2, f"error: the run's other processes did not come within {PATIENCE} s: {_SEE}\n".encode())
+    os._exit(1)
 
 
 def is_first() -> bool:

@@ -7,6 +7,7 @@ that the others are compared with. It may say more: MEASURES, a mapping from a n
 of `dots`, `curves` and `line`.
 """
 
+import ast
 import copy
 import hashlib
 import importlib.util
@@ -27,6 +28,7 @@ from gradejax.stores import Store
 
 MEASURES = ("val_accuracy", "best_val_accuracy", "test_accuracy", "best_epoch_test_accuracy")
 PICTURES = ("dots", "curves", "line")
+_LONGEST_NAME = 100
 
 
 class Experiment(NamedTuple):
@@ -61,44 +63,72 @@ def load(path: Path, base: ConfigDict) -> Experiment:
     configs.check(base)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_variants"):
-        raise UserError(f"{path} has no get_variants(): a mapping from a name to overrides, the base's first")
-    variants = {str(name): varied(base, str(name), overrides) for name, overrides in module.get_variants().items()}
+    try:
+        spec.loader.exec_module(module)
+        given = module.get_variants() if hasattr(module, "get_variants") else None
+    except Exception as error:  # a Python file: anything can be wrong with it
+        raise UserError(f"{path}: {type(error).__name__}: {error}") from None
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"{path} has no get_variants() that returns a mapping from a name to overrides, the base's first"
+        )
+    variants = {str(name): varied(base, str(name), overrides) for name, overrides in given.items()}
     measures = getattr(module, "MEASURES", {"validation accuracy": "val_accuracy"})
     picture = getattr(module, "PICTURE", "dots")
     if not variants:
         raise UserError(f"{path}: get_variants() is empty")
-    if unknown := set(measures.values()) - set(MEASURES):
-        raise UserError(f"{path}: no measure is called {unknown.pop()!r}: there are {', '.join(MEASURES)}")
+    if len(variants) < len(given):
+        raise UserError(f"{path}: two variants have the same name")
+    if not measures or not isinstance(measures, Mapping):
+        raise UserError(f"{path}: MEASURES is no mapping from a name to one of {', '.join(MEASURES)}")
+    for name in (*variants, *measures):
+        # It is a row of a table and a line in a picture.
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise UserError(f"{path}: a name must be one line of at most {_LONGEST_NAME} letters, and not {name!r:.80}")
+    if unknown := [measure for measure in measures.values() if measure not in MEASURES]:
+        raise UserError(f"{path}: no measure is called {unknown[0]!r}: there are {', '.join(MEASURES)}")
     if not base.data.test_fraction and any("test" in measure for measure in measures.values()):
         raise UserError(f"{path} measures on a test side and has none: set data.test_fraction in get_config()")
     if picture not in PICTURES:
         raise UserError(f"{path}: no PICTURE is called {picture!r}: there are {', '.join(PICTURES)}")
-    return Experiment(path.stem, (module.__doc__ or "").strip(), variants, dict(measures), picture)
+    # Not the module's own, which `python -OO` forgets.
+    question = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    return Experiment(path.stem, question, variants, dict(measures), picture)
 
 
 def varied(base: ConfigDict, variant: str, overrides: Mapping[str, Any]) -> ConfigDict:
     """A copy of `base` with `overrides`: keys with a dot; `model` alone with a mapping replaces the whole group."""
     config = copy.deepcopy(base)
-    for name, value in overrides.items():
-        group, _, key = name.partition(".")
+    try:
+        if not isinstance(overrides, Mapping):
+            raise UserError(
+                f"its overrides are {overrides!r:.80}: they must be a mapping such as {{'model.dropout': 0.5}}"
+            )
+        for name, value in overrides.items():
+            _override(config, str(name), value)
+        configs.check(config)
+        population.build(config)
+    except UserError as error:
+        raise UserError(f"variant {variant!r}: {error}") from None
+    return config
+
+
+def _override(config: ConfigDict, name: str, value: Any) -> None:
+    group, _, key = name.partition(".")
+    if name == "seed":
+        raise UserError("it sets 'seed': each variant is trained with the seeds 0, 1, … that --seeds asks for")
+    with config.unlocked():
         if name == "model":
             config.model = ConfigDict(value)
-        elif group == "model" and key:
-            # A model's own options need not be in a recipe; models.build knows which there are.
-            with config.unlocked():
-                config.model[key] = value
-        elif not key or group not in config or key not in config[group]:
-            raise UserError(f"variant {variant!r} sets {name!r}, which no config has: see gradejax/config.py")
+        elif not key or not isinstance(config.get(group), ConfigDict):
+            raise UserError(f"it sets {name!r}, which no config has: see gradejax/config.py")
         else:
             try:
                 config[group][key] = value
             except TypeError:
-                raise UserError(f"variant {variant!r}: {name} cannot be {value!r}") from None
-    configs.check(config)
-    population.build(config)
-    return config
+                raise UserError(
+                    f"{name} cannot be {value!r:.80}: it must be {configs.kind_of(config[group][key])}"
+                ) from None
 
 
 def plan(experiment: Experiment, seeds: int, store: Store) -> list[Training]:

@@ -46,6 +46,8 @@ from gradejax.ink import resample
 
 log = logging.getLogger("gradejax.main")
 
+Parts = tuple[datasets.Dataset, datasets.Split, models.Network, dict[str, Any]]
+
 _FLAGS = flags.FlagValues()
 config_flags.DEFINE_config_file("config", None, "The recipe, a Python file: configs/cnn.py.", flag_values=_FLAGS)
 flags.DEFINE_string("store", None, "Address of the drawings; sqlite:///data/grades.db by default.", flag_values=_FLAGS)
@@ -91,16 +93,22 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     Raises:
         UserError: for whatever the user can put right.
     """
-    workdir = workdir or runs.new_workdir(config.model.name)
     with closing(stores.open_store(stores.store_uri(store_flag, config.data.store))) as store:
         fill_if_first(store, stores.Query(tags=configs.tags(config)))
         devices.wait()
-        data, split, network, about = _parts(config, store)
-
+        parts = _parts(config, store)
     as_json = configs.as_json(config)
     # What is written down is the address in force, without its credentials.
     as_json["data"]["store"] = store.uri
-    runs.begin(workdir, as_json)
+    workdir = workdir or runs.new_workdir(config.model.name)
+    with runs.held(workdir):
+        runs.begin(workdir, as_json)
+        return {**_recorded(config, workdir, parts, began), "workdir": str(workdir)}
+
+
+def _recorded(config: ConfigDict, workdir: Path, parts: Parts, began: float) -> dict[str, Any]:
+    """Trains and evaluates; returns what it writes to `summary.json`."""
+    data, split, network, about = parts
     console = Console()
     console.print(models.layer_table(network, config.data.size))
     device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} CPU cores"
@@ -122,7 +130,6 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     uncalibrated = calibration.Calibration().confidences(logits)
     others_refused = _others_refused(predict.load(workdir))
     history = runs.read_history(workdir)
-    report.write_plots(workdir / "plots", history, ink, labels, guesses, uncalibrated, config.evaluate.mistakes)
     console.print(report.score_table("Accuracy on validation", guesses, labels, are_grades))
     console.print(f"of {_OTHERS} made-up drawings of other letters, digits and marks {others_refused:.2%} are refused")
     scores = metrics.scores(guesses, labels)
@@ -152,8 +159,10 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
     if len(split.test):
         summary["n_test"] = len(split.test)
         summary["test_accuracy"] = float(np.mean(logits_of(split.test).argmax(axis=1) == data.labels[split.test]))
+    # Before the pictures: a run is not to be lost for want of one.
     runs.write_json(workdir / "summary.json", summary)
-    return {**summary, "workdir": str(workdir)}
+    report.write_plots(workdir / "plots", history, ink, labels, guesses, uncalibrated, config.evaluate.mistakes)
+    return summary
 
 
 def _follow(config: ConfigDict) -> None:
@@ -165,7 +174,7 @@ def _follow(config: ConfigDict) -> None:
         train.fit(network, config, data, split, Path(workdir), about, lambda *_: None)
 
 
-def _parts(config: ConfigDict, store: stores.Store) -> tuple[datasets.Dataset, datasets.Split, models.Network, dict]:
+def _parts(config: ConfigDict, store: stores.Store) -> Parts:
     """The drawings, split, the network that has seen none, and what its checkpoints say of it."""
     data = datasets.load_as(config, store)
     data, split = datasets.mix_as(config, data, datasets.split_as(config, data))

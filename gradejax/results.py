@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -66,13 +67,13 @@ def keep(workdir: Path, training: Training, history: list[population.Record], se
 def read_rows(workdir: Path) -> list[Row]:
     """The lines of results.csv; none where there is none. Raises UserError where it is another file."""
     path = workdir / "results.csv"
-    if not path.exists():
+    if not path.is_file():
         return []
     types = Row.__annotations__
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return [Row(**{name: types[name](text) for name, text in line.items()}) for line in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError, OSError):
+    except (csv.Error, KeyError, TypeError, ValueError, OSError):
         raise UserError(f"{path} is not one that this command wrote: move it away, or use another --workdir") from None
 
 
@@ -113,7 +114,8 @@ def report(workdir: Path, experiment: Experiment, trainings: Sequence[Training],
         "(Bonferroni). No difference shown does not mean none: it means none larger than its interval.\n\n"
         "![The results](results.png)\n",
     )
-    with rc_context(compare.STYLE):
+    with rc_context(compare.STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # as for an emoji in a variant's name
         if experiment.picture == "curves":
             histories = {
                 variant: [

@@ -2,12 +2,20 @@
 
 import json
 import os
+import platform
+import re
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from gradejax import config as configs
 from gradejax import regular
@@ -20,28 +28,93 @@ _MAX_HISTORY_BYTES = 2**30  # of a million epochs
 
 
 def new_workdir(name: str) -> Path:
-    """A folder below `runs` that no run has yet: `runs/cnn-20261124-101500`."""
-    while (workdir := ROOT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}").exists():
-        time.sleep(0.1)
-    return workdir
+    """Makes a folder below `runs` that no run has yet: `runs/cnn-20261124-101500`, or `-2` behind it and so on.
+
+    Raises UserError where it cannot be made.
+    """
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with _to(ROOT):
+        ROOT.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            workdir = ROOT / (stem if number == 1 else f"{stem}-{number}")
+            try:
+                workdir.mkdir()
+            except FileExistsError:
+                continue
+            return workdir
+
+
+@contextmanager
+def held(workdir: Path) -> Iterator[None]:
+    """Makes a run's folder, and keeps other commands from writing to it meanwhile. Dying lets go of it.
+
+    Raises:
+        UserError: when it cannot be written, another command writes to it, or a link in it leads elsewhere.
+    """
+    with _to(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        for folder, names, files in os.walk(workdir):
+            for path in (Path(folder, name) for name in names + files):
+                # It may be a stranger's: what is written here must not come out elsewhere, or wait for a reader.
+                if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                    raise UserError(f"{path} is a link or a device: take it away, or give another --workdir")
+        lock = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    try:
+        with _to(workdir):
+            _lock(lock, workdir)
+        yield
+    except OSError as error:
+        if error.filename is None:  # as of every write to an open file
+            error.filename = str(workdir)
+        raise
+    except ValueError as error:
+        # So Orbax passes on what the system says of a checkpoint's files.
+        if code := re.search(r"os_error_code='(\d+)'", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(workdir)) from None
+        raise
+    finally:
+        os.close(lock)
+
+
+def _lock(file: int, workdir: Path) -> None:
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(file, 200).decode(errors="replace").strip()
+        raise UserError(
+            f"another command is writing to {workdir} ({holder}): wait until it has ended, or give another --workdir"
+        ) from None
+    except OSError:
+        return  # a network file system without locks
+    os.ftruncate(file, 0)
+    os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
+
+
+@contextmanager
+def _to(workdir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to the workdir {workdir}: {error.strerror or error}") from None
 
 
 def begin(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Makes a run's folder, or takes one up again.
+    """Writes a run's config to its folder, or takes the run up again.
+
+    A run that has kept no checkpoint, as one that was refused or diverged at once, takes another config.
 
     Raises:
         UserError: when it cannot be written, or holds a run of another config.
     """
     path = workdir / "config.json"
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            write_json(path, config)
-        (workdir / "plots").mkdir(exist_ok=True)
+    with _to(workdir):
         if not os.access(workdir, os.W_OK):
             raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise UserError(f"cannot write to the workdir {workdir}: {error.strerror or error}") from None
+        (workdir / "plots").mkdir(exist_ok=True)
+        kept = any(checkpoint.name.isdecimal() for checkpoint in workdir.glob("checkpoints/*"))
+        if not kept and not (workdir / "summary.json").exists():
+            write_json(path, config)
     found = read_json(path)
     if not isinstance(found, Mapping):
         raise UserError(f"{path} is no config: give another --workdir")
@@ -80,7 +153,7 @@ def write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:
 
 def append_history(workdir: Path, row: Mapping[str, Any]) -> None:
     """Adds an epoch to `metrics.jsonl`."""
-    with (workdir / "metrics.jsonl").open("a") as file:
+    with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
@@ -111,9 +184,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file as a whole or not at all."""
+    """Writes a file as a whole or not at all, and never through a link that has its name."""
     part = path.with_suffix(path.suffix + ".part")
-    part.write_text(text)
+    part.unlink(missing_ok=True)
+    with part.open("x", encoding="utf-8") as file:
+        file.write(text)
     part.replace(path)
 
 

@@ -14,7 +14,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from gradejax import augment_device, calibration, checkpoints, devices, metrics, ops, runs
 from gradejax.augment import DistortionRanges
@@ -277,9 +279,11 @@ def fit(
 
     with (
         checkpoints.open_manager(workdir, done) as manager,
-        SummaryWriter(str(workdir), purge_step=done + 1) as board,
+        closing(EventsWriter(str(workdir.absolute() / "events"))) as board,
         closing(prefetch(chunks)) as supply,
     ):
+        # What an earlier try has written of these epochs does not count.
+        board.write_event(Event(step=done + 1, wall_time=time.time(), session_log=SessionLog(status=SessionLog.START)))
         for epoch in range(done + 1, settings.epochs + 1):
             epoch_began = time.perf_counter()
             seen, steps_done = [], 0
@@ -291,14 +295,16 @@ def fit(
                 announce(None, (epoch - 1) * steps_each + steps_done)
             loss, accuracy = np.concatenate([np.asarray(figures) for figures in seen]).mean(axis=0).tolist()
             seconds = time.perf_counter() - epoch_began
-            if not np.isfinite(loss):
-                raise UserError(
-                    f"the loss is {loss} in epoch {epoch}: lower train.learning_rate (now {settings.learning_rate:g}); "
-                    "the last good checkpoint is kept"
-                )
             logits = logits_in_batches(
                 logits_of, state.evaluated(), dataset.ink, split.validation, config.evaluate.batch_size
             )
+            if not np.isfinite(loss) or not np.isfinite(logits).all():
+                kept = manager.latest_step()
+                raise UserError(
+                    f"the loss is {loss if not np.isfinite(loss) else np.nan} in epoch {epoch}: lower "
+                    f"train.learning_rate (now {settings.learning_rate:g})"
+                    + (f" in another --workdir; the last good checkpoint is kept, of epoch {kept}" if kept else "")
+                )
             labels = dataset.labels[split.validation]
             scores = metrics.scores(calibration.Calibration().confidences(logits), labels)
             record = Epoch(
@@ -315,7 +321,8 @@ def fit(
             )
             runs.append_history(workdir, record._asdict())
             for name, value in record._asdict().items():
-                board.add_scalar(name, value, epoch)
+                board.write_event(Event(step=epoch, wall_time=time.time(), summary=scalar(name, value)))
+            board.flush()
             if devices.is_first() and (epoch % settings.checkpoint_every == 0 or epoch == settings.epochs):
                 fitted = {"calibration": calibration.fit(logits, labels)._asdict()}
                 checkpoints.save(manager, epoch, state.evaluated(), state, about | fitted)

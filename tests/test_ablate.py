@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from scipy import stats
 
-from gradejax import compare, config, experiment, population, runs, train
+from gradejax import compare, config, experiment, population, results, runs, train
 from gradejax import dataset as datasets
 from gradejax.errors import UserError
 from gradejax.stores import Query, open_store
@@ -181,12 +181,69 @@ def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
         ({"train.epoch": 3}, r"sets 'train\.epoch', which no config has"),
         ({"train.epochs": "many"}, "train.epochs cannot be 'many'"),
         ({"train.epochs": 0}, "train.epochs is 0"),
-        ({"model.depth": 3}, "depth"),
+        ({"model.depth": 3}, "'model.depth', which does not exist"),
+        ({"model.hiden": (3,)}, "did you mean 'model.hidden'"),
+        ({"model": {"name": "cnn", "hidden": "many"}}, "model.hidden is 'many': it must be a whole number"),
+        ({"train.epochs": None}, "train.epochs is None: it must be a whole number"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate is nan"),
+        ({"seed": 3}, "seeds 0, 1, … that --seeds asks for"),
+        ({"train": {}}, "sets 'train', which no config has"),
+        ({3: 4}, "sets '3', which no config has"),
+        (None, "its overrides are None: they must be a mapping"),
     ],
 )
 def test_an_override_that_makes_no_sense_is_said(overrides, reason):
     with pytest.raises(UserError, match=reason):
         experiment.varied(recipe("mlp"), "odd", overrides)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def get_variants(): return [1]", r"has no get_variants\(\) that returns a mapping"),
+        ("def get_variants(): return {}", "is empty"),
+        ("def get_variants(): return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("import nothing_like_it", "No module named 'nothing_like_it'"),
+        ("def get_variants(): return {'1': {}, 1: {}}", "two variants have the same name"),
+        ("def get_variants(): return {'a\\nb': {}}", "a name must be one line of at most 100 letters"),
+        ("def get_variants(): return {' ': {}}", "a name must be one line"),
+        ("def get_variants(): return {'a' * 101: {}}", "a name must be one line"),
+        ("def get_variants(): return {'a': {}}\nMEASURES = ['val_accuracy']", "MEASURES is no mapping"),
+        ("def get_variants(): return {'a': {}}\nMEASURES = {'a': []}", r"no measure is called \[\]"),
+        ("def get_variants(): return {'a': {}}\nPICTURE = []", r"no PICTURE is called \[\]"),
+    ],
+)
+def test_an_experiment_that_makes_no_sense_is_said(tmp_path, code, reason):
+    (tmp_path / "odd.py").write_text(code)
+    with pytest.raises(UserError, match=reason):
+        experiment.load(tmp_path / "odd.py", recipe("mlp"))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("picture", experiment.PICTURES)
+def test_a_name_is_no_markup(data, tmp_path, picture):
+    names = ["cost $\\frac$", "100% of $5", "a_b^c \\ {", "[red]", "*", "😀", "مانده", "x" * 100, "one two " * 12]
+    (tmp_path / "odd $x.py").write_text(
+        f"PICTURE = {picture!r}\ndef get_variants(): return {{name: {{}} for name in {names!r}}}\n"
+    )
+    asked = experiment.load(tmp_path / "odd $x.py", recipe("mlp"))
+    trainings = [
+        experiment.Training(name, seed, member(data, made), f"{number}{seed}" * 8)
+        for number, (name, made) in enumerate(asked.variants.items())
+        for seed in range(2)
+    ]
+    (tmp_path / "trainings").mkdir()
+    record = {"loss": 1.0, "val_loss": 1.0, "val_ece": 0.1}
+    rows = [
+        results.keep(tmp_path, one, [{"epoch": 1, "val_accuracy": 0.5 + one.seed / 9, **record}], 1.0)
+        for one in trainings
+    ]
+    results.write_rows(tmp_path, rows)
+    assert [row.variant for row in results.read_rows(tmp_path)] == [one.variant for one in trainings]
+    table = results.report(tmp_path, asked, trainings, rows)
+    assert r"| cost \$\\frac\$ |" in table
+    assert r"| \[red\] |" in table
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
 def start(folder: Path, store_uri: str, *more: str, epochs: int = 2) -> subprocess.Popen:

@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gradejax import runs
 from gradejax.ink import encode_png
 from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings
@@ -40,6 +42,33 @@ def command(folder: Path, module: str, *arguments: str) -> subprocess.CompletedP
     process = start(folder, module, *arguments)
     out, err = process.communicate(timeout=180)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+FORKED = """
+import importlib, json, os, sys
+module, *calls = json.loads(sys.argv[1])
+from gradejax import command
+imported = importlib.import_module(f"gradejax.{module}")
+for arguments in calls:
+    if (pid := os.fork()) == 0:
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+        sys.argv = [module, *arguments]
+        command.run(imported.main, imported._FLAGS)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(json.dumps([status, *(open(name).read() for name in ("out", "err"))]), flush=True)
+"""
+
+
+def commands(folder: Path, module: str, *calls: list[str]) -> list[subprocess.CompletedProcess]:
+    """Gives a command several times, each in a process of its own; they share the seconds that importing takes."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, json.dumps([module, *calls])],
+        cwd=folder, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    return [subprocess.CompletedProcess(call, *result) for call, result in zip(calls, results, strict=True)]
 
 
 def train_mlp(folder: Path, workdir: str, *more: str) -> subprocess.CompletedProcess:
@@ -242,44 +271,110 @@ def test_the_first_run_fills_the_default_store_and_says_so(tmp_path):
     assert re.fullmatch(r"mlp-\d{8}-\d{6}", run.name)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ([], "which recipe"),
-        (["--config=missing.py"], r"no config missing\.py: the recipes are in configs/"),
-        (["--config=broken.py"], "the config cannot be loaded: SyntaxError"),
-        (["--config=CONFIG", "--config.train.epoch=3"], 'has no key epoch Did you mean "epochs"'),
-        (["--config=CONFIG", "--config.train.epochs=many"], "many"),
-        (["--config=CONFIG", "--config.train.epochs=0"], r"train\.epochs is 0"),
-        (["--config=CONFIG", "--config.seed=-1"], "seed is -1: it must lie between 0 and"),
-        (["--config=CONFIG", "--config.model.name=rnn"], "no model is called 'rnn'"),
-        (["--config=CONFIG", "--config.model.hidden=(10,)"], r"model\.hidden has 1 layers and model\.dropout 2 rates"),
-        (["--config=CONFIG", "--config.data.split=fair"], "no split is called 'fair'"),
-        (["--config=CONFIG", "--config.data.tags=3b,3c"], "no drawings tagged 3b, 3c .* the tags there: synthetic"),
-        (["--config=CONFIG", "--store=sqlite:///empty.db"], r"no drawings in sqlite:///empty\.db: import some"),
-        (["--config=CONFIG", "--store=ftp://host"], "sqlite:///"),
-        (
-            ["--config=CONFIG", "--store=mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"],
-            r"127\.0\.0\.1",
-        ),
-        (["--config=CONFIG", "--store=sqlite:///one.db"], "two writers or more"),
-        (["--config=CONFIG", "--workdir=some.db/run"], r"cannot write to the workdir some\.db/run"),
-        (["--config=CONFIG", "--workdir=/proc/run"], "cannot write to the workdir /proc/run"),
-        (["--config=CONFIG", "--workdir=run"], r"run of another config \(.*model\.hidden"),
-        (["epochs=3"], "what is 'epochs=3'"),
-    ],
-)
-def test_a_mistake_is_one_line(trained, arguments, reason):
+MISTAKES = [
+    ([], "which recipe"),
+    (["--config=missing.py"], r"no config missing\.py: the recipes are in configs/"),
+    (["--config=broken.py"], r"broken\.py, line 1: SyntaxError"),
+    (["--config=CONFIG", "--config.train.epoch=3"], 'has no key epoch Did you mean "epochs"'),
+    (["--config=CONFIG", "--config.train.epochs=many"], "many"),
+    (["--config=CONFIG", "--config.train.epochs=0"], r"train\.epochs is 0"),
+    (["--config=CONFIG", "--config.seed=-1"], "seed is -1: it must lie between 0 and"),
+    (["--config=CONFIG", "--config.model.name=rnn"], "no model is called 'rnn'"),
+    (["--config=CONFIG", "--config.model.hidden=(10,)"], r"model\.hidden has 1 layers and model\.dropout 2 rates"),
+    (["--config=CONFIG", "--config.data.split=fair"], "no split is called 'fair'"),
+    (["--config=CONFIG", "--config.data.tags=3b,3c"], "no drawings tagged 3b, 3c .* the tags there: synthetic"),
+    (["--config=CONFIG", "--store=sqlite:///empty.db"], r"no drawings in sqlite:///empty\.db: import some"),
+    (["--config=CONFIG", "--store=ftp://host"], "sqlite:///"),
+    (
+        ["--config=CONFIG", "--store=mongodb://user:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"],
+        r"127\.0\.0\.1",
+    ),
+    (["--config=CONFIG", "--store=sqlite:///one.db"], "two writers or more"),
+    (["--config=CONFIG", "--workdir=some.db/run"], r"cannot write to the workdir some\.db/run"),
+    (["--config=CONFIG", "--workdir=/proc/run"], "cannot write to the workdir /proc/run"),
+    (["--config=CONFIG", "--workdir=run"], r"run of another config \(.*model\.hidden"),
+    (["epochs=3"], "what is 'epochs=3'"),
+]
+
+
+def test_a_mistake_is_one_line(trained):
     folder, _ = trained
     (folder / "broken.py").write_text("def get_config(:")
     one = open_store(f"sqlite:///{folder}/one.db")
     one.add(list(write_drawings(30, writers=1)))
-    arguments = [argument.replace("CONFIG", f"{ROOT}/configs/mlp.py") for argument in arguments]
-    if not any(argument.startswith("--store") for argument in arguments):
-        arguments.append("--store=sqlite:///some.db")
-    done = command(folder, "main", *arguments)
-    fails(done, reason)
-    assert "secret" not in done.stderr + done.stdout
+    calls = []
+    for arguments, _ in MISTAKES:
+        call = [argument.replace("CONFIG", f"{ROOT}/configs/mlp.py") for argument in arguments]
+        stored = any(argument.startswith("--store") for argument in call)
+        calls.append(call if stored else [*call, "--store=sqlite:///some.db"])
+    for done, (_, reason) in zip(commands(folder, "main", *calls), MISTAKES, strict=True):
+        fails(done, reason)
+        assert "secret" not in done.stderr + done.stdout
+
+
+CONFIG_MISTAKES = {
+    "config.train.epoch = 3": "sets 'train.epoch', which does not exist: did you mean 'train.epochs'",
+    "config.data.validation_fractoin = 0.5": "did you mean 'data.validation_fraction'",
+    "config.sed = 1": "sets 'sed', which does not exist: did you mean 'seed'",
+    "config.model.hiden = (3,)": "sets 'model.hiden', which does not exist: did you mean 'model.hidden'",
+    "config.model.channels = (3,)": "sets 'model.channels', which does not exist",
+    "config.nothing_like_it = 3": r"gradejax/config\.py lists the keys",
+    'config.train.epochs = "3"': r"line 4, `config.train.epochs = \"3\"`: this is str and must be int",
+    "config.train.epochs = 1e3": "this is float and must be int",
+    "config.train.learning_rate = [1e-3]": "this is list and must be float",
+    'config.data.tags = ("3a",)': "this is tuple and must be str",
+    "config.train = 3": "`config.train = 3`: this is int and must be ConfigDict",
+    "config.train.epochs = None": "train.epochs is None: it must be a whole number, such as 40",
+    "config.train.epochs = True": "train.epochs is True: it must be a whole number",
+    "config.data.split = None": "data.split is None: it must be text",
+    "config.train = None": "train is None: it must be a group of keys",
+    "config.train = {'epochs': 3}": "the config has no 'train.batch_size'",
+    "del config.train.epochs": r"the config has no 'train.epochs': begin it with `config = gradejax.config.base\(\)`",
+    "config.train.epochs = placeholder(int)": "train.epochs is None: it must be a whole number",
+    "config.train[3] = 4": "keys that are no text",
+    'config.train.learning_rate = float("nan")': "train.learning_rate is nan: it must lie between 0 and",
+    'config.train.weight_decay = float("inf")': "train.weight_decay is inf: it must lie between 0 and",
+    'config.data.validation_fraction = float("nan")': "data.validation_fraction is nan: it must lie between 0 and 1",
+    'config.model.hidden = (8, "9")': "model.hidden is .*: it must be a tuple, of which each is a whole number",
+    "config.model.dropout = (0.1, None)": "model.dropout is .*: it must be a tuple, of which each is a number",
+    "config.model.hidden = (True, 8)": "model.hidden is .*: it must be a tuple, of which each is a whole number",
+    "return 3": r"get_config\(\) returns 3",
+    "return {}": r"get_config\(\) returns {}",
+    "1 / 0": r"made\d+\.py, line 4, `1 / 0`: ZeroDivisionError: division by zero",
+    "raise SystemExit(0)": "SystemExit",
+    "import nothing_like_it": "No module named 'nothing_like_it'",
+}
+
+
+def test_a_config_file_with_a_mistake_is_told_which(tmp_path):
+    calls = []
+    for number, line in enumerate(CONFIG_MISTAKES):
+        (tmp_path / f"made{number}.py").write_text(
+            "from ml_collections.config_dict import placeholder\n"
+            f"def get_config():\n    config = base()\n    {line}\n    return config\n"
+            "from gradejax.config import base as _base\ndef base():\n    config = _base()\n"
+            "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', (8, 8), (0.1, 0.1)\n"
+            "    return config\n"
+        )
+        calls.append([f"--config=made{number}.py", "--store=sqlite:///none.db"])
+    for done, reason in zip(commands(tmp_path, "main", *calls), CONFIG_MISTAKES.values(), strict=True):
+        fails(done, reason)
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith("made")] == [
+        path for path in (tmp_path / "out", tmp_path / "err", tmp_path / "__pycache__") if path.exists()
+    ]
+
+
+def test_a_config_may_refer_to_its_own_keys_and_hold_whole_numbers_for_others(trained):
+    folder, _ = trained
+    (folder / "own.py").write_text(
+        "from gradejax.config import base\n"
+        "def get_config():\n    config = base()\n"
+        "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', [8], [0]\n"
+        "    config.train.epochs = config.get_ref('seed') + 1\n    config.augment.rotation = 5\n    return config\n"
+    )
+    (done,) = commands(folder, "main", ["--config=own.py", "--store=sqlite:///some.db", "--workdir=own"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "own" / "config.json").read_text())["train"]["epochs"] == 1
 
 
 def test_an_empty_mongodb_is_not_filled_unasked(tmp_path, mongodb_uri):
@@ -337,3 +432,138 @@ def test_no_password_is_written_down(trained):
     assert "secret" not in done.stdout + done.stderr
     for file in (folder / "secretive").rglob("*") if (folder / "secretive").exists() else ():
         assert b"secret" not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "said"),
+    [
+        (">/dev/full", 1, "error: standard output: No space left on device; make room"),
+        (">&-", 1, "error: standard output is closed: send it to a file, or to /dev/null"),
+        ("2>/dev/full", 0, ""),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 1, ""),
+        ("| true", 1, ""),
+    ],
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_cannot_be_printed_is_no_success_and_no_traceback(tmp_path, redirected, status, said, unbuffered):
+    line = f"{sys.executable} -m gradejax.data --help {redirected}; exit ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stderr.startswith(said) if said else not done.stderr
+    assert done.stderr.count("\n") == bool(said)
+    assert done.returncode == status
+
+
+def test_what_an_encoding_cannot_hold_is_shown_as_an_escape(trained):
+    """Also without docstrings, which -OO takes away."""
+    folder, _ = trained
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (["main", "--help"], ["evaluate", "--workdir=run", "--store=sqlite:///some.db"]):
+        module = f"gradejax.{arguments[0]}"
+        done = subprocess.run(
+            [sys.executable, "-OO", "-m", module, *arguments[1:]],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=180,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (
+            "python -m gradejax.main --config=" in done.stdout or json.loads(done.stdout.splitlines()[-1])["n"] == 900
+        )
+
+
+def test_devices_that_are_not_there_are_named(trained):
+    folder, _ = trained
+    done = subprocess.run(
+        [sys.executable, "-m", "gradejax.predict", "--workdir=run", f"{ROOT}/tests/b-minus.png"],
+        cwd=folder, env={**os.environ, "JAX_PLATFORMS": "cuda"}, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    fails(done, "JAX_PLATFORMS is 'cuda' and JAX has no such devices here: unset it")
+
+
+@pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
+def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
+    """While a command still imports what it needs, just behind one of the modules."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "gradejax.main", "--help"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=unignored,
+    )  # fmt: skip
+    for line in process.stderr:
+        if re.search(rf"\| +{imported}$", line):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in rest
+
+
+def unignored() -> None:
+    """What a shell starts in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+LITTLE = ["--config=little.py", "--store=sqlite:///some.db", "--config.train.checkpoint_every=1000000"]
+
+
+def write_little(folder: Path) -> None:
+    (folder / "little.py").write_text(
+        "from gradejax.config import base\n"
+        "def get_config():\n    config = base()\n    config.data.size, config.train.epochs = 8, 1\n"
+        "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', (8,), (0.1,)\n    return config\n"
+    )
+
+
+def test_a_run_has_one_writer_and_one_that_kept_nothing_takes_another_config(trained):
+    folder, _ = trained
+    write_little(folder)
+    first = start(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
+    deadline = time.monotonic() + 120
+    while not (folder / "one" / "metrics.jsonl").exists():
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    second = command(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
+    fails(second, rf"another command is writing to one \(process {first.pid} on .*\): wait until it has ended, or give")
+    first.kill()
+    first.communicate()
+    assert not checkpoints_of(folder / "one")
+    corrected = command(folder, "main", *LITTLE, "--workdir=one")
+    assert corrected.returncode == 0, corrected.stderr
+    assert len((folder / "one" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert json.loads((folder / "one" / "config.json").read_text())["train"]["epochs"] == 1
+
+
+def test_a_run_writes_through_no_link_and_is_not_lost_for_want_of_a_picture(trained):
+    folder, _ = trained
+    write_little(folder)
+    (folder / "elsewhere").mkdir()
+    (folder / "target").write_text("mine")
+    links = {
+        "metrics.jsonl.part": "target", "metrics.jsonl": "target", "config.json": "target", ".lock": "target",
+        "plots": "elsewhere", "checkpoints": "elsewhere", "checkpoints/9": "elsewhere", "plots/curves.png": "target",
+    }  # fmt: skip
+    calls = []
+    for number, (name, target) in enumerate(links.items()):
+        link = folder / f"linked{number}" / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(folder / target)
+        calls.append([*LITTLE, f"--workdir=linked{number}"])
+    os.mkfifo(folder / "elsewhere" / "config.json")
+    (folder / "pictureless" / "plots" / "curves.png").mkdir(parents=True)
+    *refused, piped, pictureless = commands(
+        folder, "main", *calls, [*LITTLE, "--workdir=elsewhere"], [*LITTLE, "--workdir=pictureless"]
+    )
+    for number, (done, name) in enumerate(zip(refused, links, strict=True)):
+        fails(done, f"linked{number}/{name} is a link or a device: take it away")
+    fails(piped, "elsewhere/config.json is a link or a device")
+    assert (folder / "target").read_text() == "mine"
+    assert [path.name for path in (folder / "elsewhere").iterdir()] == ["config.json"]
+    fails(pictureless, "curves.png: Is a directory")
+    assert json.loads((folder / "pictureless" / "summary.json").read_text())["epochs"] == 1
+
+
+def test_runs_begun_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: runs.new_workdir("cnn"), range(24)))
+    assert len(set(made)) == 24
+    assert all(workdir.is_dir() and re.fullmatch(r"cnn-\d{8}-\d{6}(-\d+)?", workdir.name) for workdir in made)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradejax import devices
+from gradejax.errors import UserError
 from gradejax.stores import open_store
 from gradejax.synthetic import write_drawings
 
@@ -59,6 +61,56 @@ def test_eight_devices_and_two_processes_have_the_losses_of_one(folder):
     two = [start(folder, "two", **shared, JAX_PROCESS_ID=str(number)) for number in (0, 1)]
     np.testing.assert_allclose(losses(folder, "two", *two), one, atol=1e-5)
     assert json.loads((folder / "two" / "summary.json").read_text())["device"].startswith("cpu x 2")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"JAX_NUM_PROCESSES": "2"}, "JAX_COORDINATOR_ADDRESS and JAX_PROCESS_ID must be set, too"),
+        ({"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2"}, "JAX_PROCESS_ID must be set, too"),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"},
+            "JAX_COORDINATOR_ADDRESS is 'a': it must be a host and a port",
+        ),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "two", "JAX_PROCESS_ID": "0"},
+            "JAX_NUM_PROCESSES is 'two': it must be a whole number",
+        ),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "5"},
+            "cannot be joined .*process_id=5",
+        ),
+        ({"SLURM_NTASKS": "x"}, "SLURM_NTASKS is 'x': it must be a whole number"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "cannot be joined .*coordinator_address should be defined"),
+    ],
+)
+def test_other_processes_that_are_named_by_half(monkeypatch, environment, reason):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=reason):
+        devices.start()
+
+
+def test_slurm_with_several_tasks_but_without_srun_trains_alone(monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    with caplog.at_level("INFO", "gradejax"):
+        devices.start()
+    assert "was not started by srun: it trains alone" in caplog.text
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_other_processes_that_do_not_come_are_waited_for_and_told(number):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": number}
+    done = subprocess.run(
+        [sys.executable, "-c", "from gradejax import devices; devices.PATIENCE = 1; devices.start()"],
+        env={**os.environ, **shared}, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: the run's other processes did not come within 1 s: see JAX_COORD" in done.stderr.splitlines()[-1]
 
 
 def test_a_batch_that_devices_cannot_share_evenly_is_told(folder):

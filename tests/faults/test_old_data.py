@@ -108,6 +108,7 @@ def test_a_run_of_before_a_key_was_added_goes_on(tmp_path):
     earlier = json.loads(json.dumps(config))
     del earlier["train"]["ema_decay"], earlier["evaluate"]
     runs.write_json(tmp_path / "config.json", earlier)
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     runs.begin(tmp_path, config)
     # The default is what it was trained with; another value would be another run.
     config["train"]["ema_decay"] = 0.5
@@ -118,6 +119,7 @@ def test_a_run_of_before_a_key_was_added_goes_on(tmp_path):
 @pytest.mark.parametrize("content", ["[]", "5", "{", "\0", '{"train": 5}'])
 def test_a_config_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     with pytest.raises(UserError, match=r"workdir|cannot read"):
         runs.begin(tmp_path, configs.as_json(configs.base()))
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -123,6 +124,28 @@ def test_killed_and_its_newest_checkpoint_damaged(whole, epoch):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert start(folder, workdir).wait(300) == 0
     assert f"checkpoint {newest} is damaged" in (folder / f"{workdir.name}.log").read_text()
+    assert_the_same(workdir, undisturbed)
+
+
+def test_a_disk_that_fills_up(whole, small_disk):
+    """One line that names the folder; once there is room the same command ends as a run that always had it."""
+    folder, undisturbed, _ = whole
+    workdir = small_disk / "full"
+    process = start(folder, workdir)
+    while process.poll() is None and not (workdir / "checkpoints" / "2").exists():
+        time.sleep(0.0005)
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while process.poll() is None:
+            file.write(bytes(4096))
+    assert process.wait(60) == 1
+    log = folder / "full.log"
+    assert "Traceback" not in log.read_text()
+    assert log.read_text().splitlines()[-1].startswith(f"error: {workdir}: No space left on device; make room there")
+    before = len(runs.read_history(workdir))
+    filler.unlink()
+    assert start(folder, workdir).wait(300) == 0, log.read_text()
+    print(f"full after {before} epochs")
     assert_the_same(workdir, undisturbed)
 
 
