@@ -3,8 +3,8 @@
     python strangers.py < folders > lines
 
 reads the model in each folder in a process of its own with bounded memory. A line of output is JSON: the `outcome`,
-or "" where the model opens and guesses, its `guess`, `seconds` of processor time, and `megabytes` of memory at the peak, above what there
-was before.
+or "" where the model opens and guesses, its `guess`, `seconds` of processor time, and `megabytes` of memory at the
+peak, above what there was before.
 """
 
 import json
