@@ -223,7 +223,11 @@ def _json_digest(about: Mapping[str, Any]) -> str:
 
 
 def _of_another_format(path: Path, about: Mapping[str, Any]) -> str:
-    version_needed = about.get("written_by")
-    if not (isinstance(version_needed, str) and re.fullmatch(r"[\w.+!-]{1,40}", version_needed, re.ASCII)):
-        version_needed = "a version that knows it"
-    return f"checkpoint {path} has a format of which this gradejax knows none: update gradejax to {version_needed}"
+    # Both may be anything.
+    number, needed = (
+        text if re.fullmatch(r"[\w.+!-]{1,40}", text := str(about.get(name)), re.ASCII) else "?"
+        for name in ("format", "written_by")
+    )
+    return (
+        f"checkpoint {path} has format {number} and this gradejax knows {FORMAT}: update gradejax to {needed} or later"
+    )

@@ -3,8 +3,8 @@
     python strangers.py < folders > lines
 
 reads the model in each folder in a process of its own with bounded memory. A line of output is JSON: the `outcome`,
-or "" where the model opens and guesses, its `guess`, `seconds`, and `megabytes` of memory at the peak, above what there
-was before.
+or "" where the model opens and guesses, its `guess`, `seconds` of processor time, and `megabytes` of memory at the
+peak, above what there was before.
 """
 
 import json
@@ -215,7 +215,7 @@ def main() -> None:
     for number, line in enumerate(sys.stdin):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         _, before = _memory()
-        began, outcome, guess = time.monotonic(), "", []
+        began, outcome, guess = time.process_time(), "", []
         try:
             recogniser = predict.load(Path(line.rstrip("\n")))
             size = recogniser.size
@@ -225,7 +225,7 @@ def main() -> None:
         if not number:  # a sound one, for which all was loaded and compiled that others need
             now = re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]
             resource.setrlimit(resource.RLIMIT_AS, (1024 * int(now) + _ROOM,) * 2)
-        found = {"outcome": outcome, "guess": guess, "seconds": time.monotonic() - began}
+        found = {"outcome": outcome, "guess": guess, "seconds": time.process_time() - began}
         print(json.dumps({**found, "megabytes": (_memory()[0] - before) / 1e6}), flush=True)
 
 
