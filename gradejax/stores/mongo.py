@@ -48,7 +48,7 @@ from bson import (
     Timestamp,
 )
 from bson.errors import BSONError
-from pymongo import IndexModel, MongoClient, UpdateMany
+from pymongo import IndexModel, MongoClient, UpdateMany, timeout
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -96,10 +96,14 @@ _TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...]], ...] = (
 _NOT_IN_FERRETDB = frozenset({"minKey", "symbol", "dbPointer", "javascript", "javascriptWithScope", "maxKey"})
 _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # against other programs that relabel the same drawings, or make the same indexes
+_FEW = 32  # documents that FerretDB finds faster one by one than by going through all
 _PAUSE = 1.0  # seconds between two tries
+_FAREWELL = 1.0  # seconds in which the server may be told that its client goes
 _DUPLICATE_KEY = 11000
 _OUT_OF_DISK_SPACE = 14031
+_UNAUTHORIZED = 13
 _AUTHENTICATION_FAILED = (18, 8000)  # MongoDB's own code, and Atlas's
+_FILES = ("tlscafile=", "tlscertificatekeyfile=", "tlscrlfile=")
 _PASSWORD_HINT = (
     "this MongoDB address cannot be read: in a user name or password write each of : / ? # [ ] @ % as"
     " %3A %2F %3F %23 %5B %5D %40 %25"
@@ -120,6 +124,10 @@ class MongoStore:
         if "@" in tail or not re.fullmatch(r"([^:@%\s]|%[\da-fA-F]{2})*(:([^:@%\s]|%[\da-fA-F]{2})*)?", credentials):
             raise StoreError(_PASSWORD_HINT)
         path, _, options = tail.partition("?")
+        if "." in unquote(path):
+            raise StoreError(
+                f"the MongoDB address of {self._hosts} is not right: write /DATABASE?collection=COLLECTION, not {path}"
+            )
         options = [option for option in options.split("&") if option]
         collection = [unquote(option[11:]) for option in options if option.startswith("collection=")]
         options = [option for option in options if not option.startswith("collection=")]
@@ -127,7 +135,7 @@ class MongoStore:
         given = {option.partition("=")[0].lower() for option in options}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # an option that pymongo does not know, or cannot use
+                warnings.simplefilter("error", UserWarning)  # an option that pymongo does not know, or cannot use
                 self._client = MongoClient(
                     f"{scheme}://{authority}{path or '/'}?{'&'.join(options)}",
                     w="majority",
@@ -139,8 +147,11 @@ class MongoStore:
                 )
             database = self._client.get_default_database(DATABASE)
             self._grades = database[collection[-1] if collection else COLLECTION]
-        except (PyMongoError, UserWarning, ValueError, TypeError) as error:
-            raise StoreError(f"the MongoDB address of {self._hosts} is not right: {error}") from error
+        except (PyMongoError, UserWarning, ValueError, TypeError, OSError) as error:
+            files = [unquote(option) for option in options if option.lower().startswith(_FILES)]
+            where = f" with {' and '.join(files)}" if files else ""
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"the MongoDB address of {self._hosts}{where} is not right: {reason}") from error
         self.uri = f"{scheme}://{self._hosts}/{database.name}"
         if self._grades.name != COLLECTION:
             self.uri += f"?collection={self._grades.name}"
@@ -182,7 +193,10 @@ class MongoStore:
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         fields = None if pictures else _NO_PICTURES
-        documents = self._persistently(lambda: list(self._grades.find(_with_ids(ids), fields)))
+        if self._nests_lists or len(ids) > _FEW:
+            documents = self._persistently(lambda: list(self._grades.find(_with_ids(ids), fields))) if ids else []
+        else:
+            documents = [document for id in ids if (document := self._lookup(id, fields))]
         found = {drawing.id: drawing for drawing in readable(map(_named, documents), None, pictures)}
         return {id: found[id] for id in ids if id in found}
 
@@ -258,7 +272,8 @@ class MongoStore:
         return self._persistently(digest)
 
     def close(self) -> None:
-        self._client.close()
+        with timeout(_FAREWELL):  # it would wait for a server that does not answer
+            self._client.close()
 
     def _documents(
         self, fields: dict[str, int] | None, query: Query, direction: int, after: str | None, at_once: int
@@ -335,7 +350,7 @@ class MongoStore:
         return [name for names, _ in among for name in names if name not in unknown]
 
     def _lookup(self, id: str, fields: dict[str, int] | None = None) -> dict[str, Any] | None:
-        # One by one: FerretDB finds an `_id` by its index only where the filter is nothing else.
+        # One by one: FerretDB unpacks every document there is, unless the filter is an `_id` and nothing else.
         for form in _forms(id):
             document = self._persistently(partial(self._grades.find_one, {"_id": form}, fields))
             if document is not None:
@@ -396,12 +411,21 @@ class MongoStore:
         try:
             yield
         except ServerSelectionTimeoutError as error:
+            if "SSL" in str(error):
+                raise StoreAway(
+                    f"MongoDB at {self._hosts} does not speak TLS, or has a certificate that is not trusted:"
+                    " see tls= and tlsCAFile= in the address"
+                ) from error
             raise StoreAway(f"cannot reach MongoDB at {self._hosts}: is it running, and the address right?") from error
         except (AutoReconnect, CursorNotFound) as error:
             raise StoreAway(f"the connection to MongoDB at {self._hosts} broke") from error
         except OperationFailure as error:
             if error.code in _AUTHENTICATION_FAILED:
                 raise StoreError(f"MongoDB at {self._hosts} refuses this user name or password") from error
+            if error.code == _UNAUTHORIZED:
+                raise StoreError(
+                    f"MongoDB at {self._hosts}: this user lacks the role read, or readWrite to write"
+                ) from error
             failures = (error.details or {}).get("writeErrors") or [error.details or {}]
             full = failures[0].get("code") == _OUT_OF_DISK_SPACE
             raise (StoreFull if full else StoreError)(

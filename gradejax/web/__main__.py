@@ -37,6 +37,7 @@ try:
     from gradejax.web.crowd import Crowd
     from gradejax.web.guard import is_loopback
     from gradejax.web.guessing import Model
+    from gradejax.web.leaving import GRACE_SECONDS, Server
     from gradejax.web.sessions import sessions_file
 except ModuleNotFoundError as error:
     sys.exit(f"error: the pages need {error.name}: pip install -e '.[web]'")
@@ -87,7 +88,7 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # who sends X-Forwarded-For would choose the address that wrong codes are counted for
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     try:
         _welcome(_address(FLAGS.host, listeners), code)
@@ -98,7 +99,12 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
     gc.freeze()  # else each full collection looks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits to get Python's lock back while requests are read.
     sys.setswitchinterval(0.0005)
-    uvicorn.Server(config).run(sockets=listeners)
+    try:
+        Server(config).run(sockets=listeners)
+    except KeyboardInterrupt:
+        store.close()
+        print("error: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # or Python would wait for threads that wait for a store that does not answer
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:

@@ -125,6 +125,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         """Gives drawings another label; the one before is kept in their history."""
         changed = store.relabel(selection.ids, selection.label)
         totals.forget()
+        rankings.forget()
         return Changed(changed=changed)
 
     @router.post("/drawings/put-aside")
@@ -133,6 +134,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         """Takes drawings out of use; none is lost."""
         changed = store.put_aside(selection.ids)
         totals.forget()
+        rankings.forget()
         return Changed(changed=changed)
 
     @router.post("/drawings/restore")
@@ -141,6 +143,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         """Brings back drawings that were put aside."""
         changed = store.restore(selection.ids)
         totals.forget()
+        rankings.forget()
         return Changed(changed=changed)
 
     @router.get("/counts")
