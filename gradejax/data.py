@@ -1,11 +1,13 @@
 """Drawings in, out, counted, made and examined.
 
     python -m gradejax.data import FILE|FOLDER [--tags=a,b]
-        FILE is NDJSON (what mongoexport writes) or a JSON array of documents; --tags are added to each drawing's own.
-        FOLDER holds PNG files and needs --tags. The grade is in the name of the folder that a file lies in (A+, Aplus,
-        a_plus, B-minus, …), else at the beginning of the file's name (A+_0017.png, Bminus (3).png).
+        FILE is NDJSON (what mongoexport writes), JSON documents one after another or arrays of them, gzipped or not;
+        - is standard input. --tags are added to each drawing's own.
+        FOLDER holds PNG files and needs --tags. The grade is the name of the folder that a file lies in (A+, Aplus,
+        a_plus, B-minus, …) or the file's, but for a number or a mark of a copy (A+_0017.png, Bminus (3).png). A name
+        that may be a grade and may be none is refused, and so is a file that its folder disagrees with.
         A drawing that the store holds already is left as it is. Bad ones are refused with their reasons; the command
-        fails only where nothing could be read.
+        fails where nothing could be read, and where a file broke off: what is whole is imported first.
     python -m gradejax.data export FILE [--tags=a,b]
         writes NDJSON that import reads back unchanged, drawings put aside included; FILE - is standard output.
     python -m gradejax.data backup FILE
@@ -32,14 +34,16 @@ from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+from unicodedata import category
 
 from absl import flags
 from rich import box
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
-from gradejax import command, exchange
+from gradejax import command, exchange, folders
 from gradejax.drawings import Drawing
 from gradejax.errors import BadDrawing, StoreError, UserError
 from gradejax.grades import GRADES
@@ -58,6 +62,8 @@ flags.DEFINE_integer("writers", 30, "generate: by how many made-up hands.", 1, f
 
 _Item = TypeVar("_Item")
 _SECONDS_BETWEEN_LINES = 10.0
+_MOST_TAGS = 200
+"""In a table: the most used; nobody reads more, and drawing 10,000 rows takes minutes."""
 _BLANK = 32  # ink nowhere above this is what compression and paper leave, not a pen
 
 
@@ -85,15 +91,21 @@ def main(arguments: list[str]) -> None:
 
 def _import(name: str) -> None:
     path, tags = Path(name), tuple(_FLAGS.tags)
-    if not path.exists():
+    if not name:
+        raise UserError("import what? The name of the file or folder is empty")
+    if name == "-" and sys.stdin is None:
+        raise UserError("standard input is closed")
+    if name != "-" and not path.exists():
         raise UserError(f"there is no file or folder {name}")
-    if path.is_dir() and not tags:
+    if name != "-" and path.is_dir() and not tags:
         raise UserError(f"say to whom the drawings in {name} belong: --tags=name,…")
     outcome = exchange.Outcome()
     with _store() as store, _progress() as progress:
         try:
-            if path.is_dir():
-                sources = exchange.from_folder(path, tags)
+            if name == "-":
+                exchange.load(store, _told(exchange.from_file(sys.stdin.buffer.raw, tags)), outcome)
+            elif path.is_dir():
+                sources = folders.from_folder(path, tags)
                 exchange.load(store, _told(progress.track(sources, description="importing")), outcome)
             else:
                 with path.open("rb", buffering=0) as file:
@@ -107,25 +119,35 @@ def _import(name: str) -> None:
         except KeyboardInterrupt:
             logger.warning("imported %d so far; the same command goes on", outcome.imported)
             raise
-    _tell(outcome, name)
+    _tell(outcome, "standard input" if name == "-" else name)
 
 
 def _tell(outcome: exchange.Outcome, name: str) -> None:
     refused = outcome.refused.total()
     for place, reason in outcome.first_refused:
-        logger.warning("refused %s: %s", place, reason)
+        logger.warning("refused %s: %s", _shown(place), reason)
     if refused > len(outcome.first_refused):
         for reason, n in outcome.refused.most_common(20):
             logger.warning("refused %d: %s", n, reason)
     print(f"imported {outcome.imported}, already there {outcome.already_there}, refused {refused}")
     if not outcome.imported and not outcome.already_there:
         raise UserError(f"no drawing in {name}: " + ("every document was refused" if refused else "it holds none"))
+    if outcome.broken_off:
+        raise UserError(f"{name} is not whole, and what follows is lost: {outcome.broken_off}")
+
+
+def _shown(text: str) -> str:
+    """`text` that people wrote, so that it moves no cursor and is one line."""
+    return "".join(ascii(c)[1:-1] if category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
 
 
 def _export(name: str) -> None:
+    if not name:
+        raise UserError("export to which file? Its name is empty; - is standard output")
     query = Query(tags=tuple(_FLAGS.tags), deleted=None)
     refused: Counter[str] = Counter()
     with _store() as store, _progress() as progress:
+        _refuse_own_file(store, Path(name))
         total = store.count(query)
         if not total:
             raise UserError(f"no such drawings in {store.uri}: python -m gradejax.data stats lists its tags")
@@ -134,11 +156,13 @@ def _export(name: str) -> None:
         try:
             with _written_whole(name) as file:
                 n = exchange.write(file, followed)
+                _tell_left_out(refused)
+                if not n:
+                    raise UserError(f"nothing was exported: all {refused.total():,} documents are no drawings")
         except BrokenPipeError:
             raise
         except OSError as error:
             raise UserError(f"{name} cannot be written: {error.strerror}") from error
-    _tell_left_out(refused)
     logger.info("exported %d", n)
 
 
@@ -175,8 +199,14 @@ def _backup(name: str) -> None:
 
 
 def _tell_left_out(refused: Counter[str]) -> None:
-    for reason, n in refused.most_common():
+    for reason, n in refused.most_common(20):
         logger.warning("left out %d that are no drawings: %s", n, reason)
+
+
+def _refuse_own_file(store: Store, path: Path) -> None:
+    own = store.uri.removeprefix("sqlite:///")
+    if own != store.uri and any(path.resolve() == Path(own + suffix).resolve() for suffix in ("", "-wal", "-shm")):
+        raise UserError(f"{path} is the store itself: export to another file")
 
 
 def _stats() -> None:
@@ -199,10 +229,14 @@ def _stats() -> None:
     for label in labels:
         table.add_column(label, str(overall[label]), justify="right")
     table.add_column("all", str(overall.total()), justify="right")
-    for tag, counts in sorted(by_tag.items()):
-        table.add_row(tag, *(str(counts[label] or "·") for label in labels), str(counts.total()))
+    most_used = sorted(by_tag, key=lambda tag: by_tag[tag].total(), reverse=True)[:_MOST_TAGS]
+    for tag in sorted(most_used):
+        counts = by_tag[tag]
+        table.add_row(Text(_shown(tag)), *(str(counts[label] or "·") for label in labels), str(counts.total()))
     # As wide as it is, also on a narrower terminal: a number cut short would be a lie.
     Console(width=200).print(table, highlight=False)
+    if len(by_tag) > _MOST_TAGS:
+        print(f"and {len(by_tag) - _MOST_TAGS:,} more tags that fewer drawings have")
     print(f"A drawing with several tags is in several rows, and once in the total. Put aside: {aside}")
 
 
@@ -230,16 +264,16 @@ def _check() -> None:
             print("\n".join(f"damaged: {line}" for line in damage))
             raise UserError(f"{store.uri} is damaged: put a backup in its place, as docs/backup.md says")
         everything = Query(deleted=None)
-        drawings = store.find(everything, refused=lambda id, reason: found("bad", f"bad {id}: {reason}"))
+        drawings = store.find(everything, refused=lambda id, reason: found("bad", f"bad {_shown(id)}: {reason}"))
         followed = _told(progress.track(drawings, store.count(everything), description="checking"))
         for drawing, ink in exchange.in_threads(_seen, followed):
             if isinstance(ink, BadDrawing):
-                found("bad", f"bad {drawing.id}: {ink}")
+                found("bad", f"bad {_shown(drawing.id)}: {ink}")
             elif drawing.deleted is None:
                 if ink == b"":
-                    found("blank", f"blank {drawing.id}")
+                    found("blank", f"blank {_shown(drawing.id)}")
                 elif first_with.setdefault(ink, drawing.id) != drawing.id:
-                    found("duplicate", f"duplicate {drawing.id}: the same ink as {first_with[ink]}")
+                    found("duplicate", f"duplicate {_shown(drawing.id)}: the same ink as {_shown(first_with[ink])}")
         uri = store.uri
     for line in findings:
         print(line)
@@ -302,8 +336,10 @@ def _written_whole(name: str) -> Iterator[BinaryIO]:
         path = path.resolve()
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with unfinished.open("wb") as file:
+            with unfinished.open("xb") as file:
                 yield file
+                if path.exists():
+                    os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.replace(path)

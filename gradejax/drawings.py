@@ -2,10 +2,13 @@
 
 import base64
 import binascii
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from bson import ObjectId
 
@@ -16,10 +19,13 @@ from gradejax.ink import MAX_PNG_BYTES, stripped_png
 
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
-"""Characters in an id, a tag or a writer's name."""
+"""Characters in an id, a tag or a writer's name. The pages have the same rule: `static/drawings.js`."""
+_NOT_IN_NAMES = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of a pair, and what ends a line or paragraph
 
 MAX_POINTS = 50_000
 """In all strokes together: with the largest PNG they fit into MongoDB's 16 MB."""
+
+_DATA_URL = re.compile(r"data:(?P<type>[^;,]{0,200})(;[^;,]{0,200}){0,9}?;\s*base64\s*,", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,9 @@ def _checked_id(value: Any) -> str:
 def _checked_name(value: Any, field: str) -> str:
     if type(value) is not str:  # bson's Code is a kind of str, and no name
         raise BadDrawing(f"{field} is not text")
-    if not value.strip() or len(value) > MAX_NAME_LENGTH or not value.isprintable():
+    kinds = set(map(unicodedata.category, value[: MAX_NAME_LENGTH + 1]))
+    invisible = all(kind in ("Cc", "Cf") or kind.startswith("Z") for kind in kinds)
+    if len(value) > MAX_NAME_LENGTH or kinds & _NOT_IN_NAMES or invisible:
         raise BadDrawing(f"{field} is not 1 to {MAX_NAME_LENGTH} printable characters")
     return value
 
@@ -160,14 +168,29 @@ def _checked_png(value: Any) -> bytes:
         raise BadDrawing("no data")
     if not isinstance(value, str | bytes):
         raise BadDrawing("data is not text")
-    if len(value) > (MAX_PNG_BYTES if isinstance(value, bytes) else MAX_PNG_BYTES * 4 // 3 + 4):
+    if len(value) > (MAX_PNG_BYTES if isinstance(value, bytes) else MAX_PNG_BYTES * 3 // 2):
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
-    try:
-        png = bytes(value) if isinstance(value, bytes) else base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadDrawing("not base64") from None
+    png = bytes(value) if isinstance(value, bytes) else _from_base64(value)
+    if len(png) > MAX_PNG_BYTES:
+        raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
     stripped_png(png)
     return png
+
+
+def _from_base64(text: str) -> bytes:
+    """Also in lines, without padding, in the alphabet for URLs, and behind `data:image/png;base64,`."""
+    if text[:5].lower() == "data:":
+        url = _DATA_URL.match(text)
+        if url is None:
+            raise BadDrawing("a data URL that is not base64")
+        if url["type"].lower() != "image/png":
+            raise BadDrawing(f"a picture of type {url['type'][:40]!r}, not a PNG")
+        text = unquote(text[url.end() :])
+    text = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadDrawing("not base64") from None
 
 
 def _checked_date(value: Any, field: str) -> datetime:

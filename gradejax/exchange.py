@@ -1,4 +1,4 @@
-"""Drawings in and out: mongoexport's NDJSON, JSON arrays, folders of PNG files; a few at a time, however many."""
+"""Drawings in and out: mongoexport's NDJSON and JSON; a few at a time, however many."""
 
 import codecs
 import io
@@ -10,11 +10,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
 from hashlib import sha256
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from bson import json_util
@@ -24,7 +23,7 @@ from bson.errors import BSONError
 from gradejax import ids
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
-from gradejax.ink import MAX_PNG_BYTES, decode_ink
+from gradejax.ink import decode_ink
 from gradejax.stores import Store
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
@@ -39,11 +38,6 @@ _EXTENDED_JSON = json_util.JSONOptions(
     tz_aware=True,
     tzinfo=UTC,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-)
-# What a grade may look like at the beginning of a name. A hyphen before a digit could be either: `A-1`.
-_GRADE = re.compile(
-    r"(?P<letter>[a-e])((?P<plus>\+|[ _-]?plus)|(?P<minus>[-−–](?!\d)|[ _-]?minus))?(\d*|[ _.(].*)",
-    re.IGNORECASE | re.DOTALL,
 )
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -94,34 +88,19 @@ def from_file(file: io.RawIOBase, tags: tuple[str, ...] = ()) -> Iterator[Source
     broken: list[BrokenOff] = []
     pieces = _until_broken(_in_utf8(_unpacked(iter(lambda: file.read(2**16), b""))), broken)
     buffered = io.BufferedReader(_Stream(pieces), 2**16)
-    blank = 0
-    while (first := buffered.peek(1)[:1]) and first in b" \t\r\n":
-        blank += buffered.read(1) == b"\n"
-    texts = _entries(buffered) if first == b"[" else _documents(_lines(buffered, blank + 1))
+    number = 1
+    while space := _SPACE.match(buffered.peek())[0]:
+        number += buffered.read(len(space)).count(b"\n")
+    texts = _entries(buffered) if buffered.peek(1).startswith(b"[") else _documents(_lines(buffered, number))
     for place, text in texts:
-        yield place, partial(_refused, text) if isinstance(text, BrokenOff) else partial(_from_text, text, tags)
+        yield place, partial(refuse, text) if isinstance(text, BrokenOff) else partial(_from_text, text, tags)
     if broken:
-        yield "the rest", partial(_refused, broken[0])
+        yield "the rest", partial(refuse, broken[0])
 
 
-def from_folder(folder: Path, tags: tuple[str, ...]) -> list[Source]:
-    """The PNG files anywhere below `folder`.
-
-    The grade is in the nearest folder's name that holds one (`A+`, `Aplus`, `a_plus`, `A-minus`, …), else at the
-    beginning of the file's own (`A+_0017.png`, `Bminus (3).png`). The id is made of the picture and its grade, the
-    date is the file's.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".png" and path.is_file())
-    return [(str(path.relative_to(folder)), partial(_from_picture, path, folder, tags)) for path in paths]
-
-
-def grade_in(name: str) -> str | None:
-    """The grade that a file's or folder's name begins with; None where there is none."""
-    match = _GRADE.fullmatch(name)
-    if match is None:
-        return None
-    sign = "+" if match["plus"] else "-" if match["minus"] else ""
-    return match["letter"].upper() + sign
+def refuse(reason: str | BadDrawing) -> NoReturn:
+    """What reads a source that holds no drawing."""
+    raise reason if isinstance(reason, BadDrawing) else BadDrawing(reason)
 
 
 def load(store: Store, sources: Iterable[Source], outcome: Outcome) -> None:
@@ -190,10 +169,6 @@ def _examined(source: Source) -> Drawing | BadDrawing:
     return drawing
 
 
-def _refused(error: BadDrawing) -> NoReturn:
-    raise error
-
-
 def _from_text(text: bytes, tags: tuple[str, ...]) -> Drawing:
     document = _document(text)
     if isinstance(document, dict):
@@ -224,23 +199,6 @@ def _document(text: bytes) -> Any:
 
 def _parts(text: bytes) -> int:
     return sum(map(text.count, (b"{", b"[", b",")))
-
-
-def _from_picture(path: Path, folder: Path, tags: tuple[str, ...]) -> Drawing:
-    within = path.relative_to(folder)
-    names = [*reversed(within.parent.parts), folder.resolve().name, path.stem]
-    label = next(filter(None, map(grade_in, names)), None)
-    if label is None:
-        raise BadDrawing("no grade in the name of the file or its folder")
-    try:
-        # A little more than is allowed, so that what is too large is refused, not cut.
-        with path.open("rb") as file:
-            png = file.read(MAX_PNG_BYTES + 1)
-        date = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError as error:
-        raise BadDrawing(f"cannot be read: {error.strerror}") from None
-    id = sha256(label.encode() + b"\0" + png).hexdigest()[:24]
-    return from_document({"_id": id, "tags": list(tags), "label": label, "data": png, "date": date})
 
 
 class _Stream(io.RawIOBase):
@@ -292,7 +250,7 @@ def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
             except zlib.error:
                 raise BrokenOff("the gzip file is damaged") from None
             unpacked += len(out)
-            if unpacked > 2**26 + _MAX_RATIO * packed:
+            if unpacked > 2**24 + _MAX_RATIO * packed:
                 raise BrokenOff(f"the gzip file unpacks to more than {_MAX_RATIO} times its size")
             yield out
             piece = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
@@ -452,4 +410,4 @@ def _entries(file: io.BufferedReader) -> Iterator[tuple[str, bytes | BrokenOff]]
                 return
             at += 1
     if bracket:
-        yield "what follows the array", lost()
+        yield "what follows the array", BrokenOff("it is not another array")

@@ -9,6 +9,7 @@ import time
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -128,6 +129,42 @@ class TestDocuments:
         assert drawing.strokes == from_document(document(strokes=[points])).strokes == [[{"x": 1, "y": 2.0}]]
         assert type(drawing.strokes[0][0]["x"]) is int
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "کلاس\u200cها",
+            "3\xa0a",
+            "👩\u200d🏫",
+            "a\xadb",
+            "\u202eabc",
+            "x" * 200,
+            "🏫" * 200,
+            "\ue000",
+            " a ",
+            "\ufeffa",
+        ],
+    )
+    def test_names_are_kept_as_they_are(self, name):
+        drawing = from_document(document(tags=[name], writer=name, _id=name))
+        assert (drawing.tags, drawing.writer, drawing.id) == ((name,), name, name)
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            lambda text: f"data:image/png;base64,{text}",
+            lambda text: f"DATA:image/PNG;charset=utf-8;base64,{text}",
+            lambda text: f"data:image/png;name=a.png;charset=utf-8;base64,{quote(text)}",
+            lambda text: "\r\n".join(text[n : n + 76] for n in range(0, len(text), 76)) + "\n",
+            lambda text: text.replace("+", "-").replace("/", "_"),
+            lambda text: text.rstrip("="),
+        ],
+    )
+    def test_base64_as_others_write_it(self, written):
+        # Pictures whose base64 has padding, and each character of the alphabet.
+        for side in range(20, 26):
+            png = encode_png(np.random.default_rng(side).integers(0, 256, (side, side), np.uint8))
+            assert from_document(document(data=written(base64.b64encode(png).decode()))).png == png
+
     def test_a_picture_may_come_as_bytes(self):
         assert from_document(document(data=encode_png(RING * 255))) == from_document(document())
 
@@ -160,14 +197,22 @@ class TestDocuments:
             ({"tags": {"$ne": None}}, "tags are not a list"),
             ({"tags": [["a"]]}, "a tag is not text"),
             ({"tags": ["a", ""]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["\u200d\xad\xa0"]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["a\u2028b"]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["a\u2029b"]}, "a tag is not 1 to 200 printable characters"),
+            ({"tags": ["a\x1b[2J"]}, "a tag is not 1 to 200 printable characters"),
             ({"tags": ["a\x00"]}, "a tag is not 1 to 200 printable characters"),
             ({"tags": ["\udc00"]}, "a tag is not 1 to 200 printable characters"),
             ({"tags": ["a" * 201]}, "a tag is not 1 to 200 printable characters"),
             ({"tags": list(map(str, range(33)))}, "more than 32 tags"),
             ({"data": ...}, "no data"),
             ({"data": 5}, "data is not text"),
-            ({"data": "data:image/png;base64,AAAA"}, "not base64"),
-            ({"data": "AAA"}, "not base64"),
+            ({"data": "data:image/png;base64,AAAA"}, "not a PNG"),
+            ({"data": "data:image/jpeg;base64,AAAA"}, "a picture of type 'image/jpeg', not a PNG"),
+            ({"data": "data:\x1b[2J;base64,AAAA"}, r"a picture of type '\x1b[2J', not a PNG"),
+            ({"data": "data:image/png,AAAA"}, "a data URL that is not base64"),
+            ({"data": "A"}, "not base64"),
+            ({"data": "AAA!"}, "not base64"),
             ({"data": "Ä" * 4}, "not base64"),
             ({"data": "\ud800" * 4}, "not base64"),
             ({"data": ""}, "not a PNG"),

@@ -1,5 +1,7 @@
 """Drawings in and out: files as other programs write them, and the command as a user gives it."""
 
+import codecs
+import gzip
 import io
 import json
 import os
@@ -9,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +25,7 @@ from bson import json_util
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradejax import exchange
+from gradejax import exchange, folders
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
@@ -160,6 +163,64 @@ class TestFiles:
         assert found[7] in ("line 9: not extended JSON", "line 9: no tags")
         assert found[9].startswith("line 11: not ")
 
+    def test_what_other_programs_write(self, draw):
+        drawings = [draw(), draw(tags=("{", '"}', "\\")), draw()]
+        documents = [as_json(drawing) for drawing in drawings]
+        pretty = [json.dumps(json.loads(document), indent=2) for document in documents]
+        lines = "\n".join(documents)
+        ways = {
+            "arrays, one a line": "\n".join(f"[{document}]" for document in documents).encode(),
+            "arrays beside each other": f"[][{documents[0]}]  [{documents[1]},{documents[2]}][]".encode(),
+            "documents over several lines": "\n".join(pretty).encode(),
+            "the same, indented": "\n".join("  " + text.replace("\n", "\n  ") for text in pretty).encode(),
+            "over several lines and not": f"{pretty[0]}\n\n{documents[1]}\n{pretty[2]}\n".encode(),
+            "UTF-16 with a mark": lines.encode("utf-16"),
+            "UTF-16 without": f"[{','.join(documents)}]".encode("utf-16-be"),
+            "UTF-16 of Windows": codecs.BOM_UTF16_LE + lines.replace("\n", "\r\n").encode("utf-16-le"),
+            "gzipped": gzip.compress(lines.encode()),
+            "gzipped twice": gzip.compress(lines[:900].encode()) + gzip.compress(lines[900:].encode()),
+            "gzipped array": gzip.compress(f"\ufeff[{','.join(pretty)}]".encode()),
+        }  # fmt: skip
+        for way, content in ways.items():
+            assert read(content) == drawings, way
+
+    def test_what_is_whole_is_read_and_the_end_that_is_lost_is_told(self, draw):
+        drawings = [draw(), draw()]
+        one, other = (as_json(drawing) for drawing in drawings)
+        pretty = json.dumps(json.loads(other), indent=2)
+        early = "not JSON: the file ends early"
+        for content, place in [
+            (f"{one}\n{other[:-1]}", "line 2"),
+            (f"{one}\n{other[:60]}", "line 2"),
+            (f"{one}\n{pretty[:-5]}", "line 2"),
+            (f"[{one}]\n[{other[:90]}", "entry 2 and all that follows"),
+            (f"[{one}]\n[", "entry 2 and all that follows"),
+        ]:
+            assert read(content.encode()) == [drawings[0], f"{place}: {early}"], content[-20:]
+        assert read(f"[{one}] {other}".encode()) == [drawings[0], "what follows the array: it is not another array"]
+        broken = f"{one}\n{pretty[:200]}\n{other}\n"
+        assert read(broken.encode()) == [drawings[0], "line 2: not JSON", drawings[1]]
+        packed = gzip.compress(f"{one}\n{other}\n".encode())
+        damaged = packed[:60] + bytes([packed[60] ^ 255]) + packed[61:]
+        assert read(packed[:-3])[-1] == "the rest: the gzip file ends early"
+        assert read(damaged)[-1].startswith("the rest: the gzip file")
+
+    def test_a_gzip_bomb_is_not_unpacked(self):
+        deflate = zlib.compressobj(wbits=31)
+        bomb = b"".join(deflate.compress(b"\n" * 2**20) for _ in range(200)) + deflate.flush()
+        assert read(bomb) == ["the rest: the gzip file unpacks to more than 250 times its size"]
+
+    def test_halves_of_characters_have_a_reason(self, draw):
+        good = json.loads(as_json(draw()))
+        half = "\ud800"
+        for change in ({"label": half}, {"tags": [half]}, {"writer": half}, {"_id": half}, {"strokes": [[{half: 1}]]},
+                       {"history": [{"label": half, "date": good["date"]}]}, {"date": {"$date": half}}):  # fmt: skip
+            (found,) = read(json.dumps({**good, **change}).encode())
+            assert isinstance(found, str)
+            found.encode()
+        (found,) = read(json.dumps({**good, half: half}).encode())
+        assert isinstance(found, Drawing)
+
     def test_a_line_too_long_is_refused_and_the_next_is_read(self, draw):
         drawing = draw()
         content = b'{"a": "' + b"x" * (exchange.MAX_DOCUMENT_BYTES * 2 + 5) + b'"}\n' + as_json(drawing).encode()
@@ -276,13 +337,25 @@ class TestFiles:
         *[(grade, grade) for grade in GRADES],
         *[("a+", "A+"), ("Aplus", "A+"), ("A_plus", "A+"), ("a-plus", "A+"), ("B PLUS", "B+"), ("C-minus", "C-")],
         *[("Cminus", "C-"), ("d_Minus", "D-"), ("A+_0017", "A+"), ("A_0017", "A"), ("E-_3", "E-"), ("e 12", "E")],
-        *[("Bminus (3)", "B-"), ("B (3)", "B"), ("Aplus0017", "A+"), ("E7", "E"), ("C−", "C-"), ("C-.old", "C-")],
-        *[("F", None), ("AB", None), ("", None), ("apple", None), ("Amin", None), ("A+-", None), ("A++", None)],
-        *[("A-1", None), ("b3f9", None), ("IMG_A+", None), ("e-mail", None), ("Ω", None)],
+        *[("Bminus (3)", "B-"), ("B (3)", "B"), ("Aplus0017", "A+"), ("E7", "E"), ("C−", "C-"), (" A+ ", "A+")],
+        *[("A +", "A+"), ("A -", "A-"), ("A _+", "A+"), ("B_+_01", "B+"), ("A plus", "A+"), ("a - minus", "A-")],
+        *[(f"B{sign}", "B-") for sign in "−–—﹣－‐‑⁻"], *[(f"B{sign}_2", "B+") for sign in "＋⁺﹢➕"], ("Ｃ＋", "C+"),
+        *[("A+ (2)", "A+"), ("A+ - Copy", "A+"), ("A+ - Copy (2)", "A+"), ("A+ copy 3", "A+"), ("A - Copy", "A")],
+        *[("A- - Copy", "A-"), ("A+_IMG_20260301_101500", "A+"), ("A+ 2026-03-01 10.15.00", "A+"), ("B DSC01234", "B")],
+        *[("F", None), ("AB", None), ("", None), ("apple", None), ("Amin", None), ("b3f9", None), ("IMG_A+", None)],
+        *[("Ω", None), ("C.old", None), ("a surplus", None), ("Anna", None), ("A'", None), ("aplusb", None)],
     ],
-)
+)  # fmt: skip
 def test_a_grade_in_a_name(name, grade):
-    assert exchange.grade_in(name) == grade
+    assert folders.grade_in(name) == grade
+
+
+@pytest.mark.parametrize(
+    "name", ["A-1", "A−1", "A - 1", "B_-_01", "A+-", "A++", "A+/-", "B+ Anna", "C-.old", "e-mail", "A-copy", "A plus B"]
+)
+def test_a_name_that_may_be_a_grade_is_refused(name):
+    with pytest.raises(BadDrawing, match="may be a grade and may be none"):
+        folders.grade_in(name)
 
 
 class TestFolder:
@@ -291,7 +364,7 @@ class TestFolder:
         """Pictures by the folder's name, by their own, and files that are none."""
         folder = tmp_path / "pictures"
         pictures: Iterator[bytes] = (encode_png(np.eye(side, dtype=np.uint8) * 255) for side in range(5, 50))
-        for name in ("A+/1.png", "A+/b-_2.png", "Bminus/ann/x.PNG", "C_plus (2).png", "D.png"):
+        for name in ("A+/1.png", "A+/a+_2.png", "Bminus/ann/x.PNG", "C_plus (2).png", "D.png"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(next(pictures))
         (folder / "E-.png").write_bytes(b"no picture")
@@ -301,7 +374,7 @@ class TestFolder:
 
     def test_grades_dates_and_ids(self, folder):
         os.utime(folder / "D.png", (1_700_000_000, 1_700_000_000.25))
-        found = {place: attempt(place, reading) for place, reading in exchange.from_folder(folder, ("7b", "x"))}
+        found = {place: attempt(place, reading) for place, reading in folders.from_folder(folder, ("7b", "x"))}
         bad = {place: found.pop(place) for place in ("E-.png", "portrait.png")}
         assert bad == {
             "E-.png": "E-.png: not a PNG",
@@ -309,16 +382,57 @@ class TestFolder:
         }
         assert {place: drawing.label for place, drawing in found.items()} == {
             "A+/1.png": "A+",
-            "A+/b-_2.png": "A+",
+            "A+/a+_2.png": "A+",
             "Bminus/ann/x.PNG": "B-",
             "C_plus (2).png": "C+",
             "D.png": "D",
         }
         assert {drawing.tags for drawing in found.values()} == {("7b", "x")}
         assert found["D.png"].date == datetime.fromtimestamp(1_700_000_000.25, UTC)
-        again = {place: attempt(place, reading) for place, reading in exchange.from_folder(folder, ("7b",))}
+        again = {place: attempt(place, reading) for place, reading in folders.from_folder(folder, ("7b",))}
         assert {drawing.id for drawing in found.values()} == {again[place].id for place in found}
         assert len({drawing.id for drawing in found.values()}) == 5
+
+    def test_whatever_is_left_out_is_named(self, tmp_path):
+        top = tmp_path / "top"
+        names = ["A +/1.png", "B/C-.png", "B_+_01.png", "A-/a-1.png", "E/photo.JPG", "D/Thumbs.db", "__MACOSX/A/1.png"]
+        names += [".hidden/A/1.png", "D/._A+.png", "D/.A.png", "Be\u0302te C/C.png", "D/e.png"]
+        for number, name in enumerate(names):
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_bytes(encode_png(np.eye(number + 5, dtype=np.uint8) * 255))
+        (tmp_path / "elsewhere" / "2").mkdir(parents=True)
+        (tmp_path / "elsewhere" / "2" / "1.png").write_bytes(PNG)
+        (top / "A +" / "linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "2" / "back").symlink_to(top)
+        (top / "D" / "broken.png").symlink_to("nowhere")
+        os.mkfifo(top / "D" / "pipe.png")
+        found = {place: attempt(place, reading) for place, reading in folders.from_folder(top, ("x",))}
+        labels = {place: drawing.label for place, drawing in found.items() if isinstance(drawing, Drawing)}
+        assert labels == {"A +/1.png": "A+", "A +/linked/2/1.png": "A+", "B_+_01.png": "B+", "Be\u0302te C/C.png": "C"}
+        reasons = {place: said.split(": ", 1)[1] for place, said in found.items() if place not in labels}
+        assert reasons == {
+            "A +/linked/2/back": "a link to a folder that is read already",
+            "A-/a-1.png": "'a-1' may be a grade and may be none: write it as A+ or A+_01",
+            "B/C-.png": "its folder says B and its name C-",
+            "D/broken.png": "cannot be read: No such file or directory",
+            "D/e.png": "its folder says D and its name E",
+            "D/pipe.png": "not a file",
+            "E/photo.JPG": "only PNG is read: save it as PNG",
+        }
+
+    def test_a_folder_that_cannot_be_read_is_named(self, tmp_path, monkeypatch):
+        (tmp_path / "A").mkdir(mode=0)
+        tmp_path.chmod(0o755)
+        monkeypatch.chdir(tmp_path)  # nobody may go through the folders above
+        root = os.geteuid() == 0
+        if root:  # who may read everything
+            os.seteuid(65534)
+        try:
+            ((place, read),) = folders.from_folder(Path(), ("x",))
+        finally:
+            if root:
+                os.seteuid(0)
+        assert attempt(place, read) == "A: cannot be read: Permission denied"
 
     def test_the_command(self, folder):
         first = run(folder.parent, "import", "pictures", "--tags=7b", "--store=sqlite:///a.db")
@@ -446,9 +560,64 @@ class TestCommand:
         assert read(done.stdout.encode()) == [good]
         assert "left out 1 that are no drawings: not a PNG" in done.stderr
 
+    def test_an_export_of_nothing_leaves_the_old_one(self, tmp_path, draw):
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        store.add([draw()])
+        (tmp_path / "old.ndjson").write_text("the old one")
+        (tmp_path / "old.ndjson").chmod(0o640)
+        succeeds(tmp_path, "export", "old.ndjson", "--store=sqlite:///a.db")
+        assert (tmp_path / "old.ndjson").stat().st_mode & 0o777 == 0o640
+        whole = (tmp_path / "old.ndjson").read_text()
+        with sqlite3.connect(tmp_path / "a.db") as connection:
+            connection.execute("UPDATE drawing SET png = x'00'")
+        assert "all 1 documents are no drawings" in fails(tmp_path, "export", "old.ndjson", "--store=sqlite:///a.db")
+        assert (tmp_path / "old.ndjson").read_text() == whole
+        for own in ("a.db", "./a.db", "a.db-wal"):
+            assert "is the store itself" in fails(tmp_path, "export", own, "--store=sqlite:///a.db")
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(".old")]
+        store.close()
+
+    def test_standard_input(self, tmp_path, draw):
+        drawings = [draw(), draw()]
+        assert succeeds(tmp_path, "import", "-", "--store=sqlite:///a.db", input=written(drawings).decode()) == (
+            "imported 2, already there 0, refused 0\n"
+        )
+        assert fails(tmp_path, "import", "-", input="") == "no drawing in standard input: it holds none"
+        out = succeeds(tmp_path, "export", "-", "--store=sqlite:///a.db")
+        assert read(out.encode()) == drawings
+
+    def test_a_file_that_broke_off_is_no_success(self, tmp_path, draw):
+        whole = written([draw() for _ in range(40)])
+        cut = {
+            "lines": whole[:-70],
+            "array": b"[" + whole.strip().replace(b"\n", b","),
+            "gz": gzip.compress(whole)[:-20],
+        }
+        for kind, content in cut.items():
+            (tmp_path / kind).write_bytes(content)
+            done = run(tmp_path, "import", kind, f"--store=sqlite:///{kind}.db")
+            n = {"lines": 39, "array": 40}.get(kind)
+            assert done.returncode == 1
+            assert n is None or done.stdout == f"imported {n}, already there 0, refused 1\n"
+            assert re.search(f"error: {kind} is not whole, and what follows is lost: .* ends early", done.stderr)
+
+    def test_tags_are_text_in_the_table_and_not_too_many(self, tmp_path, draw):
+        store = open_store(f"sqlite:///{tmp_path}/a.db")
+        store.add([draw(tags=("[/3a]", "[red]8c[/red]", "کلاس\u200cها")) for _ in range(2)])
+        store.add([draw(tags=tuple(f"{n} {m} {'x' * 190}" for m in range(32))) for n in range(60)])
+        table = succeeds(tmp_path, "stats", "--store=sqlite:///a.db")
+        for tag in ("[/3a]", "[red]8c[/red]", "کلاس\u200cها"):
+            assert tag in table
+        assert "and 1,723 more tags that fewer drawings have" in table
+        store.close()
+
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
+            (["import", "", "--tags=a"], "The name of the file or folder is empty"),
+            (["export", ""], "Its name is empty"),
+            (["generate", "-5"], "unknown|-5"),
+            (["generate", "²"], "how many is '²'"),
             ([], r"say one of import, export, stats, generate, check: python -m gradejax\.data --help"),
             (["improt", "x"], "say one of import, export"),
             (["import"], r"write python -m gradejax\.data import FILE\|FOLDER"),
