@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html"}
 _OPEN_PATHS = frozenset({"/sign-in", "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
+_SIGN_OUT = '<script type="module" src="/static/sign-out.js"></script>'
+"""In each page; it shows the button, which is hidden where there is nothing to sign out of."""
 _REFUSALS = {
     400: "a request that cannot be read",
     401: "the access code is needed first",
@@ -88,8 +90,8 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
 
 def _page(file: Path, *, signed_in: bool) -> Callable[[], Awaitable[Response]]:
     html = file.read_text("utf-8")
-    if signed_in:
-        html = html.replace('id="sign-out" hidden', 'id="sign-out"')
+    if not signed_in:
+        html = html.replace(_SIGN_OUT, "")
 
     async def page() -> Response:
         return HTMLResponse(html)

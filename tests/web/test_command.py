@@ -1,11 +1,17 @@
 """`python -m gradejax.web`, as it is typed."""
 
+import os
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 
 from gradejax.web.access import new_code
@@ -25,10 +31,13 @@ def fails(*flags: str, cwd: Path) -> tuple[int, str]:
         (["--port=eighty"], 2, "--port"),
         (["--prot=80"], 2, "prot"),
         (["draw"], 1, "draw"),
-        (["--access-code=abc"], 1, "--access-code"),
+        (["--access-code=abcde"], 1, "--access-code"),
         (["--store=grades.db"], 1, "sqlite:///grades.db"),
         (["--workdir=nowhere"], 1, "gradejax.main"),
         (["--host=nowhere.invalid"], 1, "--host"),
+        (["--host=..a"], 1, "--host"),
+        (["--host=203.0.113.4"], 1, "--host"),
+        (["--host=fe80::1%nowhere"], 1, "--host"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(tmp_path: Path, flags: list[str], status: int, told: str):
@@ -62,6 +71,128 @@ def test_a_class_is_shown_a_code_and_no_log_is(tmp_path: Path):
     server.terminate()
     _, log = server.communicate(timeout=20)
     assert code not in log
+
+
+@contextmanager
+def started(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A server on a free port: the address that it prints, and what comes after it still in its output."""
+    command = [sys.executable, "-m", "gradejax.web", "--port=0", *flags]
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env={**os.environ, **environment}
+    )
+    try:
+        line = server.stdout.readline().decode()
+        assert line.startswith("gradejax is at http"), server.stderr.read().decode()
+        yield line.split()[-1], server
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def asked(url: str, host: str | None = None) -> int:
+    """The status of the first page, asked for at `host` or where the address leads."""
+    address = urlsplit(url)
+    at = host or address.netloc.rpartition(":")[0].strip("[]").replace("%25", "%")
+    with socket.create_connection((at, address.port), timeout=30) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
+        return int(connection.recv(100)[9:12])
+
+
+def _ipv6() -> list[str]:
+    """This machine's IPv6 addresses; none where it has no IPv6."""
+    try:
+        found = Path("/proc/net/if_inet6").read_text().split("\n")
+    except OSError:
+        return []
+    parts = [line.split() for line in found if line]
+    addresses = [(":".join(re.findall("....", line[0])), line[-1]) for line in parts]
+    return [f"{address}%{name}" if address.startswith("fe80") else address for address, name in addresses]
+
+
+@pytest.mark.skipif(not _ipv6(), reason="needs IPv6")
+def test_both_kinds_of_addresses_reach_a_wildcard(tmp_path: Path):
+    with started(tmp_path, "--host=::") as (url, _):
+        assert asked(url) == 401
+        assert asked(url, "127.0.0.1") == 401
+        assert asked(url, "::1") == 401
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1", *[address for address in _ipv6() if "%" in address]])
+def test_the_printed_address_leads_to_the_server(tmp_path: Path, host: str):
+    if ":" in host and not _ipv6():
+        pytest.skip("needs IPv6")
+    with started(tmp_path, f"--host={host}") as (url, _):
+        assert asked(url) == (401 if "%" in host else 200)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "cp1252", "ascii", "cp437", pytest.param("latin-1:strict", id="latin-1")]
+)
+def test_the_picture_is_read_whatever_the_terminal_can_show(tmp_path: Path, encoding: str):
+    code = "7b+c&d%41#x"
+    with started(tmp_path, PYTHONIOENCODING=encoding, PYTHONUTF8="0", GRADEJAX_ACCESS_CODE=code) as (url, server):
+        assert server.stdout.readline().decode().rstrip() == f"access code: {code}"
+        invitation = server.stdout.readline().decode().strip()
+        assert asked(url) == 401
+        server.terminate()
+        picture = server.stdout.read().decode(encoding.partition(":")[0])
+    read, _, _ = cv2.QRCodeDetector().detectAndDecode(seen(picture))
+    assert read == invitation
+    assert invitation == f"{url}#code=7b%2Bc%26d%2541%23x"
+
+
+def seen(text: str) -> np.ndarray:
+    """What a dark terminal shows, at eight pixels a module: bright where it draws in its text's colour."""
+    rows = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        if "\33" in line:
+            bright, row = 0, []
+            for sign, spaces in re.findall(r"\33\[(\d+)m( *)", line):
+                bright = 255 if sign == "7" else 0
+                row += [bright] * (len(spaces) // 2)
+            rows.append(row)
+        else:
+            rows.append([255 if sign in "▀█" else 0 for sign in line])
+            rows.append([255 if sign in "▄█" else 0 for sign in line])
+    width = max(map(len, rows))
+    modules = np.array([row + [0] * (width - len(row)) for row in rows], np.uint8)
+    return np.pad(modules.repeat(8, 0).repeat(8, 1), 32, constant_values=255 if modules[0].mean() > 127 else 0)
+
+
+def test_nobody_would_see_the_code(tmp_path: Path):
+    command = f"exec {sys.executable} -m gradejax.web --port=0 --host=0.0.0.0"
+    for closed in (">&-", ">/dev/full"):
+        done = subprocess.run(["bash", "-c", f"{command} {closed}"], cwd=tmp_path, capture_output=True, timeout=60)
+        assert done.returncode == 1
+        assert done.stderr.startswith(b"error: ")
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_sessions_outlive_a_restart(tmp_path: Path):
+    code = "seven-bees"
+
+    def ask(url: str, method: str, path: str, body: str = "", cookie: str = "") -> bytes:
+        address = urlsplit(url)
+        head = f"{method} {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\nCookie: {cookie}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+            connection.sendall(head.encode())
+            return connection.makefile("rb").read()
+
+    def status(url: str) -> bytes:
+        return ask(url, "GET", "/api/status", cookie=cookie)[9:12]
+
+    with started(tmp_path, GRADEJAX_ACCESS_CODE=code) as (url, _):
+        signed_in = ask(url, "POST", "/sign-in", f'{{"code": "{code}"}}')
+        cookie = re.search(rb"(?i)set-cookie: ([^;]+)", signed_in)[1].decode()
+        assert status(url) == b"200"
+    assert (tmp_path / "data/grades.db-sessions").stat().st_mode & 0o777 == 0o600
+    with started(tmp_path, f"--access-code={code}") as (url, _):
+        assert status(url) == b"200"
+    with started(tmp_path, "--access-code=eight-wasps") as (url, _):
+        assert status(url) == b"401"
 
 
 def test_codes_differ():

@@ -2,8 +2,11 @@
 
 import { note } from "/static/note.js";
 
-document.getElementById("sign-out").addEventListener("click", async () => {
+const button = document.getElementById("sign-out");
+
+button.addEventListener("click", async () => {
   const response = await fetch("/sign-out", { method: "POST" }).catch(() => null);
   if (response?.ok || response?.status === 401) location.replace("/");
   else note("The server cannot be reached. You are still signed in.", true);
 });
+button.hidden = false;

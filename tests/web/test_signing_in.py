@@ -1,0 +1,113 @@
+"""Signing in and out in a real browser, and what it keeps of either."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from gradejax.stores import open_store
+from gradejax.synthetic import write_drawings
+
+CODE = "7b+c&d%41#ü x"
+
+
+class Class(NamedTuple):
+    url: str
+    invitation: str
+
+
+@pytest.fixture(scope="module")
+def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
+    """A server whose code has every character that means something in an address, over 30 drawings."""
+    folder: Path = tmp_path_factory.mktemp("odd")
+    uri = f"sqlite:///{folder}/grades.db"
+    store = open_store(uri)
+    store.add(write_drawings(30, seed=5))
+    store.close()
+    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", f"--access-code={CODE}"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+    try:
+        url = server.stdout.readline().split()[-1]
+        server.stdout.readline()
+        invitation = server.stdout.readline().strip()
+        # Another name than loopback's, as a class has it: not a secure context.
+        yield Class(*(one.replace("127.0.0.1", "class.test") for one in (url, invitation)))
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+@pytest.fixture
+def gallery(open_page: Callable[..., Page], odd_class: Class) -> Page:
+    page = open_page(odd_class.invitation)
+    page.get_by_role("link", name="Browse").click()
+    expect(page.locator("#gallery img").first).to_be_visible()
+    return page
+
+
+def shows(page: Page, picture: str) -> bool:
+    """Whether the browser can show the picture of that address."""
+    return page.evaluate(
+        """(source) => new Promise((resolve) => {
+            const image = new Image();
+            image.onload = () => resolve(true);
+            image.onerror = () => resolve(false);
+            image.src = source;
+        })""",
+        picture,
+    )
+
+
+def test_the_printed_link_signs_in_and_does_not_stay(open_page: Callable[..., Page], odd_class: Class):
+    page = open_page(odd_class.invitation)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    assert page.url == odd_class.url
+    # Whoever scans it again is in already.
+    page.goto("about:blank")
+    page.goto(odd_class.invitation)
+    page.wait_for_url(odd_class.url)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    page.go_back()
+    assert page.url == "about:blank"
+
+
+def test_signing_out_leaves_no_picture_behind(gallery: Page, odd_class: Class):
+    picture = gallery.locator("#gallery img").first.evaluate("image => image.src")
+    assert shows(gallery, picture)
+    gallery.get_by_role("link", name="Draw", exact=True).click()
+    gallery.get_by_role("button", name="Sign out").click()
+    expect(gallery.get_by_label("Access code")).to_be_visible()
+    assert not shows(gallery, picture)
+    for _ in range(2):
+        gallery.go_back()
+        expect(gallery.get_by_label("Access code")).to_be_visible()
+        assert gallery.locator("#gallery img").count() == 0
+    gallery.goto(f"{odd_class.url}browse")
+    expect(gallery.get_by_label("Access code")).to_be_visible()
+
+
+def test_without_its_cookie_the_browser_shows_no_picture(gallery: Page):
+    picture = gallery.locator("#gallery img").first.evaluate("image => image.src")
+    gallery.context.clear_cookies()
+    gallery.reload()
+    expect(gallery.get_by_label("Access code")).to_be_visible()
+    assert not shows(gallery, picture)
+
+
+def test_on_ones_own_machine_there_is_nothing_to_sign_out_of(open_page: Callable[..., Page], server):
+    page = open_page(f"{server.url}/")
+    expect(page.locator("#prompt strong")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", ["", "guess", "browse"])
+def test_the_way_out_fits_a_narrow_telephone(open_page: Callable[..., Page], odd_class: Class, path: str):
+    page = open_page(odd_class.invitation)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    page.goto(odd_class.url + path)
+    expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
