@@ -3,7 +3,7 @@
 import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
 import { Pad, undoByKey } from "/static/pad.js";
-import { Queue } from "/static/queue.js";
+import { NOT_KEPT, Queue } from "/static/queue.js";
 import { showRefused } from "/static/refused.js";
 import { ask, reason, sentence } from "/static/server.js";
 
@@ -104,3 +104,4 @@ ask("/api/status").then(
   (status) => status.model_missing && note(sentence(status.model_missing), true),
   (error) => note(reason(error), true),
 );
+if (!(await queue.isKept)) note(NOT_KEPT, true);
