@@ -1,9 +1,11 @@
 """The MLP and the CNN: stacks of layers from ink to logits, in `flax.nnx`."""
 
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any
 
 import jax
@@ -65,8 +67,6 @@ class Dropout(nnx.Module):
     """Dropout (Srivastava et al., 2014). Its rate may be traced, which that of `nnx.Dropout` may not."""
 
     def __init__(self, rate: float):
-        if not 0 <= rate < 1:
-            raise UserError(f"model.dropout is {rate}: it must be 0 or more and less than 1")
         self.rate = rate
         self.deterministic = False
 
@@ -169,6 +169,24 @@ def _check_size(layers: int, parameters: int, outputs: int = 0) -> None:
 
 MODELS: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}
 
+# What an option may be is looked at here: some versions of JAX build a layer of no units without a word, others do not.
+_UNITS = Integral, lambda value: value >= 1, "a whole number, 1 or more"
+_POSITIVE = Real, lambda value: 1e-12 <= value <= 1e12, "a number between 1e-12 and 1e12"
+_OPTIONS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
+    "hidden": _UNITS,
+    "channels": _UNITS,
+    "dropout": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),
+    "batch_norm": (bool, lambda _: True, "True or False"),
+    "batch_norm_epsilon": _POSITIVE,
+    "ink_divisor": _POSITIVE,
+}
+_LISTS = {"mlp": ("hidden", "dropout"), "cnn": ("channels",)}
+
+
+def _check(name: str, value: Any, kind: type, allowed: Callable[[Any], bool], words: str) -> None:
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind) or not allowed(value):
+        raise UserError(f"{name} is {reprlib.repr(value)}: it must be {words}")
+
 
 def build(name: str, size: int, seed: int, **options: Any) -> Network:
     """The model `name` for ink of `size` x `size`, freshly initialised from `seed`, in training mode.
@@ -176,12 +194,18 @@ def build(name: str, size: int, seed: int, **options: Any) -> Network:
     Raises:
         UserError: for a name or an option that no model has, or that makes none.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(MODELS)}")
+    _check("data.size", size, *_UNITS)
+    for option, value in options.items():
+        if option in _OPTIONS:
+            several = option in _LISTS[name]
+            if several and not isinstance(value, (list, tuple)):
+                raise UserError(f"model.{option} is {reprlib.repr(value)}: model {name!r} takes a list, such as (64, 32)")
+            for each in value if several else [value]:
+                _check(f"model.{option}", each, *_OPTIONS[option])
     try:
         return MODELS[name](size, nnx.Rngs(seed), **options)
-    except ZeroDivisionError:
-        raise UserError(f"model {name!r} cannot be built: a layer needs one unit or more") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be built: {error}") from None
 
