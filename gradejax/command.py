@@ -65,7 +65,7 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
     # A log that cannot be written any more is no reason to stop, nor to say so to whom it cannot reach.
     logging.raiseExceptions = False
     try:
-        if not Path(".").exists():
+        if not Path().exists():
             raise UserError("the working folder has been deleted: go to one that is there")
         if {"-h", "-help", "--help"} & set(sys.argv[1:]):
             # Without the first line, which is a path, and without absl's own flags.

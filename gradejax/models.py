@@ -201,7 +201,7 @@ def build(name: str, size: int, seed: int, **options: Any) -> Network:
         if option in _OPTIONS:
             several = option in _LISTS[name]
             if several and not isinstance(value, (list, tuple)):
-                raise UserError(f"model.{option} is {reprlib.repr(value)}: model {name!r} takes a list, such as (64, 32)")
+                raise UserError(f"model.{option} is {reprlib.repr(value)}: model {name!r} takes a list: (64, 32)")
             for each in value if several else [value]:
                 _check(f"model.{option}", each, *_OPTIONS[option])
     try:
