@@ -30,7 +30,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -193,7 +193,8 @@ def _backup(name: str) -> None:
         except OSError as error:
             raise UserError(f"{name} cannot be written: {error.strerror}") from error
         finally:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink()
     _tell_left_out(refused)
     print(f"{n} drawings backed up to {name}")
 

@@ -100,6 +100,7 @@ def test_a_backup_is_of_one_moment_while_drawings_are_saved(draw, tmp_path):
         (".", ". is there already"),
         ("link", "link is there already"),
         ("nowhere/b.db", "nowhere/b.db cannot be written: No such file or directory"),
+        ("there/b.db", "there/b.db cannot be written: Not a directory"),
     ],
 )
 def test_a_backup_that_cannot_be_written_leaves_nothing(draw, tmp_path, target, reason):
