@@ -185,7 +185,8 @@ class Rankings:
                     return
                 query, ranking = self._waiting.popitem(last=False)
             try:
-                self._make(query, ranking)
+                if not _is_abandoned(ranking):
+                    self._make(query, ranking)
             except Exception as error:
                 ranking.error = error
             with self._lock:
@@ -198,7 +199,7 @@ class Rankings:
         elif current is not None and current is ranking.instead_of and ranking.finished:
             self._rankings[query] = ranking
         ranking.instead_of = None
-        finished = [(query, one) for query, one in self._rankings.items() if one.finished]
+        finished = [(query, one) for query, one in self._rankings.items() if one.finished or one.error]
         places = sum(len(one.place) for _, one in finished)
         for number, (other, one) in enumerate(finished[:-1]):
             if len(finished) - number > _MOST_RANKINGS or places > _MOST_PLACES:
