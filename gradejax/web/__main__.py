@@ -84,6 +84,7 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
         app,
         http=partial(Connection, crowd=Crowd(_allow_connections())),
         ws="none",
+        log_config=None,  # the command's own; uvicorn's needs a standard output
         log_level="error",  # of each request that is none there would be a warning
         access_log=False,
         server_header=False,
