@@ -11,6 +11,7 @@ const LONGEST_PAUSE = 30000;
 const PATIENCE = 20000;
 const OPENING = 5000;
 const TAKEN = 409; // the id, by another drawing
+const BROKEN = 500; // perhaps by this drawing: the others come first
 
 // An IDBRequest, or a transaction, as a promise.
 function settled(request) {
@@ -70,7 +71,7 @@ export class Queue extends EventTarget {
   #pocket = openPocket();
   #errors = new Map(); // by id, of what is refused
   #renamed = new Set(); // ids that came instead of others that were taken
-  #failures = new Map(); // by id: whoever has failed most often is tried last
+  #failures = new Map(); // by id: what broke the server most often is tried last
   #asked = false;
   #sending = false;
   #pause = FIRST_PAUSE;
@@ -147,7 +148,7 @@ export class Queue extends EventTarget {
       await ask("/api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
     } catch (error) {
       if (!(error instanceof Refusal) || !error.isFinal) {
-        this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);
+        if (error.status === BROKEN) this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);
         throw error;
       }
       if (error.status === TAKEN && !this.#renamed.has(drawing.id)) {
