@@ -62,11 +62,12 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
         )
     logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("gradejax").setLevel(logging.INFO)
+    # Orbax logs the tracebacks of exceptions that it raises as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     # A log that cannot be written any more is no reason to stop, nor to say so to whom it cannot reach.
     logging.raiseExceptions = False
     try:
-        if not Path().exists():
-            raise UserError("the working folder has been deleted: go to one that is there")
+        _in_a_folder()
         if {"-h", "-help", "--help"} & set(sys.argv[1:]):
             # Without the first line, which is a path, and without absl's own flags.
             _, _, of_the_flags = flag_values.main_module_help().strip().partition("\n")
@@ -100,6 +101,13 @@ class _Terminated(BaseException):
 
 def _terminate(*_: object) -> NoReturn:
     raise _Terminated
+
+
+def _in_a_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been deleted: go to one that is there") from None
 
 
 class _Output(io.FileIO):

@@ -54,7 +54,10 @@ for arguments in calls:
         for stream, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.argv = [module, *arguments]
-        command.run(imported.main, imported._FLAGS)
+        try:
+            command.run(imported.main, imported._FLAGS)
+        except SystemExit as exit:
+            os._exit(exit.code or 0)  # without the half second that taking JAX down takes
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     print(json.dumps([status, *(open(name).read() for name in ("out", "err"))]), flush=True)
 """
@@ -359,9 +362,7 @@ def test_a_config_file_with_a_mistake_is_told_which(tmp_path):
         calls.append([f"--config=made{number}.py", "--store=sqlite:///none.db"])
     for done, reason in zip(commands(tmp_path, "main", *calls), CONFIG_MISTAKES.values(), strict=True):
         fails(done, reason)
-    assert [path for path in tmp_path.iterdir() if not path.name.startswith("made")] == [
-        path for path in (tmp_path / "out", tmp_path / "err", tmp_path / "__pycache__") if path.exists()
-    ]
+    assert not (tmp_path / "none.db").exists()
 
 
 def test_a_config_may_refer_to_its_own_keys_and_hold_whole_numbers_for_others(trained):
