@@ -1,6 +1,6 @@
 """JAX's sums of products, at the shapes of the networks, beside numpy's in double precision.
 
-On CPUs jaxlib 0.9.1 to 0.10.2 gets the last rows of a product with a short row wrong, in silence (jax-ml/jax#39103), and
+On CPUs jaxlib 0.9.1 to 0.10.2 gets the last rows of a product with a short row wrong, silently (jax-ml/jax#39103), and
 before 0.8.2 a constant in a vmapped function (jax-ml/jax#33479). setup.cfg excludes these; the tests here say when
 another version is to be excluded.
 """
@@ -74,7 +74,7 @@ def test_dense_layers_and_their_gradients_side_by_side():
     found = jax.jit(jax.vmap(jax.value_and_grad(loss)))((weights, biases), ink, labels)
     for member in range(MEMBERS):
         mine = [weight[member] for weight in weights], [bias[member] for bias in biases]
-        assert_close(jax.tree.map(lambda leaf: leaf[member], found), by_numpy(*mine, ink[member], labels[member]))
+        assert_close([leaf[member] for leaf in jax.tree.leaves(found)], by_numpy(*mine, ink[member], labels[member]))
 
 
 @pytest.mark.parametrize(
