@@ -37,8 +37,8 @@ from gradejax.web.sending import USUAL_BYTES, Room
 from gradejax.web.totals import Totals
 
 _LISTED_AT_ONCE = 500  # ids of drawings to download
-_READ_AT_ONCE = 8  # drawings themselves, which may be large
-_PIECE_BYTES = 2**17
+_FIRST_READ, _MOST_READ = 8, 128  # drawings themselves, which may be large
+_PIECE_BYTES = 2**20
 _SHELF_BYTES = 2**18
 _EARLIER_LABELS = 20
 _THREADS = 16
@@ -66,7 +66,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
 
     # One thread for all downloads: they take turns, and a hundred at once leave time to save.
     downloads = ThreadPoolExecutor(1)
-    listed, next_piece = in_threads(_listed, downloads), in_threads(_next_piece, downloads)
+    listed, lines_of = in_threads(_listed, downloads), in_threads(_lines_of, downloads)
 
     @router.get("/status")
     async def status() -> Status:
@@ -164,12 +164,16 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
 
         async def pieces() -> AsyncIterator[bytes]:
             ids = await listed(store, query, None)
+            n = _FIRST_READ
             while ids:
-                async with room.holding(partial(next_piece, store, ids), lambda piece: len(piece[0])) as (lines, done):
+                async with room.holding(partial(lines_of, store, ids[:n])) as lines:
+                    size = len(lines)
                     yield lines
                     yield b""  # uvicorn takes it once the client has read nearly all that was there
                     del lines
-                ids = ids[done:] or await listed(store, query, ids[done - 1])
+                ids = ids[n:] or await listed(store, query, ids[-1])
+                # A database that looks through all drawings for each piece is asked for few pieces.
+                n = max(1, min(_MOST_READ, n * _PIECE_BYTES // max(size, 1)))
 
         await listed(store, query, None)  # a store that is away is told before the answer begins
         return StreamingResponse(
@@ -228,10 +232,8 @@ def _listed(store: Store, query: Query, after: str | None) -> list[str]:
     return [drawing.id for drawing in store.find(query, after=after, limit=_LISTED_AT_ONCE, pictures=False)]
 
 
-def _next_piece(store: Store, ids: Sequence[str]) -> tuple[bytes, int]:
-    """The first of the drawings as NDJSON, not much more than `_PIECE_BYTES`, and how many of the ids that does."""
-    lines, done = BytesIO(), 0
-    while done < len(ids) and lines.tell() < _PIECE_BYTES:
-        exchange.write(lines, store.get_many(ids[done : done + _READ_AT_ONCE]).values())
-        done = min(len(ids), done + _READ_AT_ONCE)
-    return lines.getvalue(), done
+def _lines_of(store: Store, ids: Sequence[str]) -> bytes:
+    """The drawings as NDJSON."""
+    lines = BytesIO()
+    exchange.write(lines, store.get_many(ids).values())
+    return lines.getvalue()

@@ -3,14 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 USUAL_BYTES = 2**18
 """A drawing's PNG, or some lines of NDJSON, are smaller and wait for no room."""
 MOST_BYTES = 2**26
 """Of all that is larger, in the whole process."""
-
-_Piece = TypeVar("_Piece")
 
 
 class Room:
@@ -21,16 +18,14 @@ class Room:
         self._freed = asyncio.Event()
 
     @asynccontextmanager
-    async def holding(
-        self, make: Callable[[], Awaitable[_Piece]], size_of: Callable[[_Piece], int] = len
-    ) -> AsyncIterator[_Piece]:
+    async def holding(self, make: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
         """What `make` makes, in the room that it takes while this is open.
 
         Where there is no room it is thrown away, and made again later: whoever waits holds nothing.
         """
         while True:
             piece = await make()
-            size = min(size_of(piece), MOST_BYTES) if size_of(piece) > USUAL_BYTES else 0
+            size = min(len(piece), MOST_BYTES) if len(piece) > USUAL_BYTES else 0
             if size <= self._left:
                 break
             del piece
