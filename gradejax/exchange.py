@@ -350,12 +350,12 @@ def _entries(file: io.BufferedReader) -> Iterator[tuple[str, bytes | BrokenOff]]
     """
     text, at, number = b"", 0, 1
 
-    def more() -> bool:
+    def more() -> bytes:
         # Ever larger pieces: a long entry is not gone through more often than it can double.
         nonlocal text, at
         piece = file.read(max(2**16, len(text) - at))
         text, at = text[at:] + piece, 0
-        return bool(piece)
+        return piece
 
     def next_character() -> bytes:
         nonlocal at
@@ -376,9 +376,11 @@ def _entries(file: io.BufferedReader) -> Iterator[tuple[str, bytes | BrokenOff]]
         depth, parts, length = 0, 0, 0
         while parts <= MAX_PARTS and length <= MAX_DOCUMENT_BYTES:
             found = _BRACKET.match(text, at + length)
-            if found is None:
-                if not more():
-                    return None
+            if found is None:  # all that is there is one entry's, and it does not end before another bracket comes
+                piece = b""
+                while b"}" not in piece and b"]" not in piece:
+                    if len(text) - at > MAX_DOCUMENT_BYTES or _parts(text) > MAX_PARTS or not (piece := more()):
+                        return None
                 continue
             length, parts = found.end() - at, parts + 1
             depth += 1 if found[1] in (b"{", b"[") else -1

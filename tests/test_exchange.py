@@ -207,7 +207,7 @@ class TestFiles:
 
     def test_a_gzip_bomb_is_not_unpacked(self):
         deflate = zlib.compressobj(wbits=31)
-        bomb = b"".join(deflate.compress(b"\n" * 2**20) for _ in range(200)) + deflate.flush()
+        bomb = b"".join(deflate.compress(b"\n" * 2**20) for _ in range(40)) + deflate.flush()
         assert read(bomb) == ["the rest: the gzip file unpacks to more than 250 times its size"]
 
     def test_halves_of_characters_have_a_reason(self, draw):
@@ -616,7 +616,7 @@ class TestCommand:
         [
             (["import", "", "--tags=a"], "The name of the file or folder is empty"),
             (["export", ""], "Its name is empty"),
-            (["generate", "-5"], "unknown|-5"),
+            (["generate", "-5"], "Unknown command line flag"),
             (["generate", "²"], "how many is '²'"),
             ([], r"say one of import, export, stats, generate, check: python -m gradejax\.data --help"),
             (["improt", "x"], "say one of import, export"),
