@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradejax import exchange, folders
+from gradejax.documents import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
@@ -223,7 +224,7 @@ class TestFiles:
 
     def test_a_line_too_long_is_refused_and_the_next_is_read(self, draw):
         drawing = draw()
-        content = b'{"a": "' + b"x" * (exchange.MAX_DOCUMENT_BYTES * 2 + 5) + b'"}\n' + as_json(drawing).encode()
+        content = b'{"a": "' + b"x" * (MAX_DOCUMENT_BYTES * 2 + 5) + b'"}\n' + as_json(drawing).encode()
         assert read(content) == ["line 1: a document of more than 32 MB", drawing]
 
     def test_entries_that_are_no_drawings(self, draw):
