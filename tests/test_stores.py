@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from itertools import pairwise
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pymongo
 import pytest
-from bson import Binary, Int64, ObjectId, Timestamp
+from bson import Binary, DatetimeMS, Int64, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -703,6 +703,50 @@ class TestMongo:
         assert "MongoDB address" in message and "\n" not in message
         for part in ("sec/ret", "12", "secret", "sec@ret", "ret@", "anna"):
             assert part not in message
+
+    @pytest.mark.parametrize("option", ["tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile"])
+    def test_a_tls_file_that_is_none_is_named(self, mongodb, tmp_path, option):
+        host = urlsplit(mongodb).netloc.rpartition("@")[2]
+        broken = tmp_path / "broken.pem"
+        broken.write_text("-----BEGIN CERTIFICATE-----\nnone\n-----END CERTIFICATE-----\n")
+        for file in (tmp_path / "nowhere.pem", tmp_path, broken):
+            with pytest.raises(StoreError) as error:
+                open_store(f"mongodb://anna:secret@{host}/?tls=true&{option}={quote(str(file), safe='')}")
+            message = str(error.value)
+            assert host in message and f"{option}={file}" in message
+            assert "secret" not in message and "\n" not in message
+
+    def test_a_server_that_does_not_speak_tls(self, mongodb):
+        host = urlsplit(mongodb).netloc.rpartition("@")[2]
+        with pytest.raises(StoreError, match=f"cannot reach MongoDB at {host}: .* Does it speak TLS") as error:
+            open_store(f"mongodb://anna:secret@{host}/?tls=true&serverSelectionTimeoutMS=500")
+        assert "\n" not in str(error.value)
+
+    def test_a_collection_behind_a_dot_is_not_passed_over(self, mongodb):
+        with pytest.raises(StoreError, match=r"\?collection="):
+            open_store(f"{mongodb.rstrip('/')}/school.drawings")
+
+    def test_documents_with_anything_in_every_field(self, store, grades, others):
+        """Whatever a database holds there, reading names it or reads it, and nothing else is harmed."""
+        anything = [None, 5, Int64(2**60), 1e300, True, "x" * 10**6, b"", ObjectId(), datetime(1, 1, 1), Regex("("), []]
+        anything += [{}, {"a": {"b": []}}, [{"a": 1}] * 1000, Timestamp(1, 1), DatetimeMS(-(2**61)), "\u202e", [None]]
+        for document in ({field: value} for field in others[0] for value in anything):
+            with suppress(pymongo.errors.WriteError):  # no list is an `_id`
+                grades.insert_one({**others[0], "_id": f"{len(repr(document))} {id(document)} {new_id()}", **document})
+        for field in ("writer", "strokes", "history", "deleted"):
+            grades.insert_many([{**others[0], "_id": new_id(), field: value} for value in anything])
+        grades.insert_many(others[1:])
+        refused = []
+        every = Query(deleted=None)
+        found = ids(store.find(every, refused=lambda id, error: refused.append((id, str(error)))))
+        assert len(found) + len(refused) == store.count(every) == grades.count_documents({})
+        assert {str(document["_id"]) for document in others[1:]} <= set(found)
+        assert all("\n" not in reason and len(reason) < 200 for _, reason in refused)
+        assert len(ids(store.find(every, newest_first=True))) == len(found)
+        assert store.summary().total() == store.count()
+        assert len(store.fingerprint()) == 16
+        exchange.write(BytesIO(), store.find(every))
+        assert store.put_aside(found) + store.restore(found) >= len(found)
 
 
 def test_object_ids_are_what_mongodb_makes_of_hex_ids(draw):

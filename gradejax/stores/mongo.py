@@ -17,7 +17,6 @@ same moment may lose one of the two.
 """
 
 import logging
-import math
 import random
 import re
 import threading
@@ -30,25 +29,12 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from types import NoneType
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
-from bson import (
-    Binary,
-    Code,
-    DatetimeMS,
-    DBRef,
-    Decimal128,
-    Int64,
-    MaxKey,
-    MinKey,
-    ObjectId,
-    Regex,
-    Timestamp,
-)
+from bson import ObjectId
 from bson.errors import BSONError
-from pymongo import IndexModel, MongoClient, UpdateMany
+from pymongo import IndexModel, MongoClient, UpdateMany, timeout
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -61,7 +47,7 @@ from pymongo.errors import (
 from gradejax.drawings import Drawing, checked_label, from_document, is_object_id, to_document, utc_milliseconds
 from gradejax.errors import StoreAway, StoreError, StoreFull
 from gradejax.ids import from_text, to_text
-from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
+from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, mongo_order, readable, tag_set
 
 logger = logging.getLogger(__name__)
 
@@ -74,32 +60,16 @@ _INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label",
 _NO_PICTURES = {"data": 0, "strokes": 0}
 _IN_USE = {"$in": [None, False, 0]}  # null, or not there
 _ASIDE = {"$nin": _IN_USE["$in"]}
-_NUMBERS = (int, Int64, float, Decimal128)
-# What MongoDB calls each type and what pymongo reads it as, in BSON's order (https://www.mongodb.com/docs/manual/reference/
-# bson-type-comparison-order/).
-_TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...]], ...] = (
-    (("minKey",), (MinKey,)),
-    (("null",), (NoneType,)),
-    (("number",), _NUMBERS),
-    (("string", "symbol"), (str,)),
-    (("object",), (dict, DBRef)),
-    (("array",), (list,)),
-    (("binData",), (bytes, Binary)),
-    (("objectId",), (ObjectId,)),
-    (("bool",), (bool,)),
-    (("date",), (datetime, DatetimeMS)),
-    (("timestamp",), (Timestamp,)),
-    (("regex",), (Regex,)),
-    (("dbPointer", "javascript", "javascriptWithScope"), (Code,)),
-    (("maxKey",), (MaxKey,)),
-)
-_NOT_IN_FERRETDB = frozenset({"minKey", "symbol", "dbPointer", "javascript", "javascriptWithScope", "maxKey"})
 _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # against other programs that relabel the same drawings, or make the same indexes
+_FEW = 32  # documents that FerretDB finds faster one by one than by going through all
 _PAUSE = 1.0  # seconds between two tries
+_FAREWELL = 1.0  # seconds in which the server may be told that its client goes
 _DUPLICATE_KEY = 11000
 _OUT_OF_DISK_SPACE = 14031
+_UNAUTHORIZED = 13
 _AUTHENTICATION_FAILED = (18, 8000)  # MongoDB's own code, and Atlas's
+_FILES = ("tlscafile=", "tlscertificatekeyfile=", "tlscrlfile=")
 _PASSWORD_HINT = (
     "this MongoDB address cannot be read: in a user name or password write each of : / ? # [ ] @ % as"
     " %3A %2F %3F %23 %5B %5D %40 %25"
@@ -120,14 +90,19 @@ class MongoStore:
         if "@" in tail or not re.fullmatch(r"([^:@%\s]|%[\da-fA-F]{2})*(:([^:@%\s]|%[\da-fA-F]{2})*)?", credentials):
             raise StoreError(_PASSWORD_HINT)
         path, _, options = tail.partition("?")
+        if "." in unquote(path):
+            raise StoreError(
+                f"the MongoDB address of {self._hosts} is not right: write /DATABASE?collection=COLLECTION, not {path}"
+            )
         options = [option for option in options.split("&") if option]
         collection = [unquote(option[11:]) for option in options if option.startswith("collection=")]
         options = [option for option in options if not option.startswith("collection=")]
         defaults = {"serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000}
+        self._tls = scheme == "mongodb+srv" or not {"tls=true", "ssl=true"}.isdisjoint(map(str.lower, options))
         given = {option.partition("=")[0].lower() for option in options}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # an option that pymongo does not know, or cannot use
+                warnings.simplefilter("error", UserWarning)  # an option that pymongo does not know, or cannot use
                 self._client = MongoClient(
                     f"{scheme}://{authority}{path or '/'}?{'&'.join(options)}",
                     w="majority",
@@ -139,8 +114,11 @@ class MongoStore:
                 )
             database = self._client.get_default_database(DATABASE)
             self._grades = database[collection[-1] if collection else COLLECTION]
-        except (PyMongoError, UserWarning, ValueError, TypeError) as error:
-            raise StoreError(f"the MongoDB address of {self._hosts} is not right: {error}") from error
+        except (PyMongoError, UserWarning, ValueError, TypeError, OSError) as error:
+            files = [unquote(option) for option in options if option.lower().startswith(_FILES)]
+            where = f" with {' and '.join(files)}" if files else ""
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StoreError(f"the MongoDB address of {self._hosts}{where} is not right: {reason}") from error
         self.uri = f"{scheme}://{self._hosts}/{database.name}"
         if self._grades.name != COLLECTION:
             self.uri += f"?collection={self._grades.name}"
@@ -182,7 +160,10 @@ class MongoStore:
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         fields = None if pictures else _NO_PICTURES
-        documents = self._persistently(lambda: list(self._grades.find(_with_ids(ids), fields)))
+        if self._nests_lists or len(ids) > _FEW:
+            documents = self._persistently(lambda: list(self._grades.find(_with_ids(ids), fields))) if ids else []
+        else:
+            documents = [document for id in ids if (document := self._lookup(id, fields))]
         found = {drawing.id: drawing for drawing in readable(map(_named, documents), None, pictures)}
         return {id: found[id] for id in ids if id in found}
 
@@ -258,7 +239,8 @@ class MongoStore:
         return self._persistently(digest)
 
     def close(self) -> None:
-        self._client.close()
+        with timeout(_FAREWELL):  # it would wait for a server that does not answer
+            self._client.close()
 
     def _documents(
         self, fields: dict[str, int] | None, query: Query, direction: int, after: str | None, at_once: int
@@ -268,16 +250,16 @@ class MongoStore:
             last = self._lookup(after, {"added": 1})
             if last is None:
                 raise StoreError(f"{self.uri} holds no drawing {after!r} to go on from")
-        strange = last is not None and _is_strange(last)
+        strange = last is not None and mongo_order.is_strange(last)
         more = last is not None  # whether there may be strange ones; from the beginning they are seen in passing
         away_since = None
         while True:
             order = [(field, direction) for field, _ in _ORDER[strange:]]
             conditions = [_filter(query)]
             if strange:
-                conditions.append({"added": {"$type": self._types(_TYPES, but=("null", "objectId"))}})
+                conditions.append(mongo_order.strange(ferretdb=not self._nests_lists))
             if last is not None:
-                conditions.append({"$or": self._behind(last, direction)})
+                conditions.append(mongo_order.behind(last, direction, ferretdb=not self._nests_lists))
             # What was added in the same moment comes again.
             passing = None if last is None or strange else last.get("added")
             try:
@@ -289,12 +271,12 @@ class MongoStore:
                 ):
                     for document in cursor:
                         away_since = None
-                        if _is_strange(document) != strange:
+                        if mongo_order.is_strange(document) != strange:
                             more = True
                         elif passing is None or document.get("added") != passing:
                             last, passing = document, None
                             yield document
-                        elif _identity(document) == _identity(last):
+                        elif mongo_order.identity(document) == mongo_order.identity(last):
                             passing = None
             except StoreAway as error:
                 more = True
@@ -305,37 +287,8 @@ class MongoStore:
                     return
                 strange, last = True, None
 
-    def _behind(self, last: dict[str, Any], direction: int) -> list[dict[str, Any]]:
-        """Matches, any of them, what comes after `last`, and what was added in the same moment."""
-        if isinstance(last.get("added"), ObjectId):
-            if direction == 1:
-                return [{"added": {"$gte": last["added"]}}]
-            return [{"added": {"$lte": last["added"]}}, {"added": None}]
-        id = last.get("_id")
-        kind = next(kind for kind, (_, types) in enumerate(_TYPES) if type(id) in types)
-        behind = [{"_id": {"$gt" if direction == 1 else "$lt": id}}]
-        if type(id) in _NUMBERS and self._nests_lists:
-            # Nothing is greater or less than NaN, which comes before the other numbers. FerretDB has none.
-            is_nan = str(id).lower() == "nan"
-            if direction == 1 and is_nan:
-                behind.append({"_id": {"$gte": -math.inf, "$ne": math.nan}})
-            elif direction == -1 and not is_nan:
-                behind.append({"_id": math.nan})
-        if types := self._types(_TYPES[kind + 1 :] if direction == 1 else _TYPES[:kind]):
-            behind.append({"_id": {"$type": types}})
-        if not _is_strange(last):
-            behind = [{"added": None, **one} for one in behind]
-            if direction == 1:
-                behind.append({"added": {"$type": "objectId"}})
-        return behind
-
-    def _types(self, among: Iterable[tuple[tuple[str, ...], tuple[type, ...]]], but: tuple[str, ...] = ()) -> list[str]:
-        """The names of types that this server knows."""
-        unknown = {*but} if self._nests_lists else {*but, *_NOT_IN_FERRETDB}
-        return [name for names, _ in among for name in names if name not in unknown]
-
     def _lookup(self, id: str, fields: dict[str, int] | None = None) -> dict[str, Any] | None:
-        # One by one: FerretDB finds an `_id` by its index only where the filter is nothing else.
+        # One by one: FerretDB unpacks every document there is, unless the filter is an `_id` and nothing else.
         for form in _forms(id):
             document = self._persistently(partial(self._grades.find_one, {"_id": form}, fields))
             if document is not None:
@@ -396,12 +349,19 @@ class MongoStore:
         try:
             yield
         except ServerSelectionTimeoutError as error:
-            raise StoreAway(f"cannot reach MongoDB at {self._hosts}: is it running, and the address right?") from error
+            asked = f"cannot reach MongoDB at {self._hosts}: is it running, and the address right?"
+            if self._tls:
+                asked += " Does it speak TLS, and is its certificate trusted (tlsCAFile=)?"
+            raise StoreAway(asked) from error
         except (AutoReconnect, CursorNotFound) as error:
             raise StoreAway(f"the connection to MongoDB at {self._hosts} broke") from error
         except OperationFailure as error:
             if error.code in _AUTHENTICATION_FAILED:
                 raise StoreError(f"MongoDB at {self._hosts} refuses this user name or password") from error
+            if error.code == _UNAUTHORIZED:
+                raise StoreError(
+                    f"MongoDB at {self._hosts}: this user lacks the role read, or readWrite to write"
+                ) from error
             failures = (error.details or {}).get("writeErrors") or [error.details or {}]
             full = failures[0].get("code") == _OUT_OF_DISK_SPACE
             raise (StoreFull if full else StoreError)(
@@ -443,16 +403,6 @@ def _named(document: dict[str, Any]) -> dict[str, Any]:
     if id is None:  # a view may leave it out; a new id each time would be worse than none
         return {**document, "_id": ""}
     return {**document, "_id": to_text(id)} if type(id) is str else document
-
-
-def _identity(document: dict[str, Any]) -> tuple[type, Any]:
-    id = document.get("_id")
-    return type(id), id  # to Python 1 is True
-
-
-def _is_strange(document: dict[str, Any]) -> bool:
-    """Whether `added` is something else than this module puts there."""
-    return not isinstance(document.get("added"), ObjectId | None)
 
 
 def _now() -> datetime:

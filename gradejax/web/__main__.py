@@ -9,6 +9,7 @@ On another address than loopback an access code is asked for; without --access-c
 
 import errno
 import gc
+import os
 import socket
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ try:
     from gradejax.web.connections import Connection
     from gradejax.web.guard import is_loopback
     from gradejax.web.guessing import Model
+    from gradejax.web.leaving import GRACE_SECONDS, Server
 except ModuleNotFoundError as error:
     sys.exit(f"error: the pages need {error.name}: pip install -e '.[web]'")
 
@@ -68,14 +70,18 @@ def main(arguments: list[str]) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # who sends X-Forwarded-For would choose the address that waits for a wrong code
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     _allow_many_connections()
     gc.freeze()  # else each full collection looks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits to get Python's lock back while requests are read.
     sys.setswitchinterval(0.0005)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        store.close()
+        print("error: interrupted", file=sys.stderr, flush=True)
+        os._exit(130)  # or Python would wait for threads that wait for a store that does not answer
     finally:
         store.close()
 

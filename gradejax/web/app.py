@@ -1,5 +1,6 @@
 """The pages and their API as one ASGI application."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,7 @@ from gradejax.web import browsing, guessing, saving
 from gradejax.web.access import COOKIE, COOKIE_SECONDS, Access
 from gradejax.web.guard import Guard, source
 from gradejax.web.guessing import Model
+from gradejax.web.leaving import LAST_WORDS_SECONDS, Leaving
 from gradejax.web.messages import Code, Refused
 from gradejax.web.ranking import Rankings
 
@@ -56,8 +58,10 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with rankings.open():
             yield
+            await asyncio.sleep(LAST_WORDS_SECONDS)
 
     app = FastAPI(title="gradejax", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.add_middleware(Leaving)
     app.add_middleware(Guard, access=access, open_paths=_OPEN_PATHS, sign_in_page=STATIC / "sign-in.html")
     app.add_exception_handler(StarletteHTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_invalid)

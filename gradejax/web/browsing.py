@@ -142,6 +142,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         """Gives drawings another label; the one before is kept in their history."""
         changed = store.relabel(selection.ids, selection.label)
         totals.forget()
+        rankings.forget()
         return Changed(changed=changed)
 
     @router.post("/drawings/put-aside")
@@ -150,6 +151,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         """Takes drawings out of use; none is lost."""
         changed = store.put_aside(selection.ids)
         totals.forget()
+        rankings.forget()
         return Changed(changed=changed)
 
     @router.post("/drawings/restore")
@@ -158,6 +160,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
         """Brings back drawings that were put aside."""
         changed = store.restore(selection.ids)
         totals.forget()
+        rankings.forget()
         return Changed(changed=changed)
 
     @router.get("/counts")

@@ -1,8 +1,9 @@
 """The model behind the pages: loaded once, asked for several drawings at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ class Model:
     def __init__(self, workdir: Path | None):
         self._workdir = workdir
         self._lock = Lock()
+        self._free = Event()
+        self._free.set()
         self._loaded: tuple[str, Recogniser] | None = None
 
     def get(self) -> tuple[str, Recogniser]:
@@ -50,6 +53,19 @@ class Model:
                     recogniser.confidences(np.zeros((size, recogniser.size, recogniser.size), np.uint8))
                 self._loaded = run.resolve().name, recogniser
             return self._loaded
+
+    @contextmanager
+    def in_a_hurry(self) -> Iterator[None]:
+        """For one thread at a time, which somebody waits for."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+    def let_pass(self) -> None:
+        """Waits, no longer than a second, while somebody is in a hurry."""
+        self._free.wait(1.0)
 
     def judge(self, pngs: Sequence[bytes]) -> list[Judgement | BadDrawing]:
         """What the model makes of each of at most 32 PNGs, or why it cannot be read."""
@@ -78,7 +94,9 @@ def routes(model: Model) -> APIRouter:
 
     def guess_all(pngs: Sequence[bytes]) -> list[Guesses | Exception]:
         labels = model.get()[1].labels
-        return [one if isinstance(one, BadDrawing) else _likeliest(labels, one) for one in model.judge(pngs)]
+        with model.in_a_hurry():
+            judged = model.judge(pngs)
+        return [one if isinstance(one, BadDrawing) else _likeliest(labels, one) for one in judged]
 
     guess_one = Batcher(guess_all, BATCH_SIZES[-1])
 

@@ -1,5 +1,6 @@
 """MongoDB goes away in the middle of the work: nothing is lost, nothing is there twice, and somebody says so."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -7,7 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 
@@ -225,3 +227,54 @@ def test_a_class_goes_on_drawing(mortal_mongodb, store, serve, how_often, messag
         f"{how} for {how_often.outage_seconds} s: {how_often.people} people saved {len(sent)} drawings, "
         f"{answers[503]} answers of 503, the slowest after {slowest[0]:.1f} s, 0 lost, 0 doubled"
     )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_although_the_database_does_not_answer(
+    mortal_mongodb, store, serve, message, draw, how: signal.Signals
+):
+    store.add(drawings := [draw() for _ in range(5)])
+    web = serve(f"--store={mortal_mongodb.uri}")
+    asked = {
+        "status": ("GET", "/api/status"),
+        "gallery": ("GET", "/api/drawings"),
+        "picture": ("GET", f"/api/picture?id={drawings[0].id}"),
+        "export": ("GET", "/api/export"),
+        "save": ("POST", "/api/drawings", message(draw())),
+        "relabel": ("POST", "/api/drawings/relabel", {"ids": [drawings[0].id], "label": "C"}),
+    }
+    sent: list[str] = []
+    answers: dict[str, tuple[int, str | None]] = {}
+
+    def ask(name: str, method: str, path: str, body: object = None) -> None:
+        with closing(HTTPConnection("127.0.0.1", web.port, timeout=60)) as connection:
+            connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+            sent.append(name)
+            answer = connection.getresponse()
+            answers[name] = answer.status, answer.getheader("Retry-After")
+
+    mortal_mongodb.process.send_signal(signal.SIGSTOP)
+    try:
+        asking = [threading.Thread(target=ask, args=(name, *what)) for name, what in asked.items()]
+        for one in asking:
+            one.start()
+        wait_until(lambda: len(sent) == len(asked) and not _unread_bytes(web.port))
+        begun = time.monotonic()
+        web.process.send_signal(how)
+        status = web.process.wait(timeout=60)
+        seconds = time.monotonic() - begun
+        for one in asking:
+            one.join(timeout=60)
+    finally:
+        mortal_mongodb.process.send_signal(signal.SIGCONT)
+    assert answers == {name: (503, "5") for name in asked}
+    assert status == (-signal.SIGTERM if how == signal.SIGTERM else 130)
+    assert web.log.read_text() == ("" if how == signal.SIGTERM else "error: interrupted\n")
+    assert seconds < 20  # a busy machine's: it is 5 s at most
+    print(f"{how.name} with a frozen database and {len(asked)} requests: each 503, the end after {seconds:.1f} s")
+
+
+def _unread_bytes(port: int) -> int:
+    """How many bytes the server has been sent and not read."""
+    fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(queues.split(":")[1], 16) for _, local, _, _, queues, *_ in fields if local.endswith(f":{port:04X}"))

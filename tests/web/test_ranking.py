@@ -1,0 +1,176 @@
+"""The order of doubtful labels: however many ask for it, whatever changes meanwhile, and while nobody is answered."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pymongo
+import pytest
+
+from gradejax.stores import IN_USE, Query, Store, open_store
+from gradejax.synthetic import write_drawings
+from gradejax.web import ranking
+from gradejax.web.guessing import Model
+from gradejax.web.ranking import Judged, Rankings
+
+DRAWINGS = list(write_drawings(40, seed=5))
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> Model:
+    return Model(run)
+
+
+@pytest.fixture
+def store(store: Store) -> Store:
+    store.add(DRAWINGS)
+    return store
+
+
+@pytest.fixture
+def rankings(store: Store, model: Model) -> Iterator[Rankings]:
+    rankings = Rankings(store, model)
+    with rankings.open():
+        yield rankings
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def ranked(rankings: Rankings, query: Query = IN_USE) -> list[Judged]:
+    """The finished ranking, as a page asks for it."""
+    wait_until(lambda: rankings.ranking(query, anew=True).finished)
+    return rankings.page(query, rankings.ranking(query, anew=False), None, 1000)
+
+
+def ids(judged: list[Judged]) -> list[str]:
+    return [one.drawing.id for one in judged]
+
+
+def test_hundreds_of_queries_make_no_threads_and_stop_nobody(rankings: Rankings):
+    ranked(rankings)
+    before = threading.active_count()
+    most = 0
+    for n in range(400):
+        rankings.ranking(Query(writer=f"hand {n}"), anew=True)
+        most = max(most, threading.active_count())
+    assert most <= before + 1
+    assert len(ranked(rankings, Query(label="A"))) == sum(drawing.label == "A" for drawing in DRAWINGS)
+
+
+def test_a_query_that_nobody_waits_for_gives_way(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranking, "_ABANDONED_SECONDS", 0.0)
+    rankings.ranking(IN_USE, anew=True)
+    wait_until(lambda: rankings._worker is None)
+    monkeypatch.undo()
+    assert not rankings.ranking(IN_USE, anew=False).finished  # it was left off, and is begun again
+    assert len(ranked(rankings)) == len(DRAWINGS)
+
+
+def test_what_is_kept_is_bounded(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ranking, "_MOST_JUDGEMENTS", 10)
+    for drawing in DRAWINGS[:12]:
+        ranked(rankings, Query(writer=drawing.writer, label=drawing.label))
+    assert len(rankings._rankings) <= ranking._MOST_RANKINGS
+    whole = ranked(rankings)
+    assert sorted(ids(whole)) == sorted(drawing.id for drawing in DRAWINGS)
+    assert len(rankings._judgements) == 10
+    monkeypatch.setattr(ranking, "_MOST_PLACES", 50)
+    assert len(ranked(rankings, Query(deleted=False, until=whole[0].drawing.date.max))) == len(DRAWINGS)
+    assert sum(len(one.place) for one in rankings._rankings.values()) <= 50
+
+
+def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, model: Model):
+    store = open_store(mongodb_uri)
+    store.add(DRAWINGS)
+    rankings = Rankings(store, model)
+    before = {one.drawing.id: one.confidence for one in ranked(rankings)}
+    first, other = DRAWINGS[0], DRAWINGS[1]
+    with pymongo.MongoClient(mongodb_uri) as client:
+        grades = client.get_default_database()["grades"]
+        pictures = {document["_id"]: document["data"] for document in grades.find()}
+        object_ids = {str(id): id for id in pictures}
+        data = pictures[object_ids[other.id]]
+        grades.update_one({"_id": object_ids[first.id]}, {"$set": {"data": data}})
+    rankings.forget()
+    after = {one.drawing.id: one.confidence for one in ranked(rankings)}
+    recogniser = model.get()[1]
+    expected = recogniser.probabilities([other.png])[0][recogniser.labels.index(first.label)]
+    assert after[first.id] == pytest.approx(float(expected), rel=1e-3)
+    assert {id for id in before if before[id] != pytest.approx(after[id], rel=1e-3)} <= {first.id}
+    store.close()
+
+
+class Slow:
+    """A store that has to be read from end to end to see whether it has changed, and may be held up."""
+
+    def __init__(self, store: Store):
+        self._store = store
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.asked.append(name)
+        assert self.go_on.wait(60)
+        return getattr(self._store, name)
+
+
+def test_again_on_what_has_not_changed_asks_a_slow_store_nothing(
+    store: Store, model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ranking, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(ranking, "_REST", 1e9)
+    slow = Slow(store)
+    rankings = Rankings(slow, model)
+    first = ranked(rankings)
+    slow.asked.clear()
+    assert ranked(rankings) == first
+    assert slow.asked == []
+    # What this server changes is seen at once.
+    corrected = first[0]
+    store.relabel([corrected.drawing.id], corrected.guess)
+    rankings.forget()
+    again = ranked(rankings)
+    assert again[0] != corrected
+    assert [one.drawing.label for one in again if one.drawing.id == corrected.drawing.id] == [corrected.guess]
+
+
+def test_what_others_change_in_a_slow_store_is_seen_a_little_later_and_nobody_waits(
+    store: Store, model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ranking, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(ranking, "_REST", 0)
+    slow = Slow(store)
+    rankings = Rankings(slow, model)
+    first = ranked(rankings)
+    slow.go_on.clear()
+    store.put_aside([first[0].drawing.id])  # as another program does
+    assert ranked(rankings) == first  # although the store does not answer
+    slow.go_on.set()
+    wait_until(lambda: len(ranked(rankings)) == len(first) - 1)
+
+
+def test_a_drawing_that_is_gone_has_no_place(rankings: Rankings, store: Store):
+    first = ranked(rankings)
+    store.put_aside(ids(first[:3]))
+    assert ids(ranked(rankings)) == ids(first[3:])
+    store.restore(ids(first[:3]))
+    assert ids(ranked(rankings)) == ids(first)
+    assert np.all(np.diff([one.confidence for one in ranked(rankings)]) >= 0)
+
+
+def test_an_id_to_go_on_from_that_has_no_place(rankings: Rankings, store: Store):
+    store.add([other := replace(DRAWINGS[0], id="another")])
+    whole = ranked(rankings)
+    made = rankings.ranking(IN_USE, anew=False)
+    assert ids(rankings.page(IN_USE, made, ids(whole)[4], 3)) == ids(whole)[5:8]
+    assert other.id in ids(whole)
+    assert rankings.page(IN_USE, made, "nowhere", 3) == []
