@@ -26,6 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradejax import exchange, folders
+from gradejax.documents import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
@@ -207,7 +208,7 @@ class TestFiles:
 
     def test_a_gzip_bomb_is_not_unpacked(self):
         deflate = zlib.compressobj(wbits=31)
-        bomb = b"".join(deflate.compress(b"\n" * 2**20) for _ in range(200)) + deflate.flush()
+        bomb = b"".join(deflate.compress(b"\n" * 2**20) for _ in range(40)) + deflate.flush()
         assert read(bomb) == ["the rest: the gzip file unpacks to more than 250 times its size"]
 
     def test_halves_of_characters_have_a_reason(self, draw):
@@ -223,7 +224,7 @@ class TestFiles:
 
     def test_a_line_too_long_is_refused_and_the_next_is_read(self, draw):
         drawing = draw()
-        content = b'{"a": "' + b"x" * (exchange.MAX_DOCUMENT_BYTES * 2 + 5) + b'"}\n' + as_json(drawing).encode()
+        content = b'{"a": "' + b"x" * (MAX_DOCUMENT_BYTES * 2 + 5) + b'"}\n' + as_json(drawing).encode()
         assert read(content) == ["line 1: a document of more than 32 MB", drawing]
 
     def test_entries_that_are_no_drawings(self, draw):
@@ -616,7 +617,7 @@ class TestCommand:
         [
             (["import", "", "--tags=a"], "The name of the file or folder is empty"),
             (["export", ""], "Its name is empty"),
-            (["generate", "-5"], "unknown|-5"),
+            (["generate", "-5"], "Unknown command line flag"),
             (["generate", "²"], "how many is '²'"),
             ([], r"say one of import, export, stats, generate, check: python -m gradejax\.data --help"),
             (["improt", "x"], "say one of import, export"),

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from mangle import bombs, edited, mangled, real_pngs
 
 from gradejax import exchange
+from gradejax.documents import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
@@ -146,7 +147,7 @@ def test_documents_made_to_take_long(tmp_path):
         parts.append(line(drawing)[:-1] + f', "{field}": {many}}}'.encode())
     parts.append(line(drawing)[:-1] + b', "deep": ' + b"[" * size)
     parts.append(line(drawing)[:-1] + b', "keys": {%s}}' % b",".join(b'"%d":1' % n for n in range(size // 12)))
-    parts.append(b"x" * (exchange.MAX_DOCUMENT_BYTES + 1))
+    parts.append(b"x" * (MAX_DOCUMENT_BYTES + 1))
     parts.append(line(drawing, data="A" * size))
     parts.append(line(drawing, label="A" * size))
     parts.append(line(drawing, label="\\" * size))
