@@ -28,10 +28,19 @@ clean:  ## removes what the above have made, but for data/ and runs/
 .venv/base: EXTRAS =
 .venv/web: EXTRAS = [web]
 .venv/test: EXTRAS = [web,test]
-.venv/base .venv/web .venv/test: setup.cfg
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo 'error: gradejax needs Python 3.11 or later: make PYTHON=python3.12 ...'; exit 1; }
-	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
-		{ rm -rf .venv; echo 'error: no venv module: apt install python3-venv'; exit 1; }
+# A Python that is named (make PYTHON=python3.13 test) takes the place of the one that .venv was made with.
+NAMED := $(if $(filter-out file,$(origin PYTHON)),.venv/made-with-$(subst /,-,$(PYTHON)))
+.venv/base .venv/web .venv/test: setup.cfg $(NAMED)
+	@test -x .venv/bin/pip || { $(MAKE_VENV) }
 	.venv/bin/pip install --quiet --editable '.$(EXTRAS)'
 	@touch $@
+$(NAMED):
+	@$(MAKE_VENV)
+	@touch $@
+
+define MAKE_VENV
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'error: gradejax needs Python 3.11 or later: make PYTHON=python3.12 ...'; exit 1; }; \
+$(PYTHON) -m venv --clear .venv || \
+	{ rm -rf .venv; echo 'error: no venv module: apt install python3-venv'; exit 1; };
+endef
