@@ -62,8 +62,10 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
         )
     logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("gradejax").setLevel(logging.INFO)
-    # Orbax logs the tracebacks of exceptions that it raises as well.
+    # Orbax logs the tracebacks of exceptions that it raises as well. Of several arrays that it writes, the first that
+    # cannot be written closes the event loop, and each of the others prints what it says to that.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _print_unraisable
     # A log that cannot be written any more is no reason to stop, nor to say so to whom it cannot reach.
     logging.raiseExceptions = False
     try:
@@ -101,6 +103,11 @@ class _Terminated(BaseException):
 
 def _terminate(*_: object) -> NoReturn:
     raise _Terminated
+
+
+def _print_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _in_a_folder() -> None:

@@ -106,7 +106,7 @@ def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyper
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
         ema_decay=settings.ema_decay,
-        dropout=network.dropout_rates(),
+        dropout=tuple(map(float, network.dropout_rates())),
     )
 
 
