@@ -65,10 +65,9 @@ def main(arguments: list[str]) -> None:
     given = FLAGS["access-code"].value or os.environ.get("GRADEJAX_ACCESS_CODE")
     code = given or (None if is_loopback(FLAGS.host) else new_code())
     uri = store_uri(FLAGS.store)
-    access = Access(code, sessions_file(uri)) if code else None
     # A page has its own patience, and knows what to say meanwhile.
     with closing(open_store(uri, patience=0)) as store:
-        _serve(store, access, code)
+        _serve(store, Access(code, sessions_file(uri)) if code else None, code)
 
 
 def _serve(store: Store, access: Access | None, code: str | None) -> None:

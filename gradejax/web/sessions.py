@@ -78,7 +78,7 @@ class Sessions:
             return
         content = json.dumps({"key": self._key.hex(), "ended": list(self._ended)})
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Made with O_EXCL and mode 0600, and whole before it has its name.
             with tempfile.NamedTemporaryFile(
                 "w", prefix=f"{self._file.name}.", dir=self._file.parent, delete=False
