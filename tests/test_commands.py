@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -480,6 +481,18 @@ def test_devices_that_are_not_there_are_named(trained):
 
 
 @pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
+@pytest.mark.parametrize("size", ["--config.train.batch_size=1000000", "--config.model.hidden=(1000000,)"])
+def test_memory_that_is_not_there_is_told(trained, size):
+    folder, _ = trained
+    write_little(folder)
+    arguments = [*LITTLE, "--config.data.size=12", size, f"--workdir=large{size[-2:]}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gradejax.main", *arguments], cwd=folder, capture_output=True, text=True, timeout=240,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9)),
+    )  # fmt: skip
+    fails(done, "there is not enough memory for this; a smaller train.batch_size, .* needs less")
+
+
 def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
     """While a command still imports what it needs, just behind one of the modules."""
     process = subprocess.Popen(
