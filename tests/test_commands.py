@@ -480,7 +480,6 @@ def test_devices_that_are_not_there_are_named(trained):
     fails(done, "JAX_PLATFORMS is 'cuda' and JAX has no such devices here: unset it")
 
 
-@pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
 @pytest.mark.parametrize("size", ["--config.train.batch_size=1000000", "--config.model.hidden=(1000000,)"])
 def test_memory_that_is_not_there_is_told(trained, size):
     folder, _ = trained
@@ -493,6 +492,7 @@ def test_memory_that_is_not_there_is_told(trained, size):
     fails(done, "there is not enough memory for this; a smaller train.batch_size, .* needs less")
 
 
+@pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
 def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
     """While a command still imports what it needs, just behind one of the modules."""
     process = subprocess.Popen(
