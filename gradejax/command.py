@@ -175,9 +175,7 @@ def _is_a_config(file: Path) -> bool:
 def _missing(error: Exception) -> str | None:
     """What this machine lacks, where that is why an error came up."""
     text = str(error)
-    if isinstance(error, MemoryError) or re.search(
-        "RESOURCE_EXHAUSTED: Out of memory|bad_alloc|Insufficient mem", text
-    ):
+    if isinstance(error, MemoryError) or re.search("Out of memory|bad_alloc|Insufficient mem", text):
         return (
             "there is not enough memory for this; a smaller train.batch_size, evaluate.batch_size, data.size or model "
             f"needs less ({type(error).__name__}: {text[:200]})"

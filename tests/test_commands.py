@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -477,6 +478,18 @@ def test_devices_that_are_not_there_are_named(trained):
         cwd=folder, env={**os.environ, "JAX_PLATFORMS": "cuda"}, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     fails(done, "JAX_PLATFORMS is 'cuda' and JAX has no such devices here: unset it")
+
+
+@pytest.mark.parametrize("size", ["--config.train.batch_size=1000000", "--config.model.hidden=(1000000,)"])
+def test_memory_that_is_not_there_is_told(trained, size):
+    folder, _ = trained
+    write_little(folder)
+    arguments = [*LITTLE, "--config.data.size=12", size, f"--workdir=large{size[-2:]}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gradejax.main", *arguments], cwd=folder, capture_output=True, text=True, timeout=240,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9)),
+    )  # fmt: skip
+    fails(done, "there is not enough memory for this; a smaller train.batch_size, .* needs less")
 
 
 @pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
