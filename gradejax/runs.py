@@ -112,7 +112,7 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
         if not os.access(workdir, os.W_OK):
             raise PermissionError(13, "Permission denied")
         (workdir / "plots").mkdir(exist_ok=True)
-        kept = any(checkpoint.name.isdecimal() for checkpoint in workdir.glob("checkpoints/*"))
+        kept = any(re.fullmatch("[1-9][0-9]*", checkpoint.name) for checkpoint in workdir.glob("checkpoints/*"))
         if not kept and not (workdir / "summary.json").exists():
             write_json(path, config)
     found = read_json(path)
