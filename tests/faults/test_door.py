@@ -534,7 +534,8 @@ def test_operators_are_refused_as_types(mongodb_uri: str, message, draw, operato
     kept = draw()
     store.add([kept])
     before = store.fingerprint()
-    with TestClient(create_app(store, model=Model(None)), base_url="http://127.0.0.1") as client:
+    app = create_app(open_store(mongodb_uri, patience=0), model=Model(None))  # which closes its store
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         for field in ("id", "tags", "label", "data", "date", "writer"):
             assert client.post("/api/drawings", json=message(draw()) | {field: operator}).status_code == 422
         for ids in (operator, [operator]):
