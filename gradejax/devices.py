@@ -53,7 +53,9 @@ def start() -> None:
     address = os.environ.get(_BY_HAND[0])
     if address and not address.rpartition(":")[2].isdecimal():
         raise UserError(f"{_BY_HAND[0]} is {address!r}: it must be a host and a port, as in first-machine:1234")
-    numbers = dict(zip(("num_processes", "process_id"), map(_number, _BY_HAND[1:]), strict=True))
+    processes, mine = map(_number, _BY_HAND[1:])
+    if processes is not None and mine is not None and mine >= processes:
+        raise UserError(f"{_BY_HAND[2]} is {mine}: of {processes} processes the last is {processes - 1}")
     # Else Orbax has all processes agree before each checkpoint, and only the first process's are kept.
     jax.config.update("jax_enable_preemption_service", False)
     # JAX ends in an abort where the others do not come in time.
@@ -61,7 +63,7 @@ def start() -> None:
     giving_up.daemon = True
     giving_up.start()
     try:
-        jax.distributed.initialize(**numbers, initialization_timeout=PATIENCE + 60)
+        jax.distributed.initialize(None, processes, mine, initialization_timeout=PATIENCE + 60)
     except Exception as error:  # JAX says it in many ways
         raise UserError(f"the run's other processes cannot be joined ({error}): {_SEE}") from None
     finally:

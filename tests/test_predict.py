@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gradejax import checkpoints, models, predict, train
-from gradejax.drawings import encode_png
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+from gradejax.ink import encode_png
 
 OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 
