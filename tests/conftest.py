@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pymongo
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gradejax.drawings import Drawing, new_id, utc_milliseconds
 from gradejax.ink import encode_png
@@ -30,6 +31,10 @@ from gradejax.stores import Store, open_store
 # Many tests and processes compile the same small networks: once is enough.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla-tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+# A busy machine is no failure.
+settings.register_profile("gradejax", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gradejax")
 
 BUILT_SERVER = Path(__file__).parent / "ferretdb" / "ferretdb"
 
