@@ -65,6 +65,7 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
     # Orbax logs the tracebacks of exceptions that it raises as well. Of several arrays that it writes, the first that
     # cannot be written closes the event loop, and each of the others prints what it says to that.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
     sys.unraisablehook = _print_unraisable
     # A log that cannot be written any more is no reason to stop, nor to say so to whom it cannot reach.
     logging.raiseExceptions = False
