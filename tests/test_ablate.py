@@ -219,7 +219,7 @@ def test_an_experiment_that_makes_no_sense_is_said(tmp_path, code, reason):
         experiment.load(tmp_path / "odd.py", recipe("mlp"))
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("picture", experiment.PICTURES)
 def test_a_name_is_no_markup(data, tmp_path, picture):
     names = ["cost $\\frac$", "100% of $5", "a_b^c \\ {", "[red]", "*", "😀", "مانده", "x" * 100, "one two " * 12]
