@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from absl import flags
 
-from gradejax import command
+from gradejax import command, interrupted
 from gradejax.errors import UserError
 from gradejax.stores import Store, open_store, store_uri
 from gradejax.web.access import Access, new_code
@@ -103,8 +103,7 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
         Server(config).run(sockets=listeners)
     except KeyboardInterrupt:
         store.close()
-        print("error: interrupted", file=sys.stderr, flush=True)
-        os._exit(130)  # or Python would wait for threads that wait for a store that does not answer
+        interrupted()  # Python's own end would wait for threads that wait for a store that does not answer
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
