@@ -17,8 +17,10 @@ import numpy as np
 from absl import app, flags
 
 from configs import cnn, mlp
-from gradejax import population, train
-from gradejax.batches import Chunk
+from gradejax import prepare
+from gradejax.ablate import population
+from gradejax.batches import Batch
+from gradejax.step import TrainState, hyperparameters, initial_state, steps_function
 
 _MEMBERS = flags.DEFINE_integer("members", 8, "Of a group.")
 _STEPS = flags.DEFINE_integer("steps", 55, "Of a chunk.")
@@ -40,15 +42,15 @@ def _measured(config: Any) -> dict[str, list[float]]:
     rng = np.random.default_rng(0)
     size = config.data.size
     ink = rng.integers(0, 256, (members, steps, batch, size, size), np.uint8)
-    chunk = Chunk(ink, rng.integers(0, 15, (members, steps, batch), np.int32))
+    chunk = Batch(ink, rng.integers(0, 15, (members, steps, batch), np.int32))
     counts = np.full(members, steps, np.int32)
-    network = population.build(config)
-    numbers = train.hyperparameters(network, config, steps * batch)
-    step = train.steps_function(network)
+    network = prepare.network(config)
+    numbers = hyperparameters(network, config, steps * batch)
+    step = steps_function(network)
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), numbers)
 
-    def single(states: list[train.TrainState]) -> Any:
-        return [step(numbers, state, Chunk(chunk.ink[i], chunk.labels[i])) for i, state in enumerate(states)]
+    def single(states: list[TrainState]) -> Any:
+        return [step(numbers, state, Batch(chunk.ink[i], chunk.labels[i])) for i, state in enumerate(states)]
 
     def group(over: Callable) -> Callable:
         compiled = population.functions(config, over).steps
@@ -62,7 +64,7 @@ def _measured(config: Any) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(_ROUNDS.value + 1):
         for way, run in ways.items():
-            states = [train.initial_state(network, numbers) for _ in range(members)]
+            states = [initial_state(network, numbers) for _ in range(members)]
             jax.block_until_ready(states)
             began = time.perf_counter()
             jax.block_until_ready(run(states))

@@ -18,10 +18,11 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.workers import AUGMENTED_SECONDS, answer, on_one_core, read_drawings, recipe
-from gradejax import batches, dataset, models, train
+from gradejax import batches, models, prepare, train
 from gradejax.augment import DistortionRanges, affine_maps, warp
-from gradejax.dataset import Dataset, Split
+from gradejax.dataset import Dataset
 from gradejax.ink import decode_ink, resample
+from gradejax.splits import Split
 from gradejax.stores import Query, open_store
 
 
@@ -50,7 +51,7 @@ def fit(
 
     with tempfile.TemporaryDirectory() as workdir:
         split = Split(rows, np.arange(config.train.batch_size) % len(ink), np.arange(0))
-        train.fit(network, config, data, split, Path(workdir), {"data_digest": data.digest}, told)
+        train.fit(config, prepare.Prepared(data, split, network, {"data_digest": data.digest}), Path(workdir), told)
     return {
         "seconds": [record.seconds for record in records],
         "seconds_with_validation_and_log": np.diff([0.0, *(record.elapsed for record in records)]).tolist(),
@@ -99,7 +100,7 @@ def augmentation(folder: Path) -> dict:
     config = recipe("cnn")
 
     def epoch(number: int) -> int:
-        made = batches.epoch_chunks(
+        made = batches.epoch_batches(
             ink,
             labels,
             rows,
@@ -142,8 +143,8 @@ def loading(folder: Path) -> dict:
     for _ in range(3):
         one_by_one.append(_timed(lambda: [resample(decode_ink(drawing.png), size) for drawing in store.find(Query())]))
         with tempfile.TemporaryDirectory() as cache:
-            cold.append(_timed(lambda: dataset.load(store, Query(), size, Path(cache))))
-            warm += [_timed(lambda: dataset.load(store, Query(), size, Path(cache))) for _ in range(5)]
+            cold.append(_timed(lambda: prepare.load(store, Query(), size, Path(cache))))
+            warm += [_timed(lambda: prepare.load(store, Query(), size, Path(cache))) for _ in range(5)]
     store.close()
     return {"one_by_one": one_by_one, "cold": cold, "warm": warm}
 

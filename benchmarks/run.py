@@ -28,8 +28,10 @@ from rich.table import Table
 
 from benchmarks import growth
 from benchmarks.workers import ROOT, ask, recipe
-from gradejax import command, dataset, exchange, synthetic
+from gradejax import cli, prepare, splits
+from gradejax.data import exchange
 from gradejax.errors import UserError
+from gradejax.hands import synthetic
 from gradejax.stores import Query, open_store
 
 ROWS = ("cnn", "mlp", "augmentation", "loading", "start", "accuracy", "growth", "gpu")
@@ -79,7 +81,7 @@ def main(arguments: list[str]) -> None:
     began, load = time.perf_counter(), os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="gradejax-bench-") as name:
         folder = Path(name)
-        source = prepare(folder, FLAGS.drawings)
+        source = fill(folder, FLAGS.drawings)
         samples = rounds(folder)
         rows, figures = [], {}
         for model in ("cnn", "mlp"):
@@ -118,7 +120,7 @@ def tell(what: str) -> None:
     console.print(f"{time.strftime('%H:%M:%S')} {what}", highlight=False)
 
 
-def prepare(folder: Path, drawings: str | None) -> str:
+def fill(folder: Path, drawings: str | None) -> str:
     """Puts the drawings into `grades.db` and, as arrays with the rows to train on, beside it; what they are."""
     store = open_store(f"sqlite:///{folder}/grades.db")
     if drawings:
@@ -131,9 +133,9 @@ def prepare(folder: Path, drawings: str | None) -> str:
     else:
         tell(f"making up {DRAWINGS:,} drawings")
         exchange.fill(store, synthetic.write_drawings(DRAWINGS, writers=WRITERS))
-    data = dataset.load(store, Query(), recipe("cnn").data.size, None)
+    data = prepare.load(store, Query(), recipe("cnn").data.size, None)
     store.close()
-    rows = dataset.split(data, "random", 0.2, 0).train
+    rows = splits.split(data, "random", 0.2, 0).train
     for name, array in {"ink": data.ink, "labels": data.labels, "rows": rows}.items():
         np.save(folder / f"{name}.npy", array)
     return f"{len(data):,} {'drawings of ' + drawings if drawings else 'made-up drawings'}, {len(rows):,} to train on"
@@ -347,4 +349,4 @@ def show(rows: list[Row], figures: dict, about: dict) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, FLAGS)
+    cli.run(main, FLAGS)

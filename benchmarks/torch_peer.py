@@ -17,8 +17,9 @@ from torch import nn
 
 from benchmarks.workers import answer, read_drawings, recipe
 from gradejax.augment import DistortionRanges
-from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
+from gradejax.batches import Batch, epoch_batches, steps_per_epoch
 from gradejax.grades import GRADES
+from gradejax.threads import prefetch
 
 
 def network(model: str) -> nn.Module:
@@ -53,9 +54,9 @@ def epochs(folder: Path, model: str, n: str) -> dict:
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
 
-    def chunks() -> Iterator[Chunk]:
+    def chunks() -> Iterator[Batch]:
         for epoch in range(int(n)):
-            yield from epoch_chunks(
+            yield from epoch_batches(
                 ink,
                 labels,
                 rows,

@@ -23,11 +23,11 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from gradejax import command
+from gradejax import cli
 from gradejax.drawings import Drawing, new_id
 from gradejax.errors import UserError
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 GUESSERS = 20
 SAVERS = 200
@@ -197,4 +197,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, FLAGS)
+    cli.run(main, FLAGS)

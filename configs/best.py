@@ -22,7 +22,7 @@ Made-up drawings alone do as well: trained by 13,200 of them it reads 99.73% of 
 
 from ml_collections import ConfigDict
 
-from gradejax.config import base
+from gradejax.recipe import base
 
 
 def get_config() -> ConfigDict:

@@ -11,7 +11,7 @@ weight decay 0.1 in its place) and makes the confidence too low, with an ECE of 
 
 from ml_collections import ConfigDict
 
-from gradejax.config import base
+from gradejax.recipe import base
 
 
 def get_config() -> ConfigDict:

@@ -10,7 +10,7 @@ In 40 epochs it reaches 95.6%: with dropout this strong, it is the number of dis
 
 from ml_collections import ConfigDict
 
-from gradejax.config import base
+from gradejax.recipe import base
 
 
 def get_config() -> ConfigDict:

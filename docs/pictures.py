@@ -12,10 +12,10 @@ import matplotlib
 import numpy as np
 from absl import flags
 
-from gradejax import command, report
+from gradejax import cli, report
 from gradejax.grades import GRADE_INDEX
+from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, resample
-from gradejax.synthetic import write_drawings
 
 _FLAGS = flags.FlagValues()
 flags.DEFINE_string("workdir", None, "A finished run.", flag_values=_FLAGS)
@@ -35,4 +35,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, _FLAGS)
+    cli.run(main, _FLAGS)

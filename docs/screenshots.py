@@ -18,11 +18,11 @@ from absl import flags
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from gradejax import command
+from gradejax import cli
 from gradejax.drawings import Drawing
 from gradejax.errors import UserError
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 FOLDER = Path(__file__).parent
 CLASSES = ("7a", "7b", "8c")
@@ -118,4 +118,4 @@ def draw(page: Page, drawing: Drawing) -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, FLAGS)
+    cli.run(main, FLAGS)

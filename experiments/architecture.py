@@ -9,7 +9,7 @@ all that it sets but the distortions, which are the CNN's. 3 variants x 8 seeds:
 from ml_collections import ConfigDict
 
 from configs import cnn, mlp
-from gradejax.config import as_json
+from gradejax.recipe import as_json
 
 
 def get_config() -> ConfigDict:

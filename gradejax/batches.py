@@ -1,26 +1,31 @@
 """Shuffled, augmented, prefetched batches. Epoch `e` of seed `s` is always the same, on every machine."""
 
 import mmap
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Array, Int32, UInt8
 
 from gradejax.augment import DistortionRanges, Distortions, distort, draw
 
-T = TypeVar("T")
+MAX_STEPS = 128
+"""Steps in a row that are made together. Every `MAX_STEPS` steps take their distortions from a new generator, so that
+results depend on it."""
 _LARGE = 2**26
-"""Bytes from which on what is memory-mapped is given back as soon as it is read."""
+"""Memory-mapped arrays this large (bytes) release their pages after each read."""
 
 
-class Chunk(NamedTuple):
-    """The batches of several steps in a row: what one jitted scan takes."""
+class Batch(NamedTuple):
+    """Drawings to train on: one batch, or the batches of several steps in a row, which one jitted scan takes.
 
-    ink: UInt8[np.ndarray, "steps batch size size"]
-    labels: Int32[np.ndarray, "steps batch"]
+    Attributes:
+        ink: `(*steps, batch, size, size)`, distorted.
+        labels: `(*steps, batch)`.
+    """
+
+    ink: UInt8[Array | np.ndarray, "*steps batch size size"]
+    labels: Int32[Array | np.ndarray, "*steps batch"]
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -28,11 +33,17 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return -(-n // batch_size)
 
 
-class Plan(NamedTuple):
-    """A chunk whose drawings are named, not yet distorted; each step's `batch` distortions are in `distortions`."""
+class BatchPlan(NamedTuple):
+    """A `Batch` that is not distorted yet.
 
-    rows: Int32[np.ndarray, "steps batch"]
-    labels: Int32[np.ndarray, "steps batch"]
+    Attributes:
+        rows: the drawings, `(*steps, batch)`.
+        labels: theirs.
+        distortions: theirs.
+    """
+
+    rows: Int32[Array | np.ndarray, "*steps batch"]
+    labels: Int32[Array | np.ndarray, "*steps batch"]
     distortions: Distortions
 
 
@@ -45,8 +56,8 @@ def epoch_plans(
     augment: DistortionRanges,
     seed: int,
     epoch: int,
-    max_steps: int = 128,
-) -> Iterator[Plan]:
+    max_steps: int = MAX_STEPS,
+) -> Iterator[BatchPlan]:
     """One epoch over the drawings `rows`, in plans of at most `max_steps` steps, for pictures of `size` x `size`.
 
     Each drawing is seen once; the last batch is filled up with the first of the shuffled order. The plans are as
@@ -59,12 +70,12 @@ def epoch_plans(
         drawn = draw(np.random.default_rng((seed, epoch, number)), taken.size, size, augment)
         # An array for each field that there is: `(steps, batch, ...)`.
         by_step = [None if each is None else each.reshape(*taken.shape, *each.shape[1:]) for each in drawn]
-        yield Plan(np.int32(taken), labels[taken], Distortions(*by_step))
+        yield BatchPlan(np.int32(taken), labels[taken], Distortions(*by_step))
 
 
-def epoch_chunks(
+def epoch_batches(
     ink: UInt8[np.ndarray, "n size size"], labels: Int32[np.ndarray, " n"], rows: np.ndarray, **how
-) -> Iterator[Chunk]:
+) -> Iterator[Batch]:
     """The chunks of `epoch_plans`, which says what the other arguments are.
 
     `ink` may be memory-mapped: a chunk is all that is read at a time.
@@ -73,15 +84,15 @@ def epoch_chunks(
     for plan in epoch_plans(size, labels, rows, **how):
         flat = Distortions(*(None if each is None else each.reshape(-1, *each.shape[2:]) for each in plan.distortions))
         distorted = distort(_read(ink, plan.rows.ravel()), flat)
-        yield Chunk(distorted.reshape(*plan.rows.shape, size, size), plan.labels)
+        yield Batch(distorted.reshape(*plan.rows.shape, size, size), plan.labels)
 
 
-def whole_epoch(plans: Iterator[Plan]) -> Plan:
+def whole_epoch(plans: Iterator[BatchPlan]) -> BatchPlan:
     """The plans of an epoch as one."""
     plans = list(plans)
     fields = zip(*(plan.distortions for plan in plans), strict=True)
     drawn = Distortions(*(None if each[0] is None else np.concatenate(each) for each in fields))
-    return Plan(*(np.concatenate([plan[i] for plan in plans]) for i in (0, 1)), drawn)
+    return BatchPlan(*(np.concatenate([plan[i] for plan in plans]) for i in (0, 1)), drawn)
 
 
 def _read(ink: UInt8[np.ndarray, "n size size"], rows: np.ndarray) -> UInt8[np.ndarray, "rows size size"]:
@@ -93,44 +104,3 @@ def _read(ink: UInt8[np.ndarray, "n size size"], rows: np.ndarray) -> UInt8[np.n
         # Else all of a large cache would in time count as this process's memory. The kernel keeps the pages.
         ink.base.madvise(mmap.MADV_DONTNEED)
     return np.concatenate(parts)
-
-
-def prefetch(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
-    """The items of `make()`, made in a thread of its own, at most `depth` ahead of their use.
-
-    An exception there is raised here; when the consumer stops early, so does the thread.
-    """
-    ready: queue.Queue = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(item: object) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        try:
-            for item in make():
-                if not put((item, None)):
-                    return
-            put((None, StopIteration()))
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=produce, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item
-    finally:
-        stopped.set()
-        thread.join()

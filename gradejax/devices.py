@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from gradejax.batches import Chunk
+from gradejax.batches import Batch
 from gradejax.errors import UserError
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ def everywhere(tree: T) -> T:
     return _place(tree, PartitionSpec())
 
 
-def dealt(chunk: Chunk) -> Chunk:
+def dealt(chunk: Batch) -> Batch:
     """A chunk, the same in all processes, with each batch dealt out to all devices."""
     return chunk if jax.device_count() == 1 else _place(chunk, PartitionSpec(None, "batch"))
 

@@ -17,7 +17,7 @@ class Scores(NamedTuple):
     ece: float
 
 
-class Calibration(NamedTuple):
+class Reliability(NamedTuple):
     """Predictions sorted into equal bins of confidence. A bin without any has NaN for its means.
 
     Attributes:
@@ -40,11 +40,11 @@ def scores(probabilities: Probabilities, labels: Labels) -> Scores:
     return Scores(
         accuracy=float(_correct(probabilities, labels).mean()),
         loss=float(-np.log(np.maximum(right, 1e-12)).mean()),
-        ece=calibration(probabilities, labels).ece,
+        ece=reliability(probabilities, labels).ece,
     )
 
 
-def calibration(probabilities: Probabilities, labels: Labels, bins: int = 15) -> Calibration:
+def reliability(probabilities: Probabilities, labels: Labels, bins: int = 15) -> Reliability:
     """Whether confidence means what it says. NaN counts as the lowest confidence, and makes the error NaN."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)
@@ -53,7 +53,7 @@ def calibration(probabilities: Probabilities, labels: Labels, bins: int = 15) ->
         mean_confidence = np.bincount(place, confidence, bins) / counts
         accuracy = np.bincount(place, _correct(probabilities, labels), bins) / counts
     ece = float(np.sum(counts * abs(accuracy - mean_confidence), where=counts > 0) / max(len(labels), 1))
-    return Calibration(np.linspace(0, 1, bins + 1), counts, mean_confidence, accuracy, ece)
+    return Reliability(np.linspace(0, 1, bins + 1), counts, mean_confidence, accuracy, ece)
 
 
 def confusion(probabilities: Probabilities, labels: Labels) -> Int[np.ndarray, "grades grades"]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rich.table import Table
 
 from gradejax import metrics
+from gradejax.evaluation import Evaluation, Predictions
 from gradejax.grades import GRADES, LETTERS, SIGNS
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -34,30 +35,23 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def write_plots(
-    folder: Path,
-    history: Sequence[Mapping[str, Any]],
-    ink: UInt8[np.ndarray, "n size size"],
-    labels: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n grades"],
-    uncalibrated: Float[np.ndarray, "n grades"],
-    most_mistakes: int,
-) -> None:
-    """`curves.png`, `confusion.png`, `reliability.png` and `mistakes.png` of a run's validation drawings.
+def write_plots(folder: Path, history: Sequence[Mapping[str, Any]], evaluation: Evaluation, most_mistakes: int) -> None:
+    """Draws `curves.png`, `confusion.png`, `reliability.png` and `mistakes.png`.
 
-    Arguments:
+    Args:
+        folder: where they go; made where it is missing.
         history: the lines of `metrics.jsonl`.
-        ink, labels, probabilities: of the validation drawings.
-        uncalibrated: the probabilities before temperature scaling.
-        most_mistakes: how many are drawn at the most.
+        evaluation: of the run's model.
+        most_mistakes: how many mistakes are drawn at most.
     """
+    ink, labels, confidences, _ = evaluation.predictions
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(_STYLE):
         curves(history).savefig(folder / "curves.png")
-        confusion(metrics.confusion(probabilities, labels)).savefig(folder / "confusion.png")
-        found, before = (metrics.calibration(each, labels) for each in (probabilities, uncalibrated))
-        reliability(found, before).savefig(folder / "reliability.png")
-        mistakes(ink, labels, probabilities, most_mistakes).savefig(folder / "mistakes.png")
+        confusion(metrics.confusion(confidences, labels)).savefig(folder / "confusion.png")
+        before, after = (metrics.reliability(each, labels) for each in (evaluation.uncalibrated, confidences))
+        reliability(before, after).savefig(folder / "reliability.png")
+        mistakes(ink, labels, confidences, most_mistakes).savefig(folder / "mistakes.png")
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
@@ -105,18 +99,17 @@ def confusion(counts: Int[np.ndarray, "grades grades"]) -> Figure:
     return figure
 
 
-def reliability(found: metrics.Calibration, before: metrics.Calibration) -> Figure:
-    """Accuracy against confidence (on the diagonal, confidence means what it says), above how many guesses had it.
+def reliability(before: metrics.Reliability, after: metrics.Reliability) -> Figure:
+    """Accuracy against confidence before and after temperature scaling, and a histogram of the confidences.
 
-    Arguments:
-        found, before: after temperature scaling and before it.
+    On the diagonal, confidence means what it says.
     """
     figure = _figure(5, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
     for each, name, colours in (
         (before, "as the network says", {"facecolors": "none", "edgecolors": _VALIDATION}),
-        (found, "calibrated", {"color": _TRAINING}),
+        (after, "calibrated", {"color": _TRAINING}),
     ):
         filled = each.counts > 0
         # A bin's dot is as large as its share of the guesses, so that a few odd ones do not draw the eye.
@@ -125,7 +118,7 @@ def reliability(found: metrics.Calibration, before: metrics.Calibration) -> Figu
         upper.scatter(each.confidence[filled], each.accuracy[filled], area, alpha=0.8, label=label, **colours)
     upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03))
     upper.legend(loc="best")
-    lower.bar(found.edges[:-1], found.counts, np.diff(found.edges), align="edge", color=_TRAINING, alpha=0.6)
+    lower.bar(after.edges[:-1], after.counts, np.diff(after.edges), align="edge", color=_TRAINING, alpha=0.6)
     lower.set(xlabel="confidence", ylabel="guesses", yscale="log", xlim=(0, 1))
     return figure
 
@@ -170,14 +163,10 @@ def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray,
     return figure
 
 
-def score_table(
-    title: str,
-    probabilities: Float[np.ndarray, "n grades"],
-    labels: Int[np.ndarray, " n"],
-    are_grades: Bool[np.ndarray, " n"],
-) -> Table:
-    """Accuracy overall, by letter and by sign, the pair of grades confused most, calibration and refusals, to print."""
-    right = probabilities.argmax(axis=1) == labels
+def score_table(title: str, predictions: Predictions) -> Table:
+    """Accuracy overall, by letter and by sign, the most confused pair, calibration and rejection, to be printed."""
+    _, labels, confidences, are_grades = predictions
+    right = confidences.argmax(axis=1) == labels
     letter, sign = labels // len(SIGNS), labels % len(SIGNS)
     table = Table("drawings", title=title, title_justify="left")
     table.add_column("n", justify="right")
@@ -194,12 +183,12 @@ def score_table(
     table.add_section()
     for index, name in enumerate(SIGNS):
         add(f"with {name}" if name else "without a sign", sign == index)
-    counts = metrics.confusion(probabilities, labels)
+    counts = metrics.confusion(confidences, labels)
     both = np.triu(counts + counts.T, 1)
     if both.any():
         one, other = np.unravel_index(both.argmax(), both.shape)
         table.caption = f"confused most: {GRADES[one]} and {GRADES[other]}, {both.max()} times"
     else:
         table.caption = "nothing was confused"
-    table.caption += f"\nECE {metrics.calibration(probabilities, labels).ece:.4f}, refused {np.mean(~are_grades):.2%}"
+    table.caption += f"\nECE {metrics.reliability(confidences, labels).ece:.4f}, rejected {np.mean(~are_grades):.2%}"
     return table

@@ -17,8 +17,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from gradejax import config as configs
-from gradejax import regular
+from gradejax import recipe, regular
 from gradejax.errors import UserError
 
 ROOT = Path("runs")
@@ -119,7 +118,7 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
     if not isinstance(found, Mapping):
         raise UserError(f"{path} is no config: give another --workdir")
     # A key that an earlier gradejax did not know has had what is now its default.
-    found = _completed(found, configs.as_json(configs.base()))
+    found = _completed(found, recipe.as_json(recipe.base()))
     if differing := sorted(_different(config, found)):
         raise UserError(
             f"{workdir} holds a run of another config ({', '.join(differing[:5])}): "

@@ -1,62 +1,36 @@
-"""The jitted optax loop: a chunk of steps is one `lax.scan`."""
+"""The training loop: resume, train, validate, record, save."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Float
 from ml_collections import ConfigDict
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
-from gradejax import augment_device, calibration, checkpoints, devices, metrics, ops, runs
+from gradejax import calibration, checkpoints, devices, metrics, runs
 from gradejax.augment import DistortionRanges
-from gradejax.batches import Chunk, Plan, epoch_chunks, epoch_plans, prefetch, steps_per_epoch, whole_epoch
-from gradejax.dataset import Dataset, Split
+from gradejax.batches import Batch, BatchPlan, epoch_batches, epoch_plans, steps_per_epoch, whole_epoch
+from gradejax.dataset import Dataset
 from gradejax.errors import UserError
-from gradejax.models import Network
-
-
-class Variables(NamedTuple):
-    """What a network is apart from its structure: `nnx.State`s of the trained and of the running numbers."""
-
-    parameters: nnx.State
-    statistics: nnx.State
-
-
-class TrainState(NamedTuple):
-    """All that changes from step to step.
-
-    Attributes:
-        step: how many steps were taken.
-        variables: being trained.
-        optimizer: optax's state.
-        average: the exponential moving average of `variables`; None where `train.ema_decay` is 0.
-    """
-
-    step: Int32[Array, ""]
-    variables: Variables
-    optimizer: optax.OptState
-    average: Variables | None
-
-    def evaluated(self) -> Variables:
-        """The variables to predict with."""
-        return self.variables if self.average is None else self.average
+from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches
+from gradejax.prepare import Prepared
+from gradejax.splits import Split
+from gradejax.step import TrainState, hyperparameters, initial_state, learning_rate, steps_function
+from gradejax.threads import prefetch
 
 
 class Epoch(NamedTuple):
-    """One line of `metrics.jsonl`. Training figures are means over the epoch's distorted drawings, as it went on, those
-    of validation are before calibration; `seconds` is the training alone, `elapsed` all since the run began, evaluation
-    and resumption included."""
+    """One line of `metrics.jsonl`. Training metrics average the epoch's augmented batches; validation metrics are
+    uncalibrated. `seconds` covers training only, `elapsed` everything since the run began."""
 
     epoch: int
     loss: float
@@ -70,275 +44,146 @@ class Epoch(NamedTuple):
     elapsed: float
 
 
-class Hyperparameters(NamedTuple):
-    """The numbers of a recipe that a step needs. They are traced: trainings that differ in them share a program.
-
-    Attributes:
-        seed: of dropout.
-        learning_rate: at its peak.
-        learning_rate_end: fraction of the peak that is left after the last step.
-        warmup_steps, steps: until the peak; in all.
-        dropout: a rate for each dropout layer.
-    """
-
-    seed: int
-    learning_rate: float
-    learning_rate_end: float
-    warmup_steps: int
-    steps: int
-    weight_decay: float
-    label_smoothing: float
-    ema_decay: float
-    dropout: tuple[float, ...]
+Announce = Callable[[Epoch | None, int], None]
+"""Called while an epoch goes on with None and the number of steps so far, and at its end with its result."""
 
 
-def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyperparameters:
-    """Those of a config for a training on `n_train` drawings."""
-    settings = config.train
-    steps_each = steps_per_epoch(n_train, settings.batch_size)
-    steps = settings.epochs * steps_each
-    return Hyperparameters(
-        seed=config.seed,
-        learning_rate=settings.learning_rate,
-        learning_rate_end=settings.learning_rate_end,
-        warmup_steps=min(round(settings.warmup_epochs * steps_each), steps - 1),
-        steps=steps,
-        weight_decay=settings.weight_decay,
-        label_smoothing=settings.label_smoothing,
-        ema_decay=settings.ema_decay,
-        dropout=tuple(map(float, network.dropout_rates())),
-    )
+def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announce) -> Variables:
+    """Trains a network, writing checkpoints, `metrics.jsonl` and TensorBoard events to `workdir`.
 
+    All devices of all processes share each batch: gradients and batch norm's statistics are the whole batch's.
 
-def learning_rate(numbers: Hyperparameters, step: Int32[Array, ""]) -> Float[Array, ""]:
-    """Linear warm-up to the peak, then a cosine down to its end (Loshchilov and Hutter, SGDR, 2017, equation 5)."""
-    # optax's own schedule wants its numbers of steps before it is traced.
-    along = (step - numbers.warmup_steps) / (numbers.steps - numbers.warmup_steps)
-    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(along, 0, 1)))
-    falling = numbers.learning_rate_end + (1 - numbers.learning_rate_end) * cosine
-    return numbers.learning_rate * jnp.where(along < 0, step / jnp.maximum(numbers.warmup_steps, 1), falling)
+    A run that was cut off resumes from its last whole checkpoint. It ends with the same parameters, bit for bit, as one
+    that was not: order, distortion and dropout depend only on the seed, the epoch and the step.
 
-
-def optimizer(numbers: Hyperparameters) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter, 2019) with `learning_rate`; decay on kernels only."""
-
-    def kernels(parameters: nnx.State) -> nnx.State:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
-
-    return optax.adamw(partial(learning_rate, numbers), weight_decay=numbers.weight_decay, mask=kernels)
-
-
-Step = Callable[[Hyperparameters, TrainState, Chunk], tuple[TrainState, Float[Array, "2"]]]
-
-
-def step_function(network: Network) -> Step:
-    """One step, to be traced: from the state and a batch to the new state and the batch's mean loss and accuracy.
-
-    A drawing with the label -1 is no grade and counts for no accuracy: each grade should be as likely as the others
-    ("outlier exposure", Hendrycks, Mazeika and Dietterich, 2019).
-    """
-    network.train()
-    graph, _, _ = nnx.split(network, nnx.Param, ...)
-
-    def loss_of(
-        parameters: nnx.State, statistics: nnx.State, batch: Chunk, numbers: Hyperparameters, key: Array
-    ) -> tuple[Array, tuple[nnx.State, Array]]:
-        model = nnx.merge(graph, parameters, statistics, copy=True)
-        logits = model(batch.ink, nnx.Rngs(dropout=key), numbers.dropout)
-        graded, classes = batch.labels >= 0, logits.shape[-1]
-        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, classes), numbers.label_smoothing)
-        loss = optax.softmax_cross_entropy(logits, jnp.where(graded[:, None], targets, 1 / classes)).mean()
-        accuracy = (logits.argmax(axis=-1) == batch.labels).sum() / jnp.maximum(graded.sum(), 1)
-        return loss, (nnx.state(model, nnx.Not(nnx.Param)), jnp.stack([loss, accuracy]))
-
-    def step(numbers: Hyperparameters, state: TrainState, batch: Chunk) -> tuple[TrainState, Float[Array, "2"]]:
-        parameters, statistics = state.variables
-        key = jax.random.fold_in(jax.random.key(numbers.seed), state.step)
-        gradients, (statistics, seen) = jax.grad(loss_of, has_aux=True)(parameters, statistics, batch, numbers, key)
-        updates, optimizer_state = optimizer(numbers).update(gradients, state.optimizer, parameters)
-        variables = Variables(optax.apply_updates(parameters, updates), statistics)
-        average = state.average
-        if average is not None:
-            # Early on the average follows fast, or it would hold on to the initial values.
-            decay = jnp.minimum(numbers.ema_decay, (1 + state.step) / (10 + state.step))
-            average = optax.incremental_update(variables, average, 1 - decay)
-        return TrainState(state.step + 1, variables, optimizer_state, average), seen
-
-    return step
-
-
-def steps_function(
-    network: Network, ink: UInt8[Array, "n size size"] | None = None
-) -> Callable[[Hyperparameters, TrainState, Chunk | Plan], tuple[TrainState, Float[Array, "steps 2"]]]:
-    """The jitted function that takes as many steps as a chunk has batches.
-
-    It returns the new state and, for each step, the batch's mean loss and accuracy. The old state's memory is reused.
-
-    Arguments:
-        ink: of all drawings, on the device. With it the function takes a plan, and distorts the drawings there.
-    """
-    step = step_function(network)
-
-    @partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
-    def steps(
-        numbers: Hyperparameters, state: TrainState, ink: Array | None, chunk: Chunk | Plan
-    ) -> tuple[TrainState, Float[Array, "steps 2"]]:
-        def one(state: TrainState, batch: Chunk | Plan) -> tuple[TrainState, Float[Array, "2"]]:
-            if ink is not None:
-                batch = Chunk(augment_device.distort(ink[batch.rows], batch.distortions), batch.labels)
-            return step(numbers, state, batch)
-
-        return jax.lax.scan(one, state, chunk)
-
-    return lambda numbers, state, chunk: steps(numbers, state, ink, chunk)
-
-
-def logits_function(
-    network: Network,
-) -> Callable[[Variables, UInt8[Array, "batch size size"]], Float[Array, "batch 15"]]:
-    """The jitted function from variables and ink to logits, without dropout and with running statistics."""
-    network.eval()
-    graph, _, _ = nnx.split(network, nnx.Param, ...)
-    return jax.jit(lambda variables, ink: nnx.merge(graph, *variables)(ink))
-
-
-def logits_in_batches(
-    logits_of: Callable[[Variables, Array], Array],
-    variables: Variables,
-    ink: UInt8[np.ndarray, "n size size"],
-    rows: np.ndarray,
-    batch_size: int,
-) -> Float[np.ndarray, "rows 15"]:
-    """The logits of the drawings `rows`, computed `batch_size` at a time."""
-    found = []
-    for start in range(0, len(rows), batch_size):
-        some = rows[start : start + batch_size]
-        # Always whole batches, so that one shape is compiled.
-        batch = ink[np.resize(some, min(batch_size, len(rows)))]
-        found.append(logits_of(variables, batch)[: len(some)])
-    return np.concatenate([np.asarray(part) for part in found])
-
-
-def fit(
-    network: Network,
-    config: ConfigDict,
-    dataset: Dataset,
-    split: Split,
-    workdir: Path,
-    about: dict[str, Any],
-    announce: Callable[[Epoch | None, int], None],
-) -> Variables:
-    """Trains `network`, writing checkpoints, `metrics.jsonl` and TensorBoard events to `workdir`.
-
-    Each batch is shared by all devices of all processes: gradients and batch norm's statistics are the whole batch's.
-
-    A run that was cut off there goes on from its last whole checkpoint and ends with the same parameters, bit for bit,
-    as one that never was: order, distortion and dropout depend on the seed, the epoch and the step alone.
-
-    Arguments:
-        about: plain facts kept in each checkpoint, to which its `calibration` is added; `data_digest` among them must
-            be that of the run so far.
-        announce: called with (None, steps so far) while an epoch goes on and (its record, steps so far) at its end.
+    Args:
+        config: the recipe.
+        prepared: the drawings, their split and the network. The facts in `about` go into each checkpoint, together with
+            its `calibration`; `data_digest` must be that of the run so far.
+        workdir: the run's folder.
+        announce: see `Announce`.
 
     Returns:
-        The variables to predict with, of the last epoch.
+        The variables to predict with, after the last epoch.
 
     Raises:
-        UserError: when the loss is no longer finite, or the data are not those the run began with.
+        UserError: when the loss is no longer finite, or the drawings have changed since the run began.
     """
+    data, split, network, about = prepared
     settings = config.train
     devices.check(settings.batch_size, about["data_digest"])
-    steps_each = steps_per_epoch(len(split.train), settings.batch_size)
+    n_steps = steps_per_epoch(len(split.train), settings.batch_size)
     numbers = hyperparameters(network, config, len(split.train))
     # A GPU has room for all drawings, and distorts them faster than the host can.
     on_device = jax.default_backend() != "cpu"
-    train_steps = steps_function(network, devices.everywhere(jnp.asarray(dataset.ink)) if on_device else None)
+    train_steps = steps_function(network, devices.everywhere(jnp.asarray(data.ink)) if on_device else None)
     logits_of = logits_function(network)
-    state = initial_state(network, numbers)
-
-    done, history = 0, []
-    if found := checkpoints.restore(workdir, "training"):
-        if found.about["data_digest"] != about["data_digest"]:
-            raise UserError(f"the drawings have changed since the run in {workdir} began: use another --workdir")
-        state = jax.tree.map(jnp.array, checkpoints.unflat(state, found.arrays))
-        done, history = found.epoch, runs.read_history(workdir)[: found.epoch]
-    state, done = devices.everywhere((state, done))
-    done = int(done)
-    runs.write_history(workdir, history)
-    elapsed_before = history[-1]["elapsed"] if history else 0.0
+    state, done, elapsed = resume(workdir, initial_state(network, numbers), about["data_digest"])
     began = time.perf_counter()
-
-    def chunks() -> Iterator[Chunk | Plan]:
-        how = {"batch_size": settings.batch_size, "augment": DistortionRanges(**config.augment), "seed": config.seed}
-        for epoch in range(done + 1, settings.epochs + 1):
-            if on_device:
-                plans = epoch_plans(config.data.size, dataset.labels, split.train, **how, epoch=epoch)
-                yield whole_epoch(plans)
-            else:
-                yield from epoch_chunks(dataset.ink, dataset.labels, split.train, **how, epoch=epoch)
 
     with (
         checkpoints.open_manager(workdir, done) as manager,
-        closing(EventsWriter(str(workdir.absolute() / "events"))) as board,
-        closing(prefetch(chunks)) as supply,
+        closing(open_events(workdir, done)) as events,
+        closing(prefetch(partial(batches_of, config, data, split, range(done + 1, settings.epochs + 1)))) as supply,
     ):
-        # What an earlier try has written of these epochs does not count.
-        board.write_event(Event(step=done + 1, wall_time=time.time(), session_log=SessionLog(status=SessionLog.START)))
         for epoch in range(done + 1, settings.epochs + 1):
             epoch_began = time.perf_counter()
-            seen, steps_done = [], 0
-            while steps_done < steps_each:
-                chunk = next(supply)
-                state, figures = train_steps(numbers, state, devices.dealt(chunk))
-                seen.append(figures)
-                steps_done += len(chunk.labels)
-                announce(None, (epoch - 1) * steps_each + steps_done)
-            loss, accuracy = np.concatenate([np.asarray(figures) for figures in seen]).mean(axis=0).tolist()
+            step_metrics, steps_done = [], 0
+            while steps_done < n_steps:
+                batches = next(supply)
+                state, loss_and_accuracy = train_steps(numbers, state, devices.dealt(batches))
+                step_metrics.append(loss_and_accuracy)
+                steps_done += len(batches.labels)
+                announce(None, (epoch - 1) * n_steps + steps_done)
+            loss, accuracy = np.concatenate([np.asarray(each) for each in step_metrics]).mean(axis=0).tolist()
             seconds = time.perf_counter() - epoch_began
-            logits = logits_in_batches(
-                logits_of, state.evaluated(), dataset.ink, split.validation, config.evaluate.batch_size
-            )
+
+            logits, scores = validate(logits_of, state.evaluated(), data, split, config.evaluate.batch_size)
             if not np.isfinite(loss) or not np.isfinite(logits).all():
-                kept = manager.latest_step()
-                raise UserError(
-                    f"the loss is {loss if not np.isfinite(loss) else np.nan} in epoch {epoch}: lower "
-                    f"train.learning_rate (now {settings.learning_rate:g})"
-                    + (f" in another --workdir; the last good checkpoint is kept, of epoch {kept}" if kept else "")
-                )
-            labels = dataset.labels[split.validation]
-            scores = metrics.scores(calibration.Calibration().confidences(logits), labels)
-            record = Epoch(
+                raise UserError(_diverged(loss, epoch, settings.learning_rate, manager.latest_step()))
+            result = Epoch(
                 epoch=epoch,
                 loss=loss,
                 accuracy=accuracy,
                 val_loss=scores.loss,
                 val_accuracy=scores.accuracy,
                 val_ece=scores.ece,
-                learning_rate=float(learning_rate(numbers, jnp.int32(epoch * steps_each - 1))),
-                images_per_second=steps_each * settings.batch_size / seconds,
+                learning_rate=float(learning_rate(numbers, jnp.int32(epoch * n_steps - 1))),
+                images_per_second=n_steps * settings.batch_size / seconds,
                 seconds=seconds,
-                elapsed=elapsed_before + time.perf_counter() - began,
+                elapsed=elapsed + time.perf_counter() - began,
             )
-            runs.append_history(workdir, record._asdict())
-            for name, value in record._asdict().items():
-                board.write_event(Event(step=epoch, wall_time=time.time(), summary=scalar(name, value)))
-            board.flush()
+            record(workdir, events, result)
             if devices.is_first() and (epoch % settings.checkpoint_every == 0 or epoch == settings.epochs):
-                fitted = {"calibration": calibration.fit(logits, labels)._asdict()}
-                checkpoints.save(manager, epoch, state.evaluated(), state, about | fitted)
-            announce(record, epoch * steps_each)
+                fitted = calibration.fit(logits, data.labels[split.validation])
+                checkpoints.save(manager, epoch, state.evaluated(), state, about | {"calibration": fitted._asdict()})
+            announce(result, epoch * n_steps)
     return jax.device_get(state.evaluated())
 
 
-def initial_variables(network: Network) -> Variables:
-    """The network's own variables, copied."""
-    _, parameters, statistics = nnx.split(network, nnx.Param, ...)
-    return jax.tree.map(jnp.copy, Variables(parameters, statistics))
+def resume(workdir: Path, state: TrainState, data_digest: str) -> tuple[TrainState, int, float]:
+    """Takes a run up from its last whole checkpoint.
+
+    Args:
+        workdir: the run's folder. Epochs later than the checkpoint are dropped from its `metrics.jsonl`.
+        state: the initial one, which stays where there is no checkpoint.
+        data_digest: of the drawings that training will go on with.
+
+    Returns:
+        The state on all devices, how many epochs it has behind it, and how many seconds these took.
+
+    Raises:
+        UserError: when the run began with other drawings.
+    """
+    done, history = 0, []
+    if kept := checkpoints.restore(workdir, "training"):
+        if kept.about["data_digest"] != data_digest:
+            raise UserError(f"the drawings have changed since the run in {workdir} began: use another --workdir")
+        state = jax.tree.map(jnp.array, checkpoints.unflat(state, kept.arrays))
+        done, history = kept.epoch, runs.read_history(workdir)[: kept.epoch]
+    runs.write_history(workdir, history)
+    state, done = devices.everywhere((state, done))
+    return state, int(done), history[-1]["elapsed"] if history else 0.0
 
 
-def initial_state(network: Network, numbers: Hyperparameters) -> TrainState:
-    """The state before the first step."""
-    variables = initial_variables(network)
-    # A step reuses the state's memory, so the average must not share any with the variables.
-    average = initial_variables(network) if numbers.ema_decay > 0 else None
-    return TrainState(jnp.int32(0), variables, optimizer(numbers).init(variables.parameters), average)
+def batches_of(
+    config: ConfigDict, data: Dataset, split: Split, epochs: Iterable[int]
+) -> Iterator[Batch] | Iterator[BatchPlan]:
+    """The batches of some epochs, several steps in a row at a time; on a GPU those of a whole epoch, not distorted."""
+    ranges = DistortionRanges(**config.augment)
+    for epoch in epochs:
+        options = {"batch_size": config.train.batch_size, "augment": ranges, "seed": config.seed, "epoch": epoch}
+        if jax.default_backend() == "cpu":
+            yield from epoch_batches(data.ink, data.labels, split.train, **options)
+        else:
+            yield whole_epoch(epoch_plans(config.data.size, data.labels, split.train, **options))
+
+
+def validate(
+    logits_of: LogitsFunction, variables: Variables, data: Dataset, split: Split, batch_size: int
+) -> tuple[Float[np.ndarray, "n_validation grades"], metrics.Scores]:
+    """The logits of the validation drawings, and their scores before calibration."""
+    logits = logits_in_batches(logits_of, variables, data.ink, split.validation, batch_size)
+    return logits, metrics.scores(calibration.Calibration().confidences(logits), data.labels[split.validation])
+
+
+def open_events(workdir: Path, done: int) -> EventsWriter:
+    """The writer of a run's TensorBoard events; what an earlier attempt wrote after epoch `done` no longer counts."""
+    events = EventsWriter(str(workdir.absolute() / "events"))
+    start = SessionLog(status=SessionLog.START)
+    events.write_event(Event(step=done + 1, wall_time=time.time(), session_log=start))
+    return events
+
+
+def record(workdir: Path, events: EventsWriter, epoch: Epoch) -> None:
+    """Adds an epoch to `metrics.jsonl` and to the TensorBoard events."""
+    runs.append_history(workdir, epoch._asdict())
+    for name, value in epoch._asdict().items():
+        events.write_event(Event(step=epoch.epoch, wall_time=time.time(), summary=scalar(name, value)))
+    events.flush()
+
+
+def _diverged(loss: float, epoch: int, learning_rate: float, kept: int | None) -> str:
+    loss = loss if not np.isfinite(loss) else np.nan
+    advice = f" in another --workdir; the last good checkpoint is kept, of epoch {kept}" if kept else ""
+    return f"the loss is {loss} in epoch {epoch}: lower train.learning_rate (now {learning_rate:g}){advice}"

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from scipy import stats
 
-from gradejax import compare, config, experiment, population, results, runs, train
-from gradejax import dataset as datasets
+from gradejax import prepare, recipe, runs, train
+from gradejax.ablate import experiment, population, results, statistics
 from gradejax.errors import UserError
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, open_store
-from gradejax.synthetic import write_drawings
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.py"))
@@ -28,7 +28,7 @@ SIZE = 16
 
 SMALL = '''"""Does it matter how fast?"""
 
-from gradejax.config import base
+from gradejax.recipe import base
 
 
 def get_config():
@@ -41,7 +41,7 @@ def get_config():
 
 
 def get_variants():
-    return {"usual": {}, "slow": {"train.learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
+    return {"usual": {}, "slow": {"learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
 '''
 
 
@@ -54,11 +54,11 @@ def store_uri(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def data(store_uri):
-    return datasets.load(open_store(store_uri), Query(), SIZE, None)
+    return prepare.load(open_store(store_uri), Query(), SIZE, None)
 
 
-def recipe(name: str, **changes) -> ConfigDict:
-    made = config.base()
+def config_of(name: str, **changes) -> ConfigDict:
+    made = recipe.base()
     made.model.name = name
     if name == "mlp":
         made.model.hidden, made.model.dropout = (32,), (0.2,)
@@ -77,13 +77,14 @@ def recipe(name: str, **changes) -> ConfigDict:
 
 
 def member(data, made: ConfigDict) -> population.Member:
-    return population.Member(made, data, datasets.split_as(made, data))
+    return population.Member(made, data, prepare.split_and_mix(made, data)[1])
 
 
 def alone(one: population.Member, workdir: Path) -> dict:
-    network = population.build(one.config)
+    network = prepare.network(one.config)
     workdir.mkdir()
-    train.fit(network, one.config, one.dataset, one.split, workdir, {"data_digest": ""}, lambda *_: None)
+    prepared = prepare.Prepared(one.dataset, one.split, network, {"data_digest": ""})
+    train.fit(one.config, prepared, workdir, lambda *_: None)
     return runs.read_history(workdir)[-1]
 
 
@@ -94,9 +95,9 @@ def test_a_member_of_a_group_is_the_single_run(data, tmp_path, monkeypatch, name
     monkeypatch.setattr(population, "together", lambda: together)
     rate = (0.5,) if name == "mlp" else 0.5
     differing = [
-        recipe(name),
-        recipe(name, seed=1, train__learning_rate=1e-2, augment__rotation=20.0, data__validation_fraction=0.4),
-        recipe(name, seed=1, model__dropout=rate, train__label_smoothing=0.1, train__weight_decay=0.5),
+        config_of(name),
+        config_of(name, seed=1, train__learning_rate=1e-2, augment__rotation=20.0, data__validation_fraction=0.4),
+        config_of(name, seed=1, model__dropout=rate, train__label_smoothing=0.1, train__weight_decay=0.5),
     ]
     members = [member(data, made) for made in differing]
     assert len({population.program(made) for made in differing}) == 1
@@ -109,7 +110,7 @@ def test_a_member_of_a_group_is_the_single_run(data, tmp_path, monkeypatch, name
 
 
 def test_a_seed_sees_the_same_split_and_order_in_every_variant(data):
-    one, other = (member(data, recipe("mlp", seed=3, **changes)) for changes in ({}, {"train__learning_rate": 1e-2}))
+    one, other = (member(data, config_of("mlp", seed=3, **changes)) for changes in ({}, {"train__learning_rate": 1e-2}))
     np.testing.assert_array_equal(one.split.train, other.split.train)
     for chunk, _ in population.chunks([one, other], epoch=2):
         np.testing.assert_array_equal(chunk.labels[0], chunk.labels[1])
@@ -117,15 +118,15 @@ def test_a_seed_sees_the_same_split_and_order_in_every_variant(data):
 
 
 def test_a_loss_that_is_no_number_stops_no_other_member(data):
-    wild = member(data, recipe("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
-    (lost, well), _ = population.train_group([wild, member(data, recipe("mlp"))])
+    wild = member(data, config_of("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
+    (lost, well), _ = population.train_group([wild, member(data, config_of("mlp"))])
     assert not np.isfinite(lost[-1]["loss"])
     assert np.isfinite(well[-1]["loss"])
 
 
 @pytest.mark.parametrize("change", [{"train__batch_size": 16}, {"train__epochs": 2}, {"train__ema_decay": 0.0}])
 def test_what_needs_another_program_is_in_another_group(change):
-    assert population.program(recipe("mlp")) != population.program(recipe("mlp", **change))
+    assert population.program(config_of("mlp")) != population.program(config_of("mlp", **change))
 
 
 accuracies = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=12)
@@ -135,7 +136,7 @@ accuracies = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, 
 def test_a_verdict_is_the_paired_t_tests_at_the_shared_level(pairs):
     base, other = np.array(pairs).T / 1000
     figures = {"base": dict(enumerate(base)), "same": dict(enumerate(base)), "other": dict(enumerate(other))}
-    first, same, last = compare.comparisons(figures)
+    first, same, last = statistics.comparisons(figures)
     assert first.verdict == "base"
     assert same.verdict == "no difference shown"
     if np.ptp(other - base) < 1e-9:  # no spread: the t-test is not defined
@@ -148,14 +149,14 @@ def test_a_verdict_is_the_paired_t_tests_at_the_shared_level(pairs):
 
 @given(values=accuracies)
 def test_an_interval_is_students(values):
-    found = compare.interval(values, 0.05)
+    found = statistics.interval(values, 0.05)
     if np.ptp(values) > 0:
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
         assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
 
 
 def test_one_seed_shows_nothing():
-    _, other = compare.comparisons({"base": {0: 0.1}, "other": {0: 0.9}})
+    _, other = statistics.comparisons({"base": {0: 0.1}, "other": {0: 0.9}})
     assert other.verdict == "no difference shown"
 
 
@@ -185,7 +186,7 @@ def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
         ({"model.hiden": (3,)}, "did you mean 'model.hidden'"),
         ({"model": {"name": "cnn", "hidden": "many"}}, "model.hidden is 'many': it must be a whole number"),
         ({"train.epochs": None}, "train.epochs is None: it must be a whole number"),
-        ({"train.learning_rate": float("nan")}, "train.learning_rate is nan"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"seed": 3}, "seeds 0, 1, … that --seeds asks for"),
         ({"train": {}}, "sets 'train', which no config has"),
         ({3: 4}, "sets '3', which no config has"),
@@ -194,7 +195,7 @@ def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
 )
 def test_an_override_that_makes_no_sense_is_said(overrides, reason):
     with pytest.raises(UserError, match=reason):
-        experiment.varied(recipe("mlp"), "odd", overrides)
+        experiment.varied(config_of("mlp"), "odd", overrides)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_an_override_that_makes_no_sense_is_said(overrides, reason):
 def test_an_experiment_that_makes_no_sense_is_said(tmp_path, code, reason):
     (tmp_path / "odd.py").write_text(code)
     with pytest.raises(UserError, match=reason):
-        experiment.load(tmp_path / "odd.py", recipe("mlp"))
+        experiment.load(tmp_path / "odd.py", config_of("mlp"))
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
@@ -226,7 +227,7 @@ def test_a_name_is_no_markup(data, tmp_path, picture):
     (tmp_path / "odd $x.py").write_text(
         f"PICTURE = {picture!r}\ndef get_variants(): return {{name: {{}} for name in {names!r}}}\n"
     )
-    asked = experiment.load(tmp_path / "odd $x.py", recipe("mlp"))
+    asked = experiment.load(tmp_path / "odd $x.py", config_of("mlp"))
     trainings = [
         experiment.Training(name, seed, member(data, made), f"{number}{seed}" * 8)
         for number, (name, made) in enumerate(asked.variants.items())

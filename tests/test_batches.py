@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradejax.augment import DistortionRanges
-from gradejax.batches import epoch_chunks, prefetch, steps_per_epoch
+from gradejax.batches import epoch_batches, steps_per_epoch
+from gradejax.threads import prefetch
 
 
 def drawings(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +23,7 @@ def drawings(n: int) -> tuple[np.ndarray, np.ndarray]:
 def epoch(n=100, rows=None, batch_size=8, seed=0, number=1, max_steps=128, ranges=None):
     ink, labels = drawings(n)
     return list(
-        epoch_chunks(
+        epoch_batches(
             ink, labels, np.arange(n) if rows is None else rows, batch_size=batch_size,
             augment=ranges or DistortionRanges(), seed=seed, epoch=number, max_steps=max_steps,
         )

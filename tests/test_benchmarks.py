@@ -6,8 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from gradejax import exchange
-from gradejax.synthetic import write_drawings
+from gradejax.data import exchange
+from gradejax.hands.synthetic import write_drawings
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradejax import calibration, checkpoints, metrics, models, predict, train
+from gradejax import calibration, checkpoints, forward, metrics, models
 from gradejax.calibration import Calibration
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+from gradejax.recogniser import load
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -102,12 +103,12 @@ def test_blank_paper_and_dots_are_no_grade_whatever_the_confidence(size, x, y, w
 def test_a_model_kept_without_a_calibration_opens_and_is_taken_at_its_word(tmp_path):
     options = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
     network = models.build(size=16, seed=0, **options)
-    variables = train.initial_variables(network)
+    variables = forward.initial_variables(network)
     with checkpoints.open_manager(tmp_path) as manager:
         checkpoints.save(manager, 1, variables, variables, {"labels": GRADES, "size": 16, "model": options})
-    recogniser = predict.load(tmp_path)
+    recogniser = load(tmp_path)
     ink = np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
-    logits = np.asarray(train.logits_function(network)(variables, ink), np.float64)
+    logits = np.asarray(forward.logits_function(network)(variables, ink), np.float64)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(recogniser.confidences(ink), shares, rtol=1e-4)
     assert recogniser.calibration.are_grades(shares, ink).all()

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from gradejax import runs
+from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 ROOT = Path(__file__).parent.parent
 QUICK = [
@@ -48,7 +48,7 @@ def command(folder: Path, module: str, *arguments: str) -> subprocess.CompletedP
 FORKED = """
 import importlib, json, os, sys
 module, *calls = json.loads(sys.argv[1])
-from gradejax import command
+from gradejax import cli
 imported = importlib.import_module(f"gradejax.{module}")
 for arguments in calls:
     if (pid := os.fork()) == 0:
@@ -56,7 +56,7 @@ for arguments in calls:
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         sys.argv = [module, *arguments]
         try:
-            command.run(imported.main, imported._FLAGS)
+            cli.run(imported.main, imported._FLAGS)
         except SystemExit as exit:
             os._exit(exit.code or 0)  # without the half second that taking JAX down takes
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -104,7 +104,7 @@ def fails(done: subprocess.CompletedProcess, reason: str) -> None:
 
 def test_a_training_prints_its_model_and_its_accuracy(trained):
     _, done = trained
-    assert "passed over 1 of the store's documents: not a PNG" in done.stderr
+    assert "skipped 1 of the store's documents: not a PNG" in done.stderr
     assert "parameters" in done.stdout
     assert "confused most" in done.stdout or "nothing was confused" in done.stdout
     assert re.search(r"validation accuracy \d+\.\d+% on \d+ drawings \(writer split\)", done.stdout)
@@ -322,7 +322,7 @@ CONFIG_MISTAKES = {
     "config.sed = 1": "sets 'sed', which does not exist: did you mean 'seed'",
     "config.model.hiden = (3,)": "sets 'model.hiden', which does not exist: did you mean 'model.hidden'",
     "config.model.channels = (3,)": "sets 'model.channels', which does not exist",
-    "config.nothing_like_it = 3": r"gradejax/config\.py lists the keys",
+    "config.nothing_like_it = 3": r"gradejax/recipe\.py lists the keys",
     'config.train.epochs = "3"': r"line 4, `config.train.epochs = \"3\"`: this is str and must be int",
     "config.train.epochs = 1e3": "this is float and must be int",
     "config.train.learning_rate = [1e-3]": "this is list and must be float",
@@ -333,10 +333,10 @@ CONFIG_MISTAKES = {
     "config.data.split = None": "data.split is None: it must be text",
     "config.train = None": "train is None: it must be a group of keys",
     "config.train = {'epochs': 3}": "the config has no 'train.batch_size'",
-    "del config.train.epochs": r"the config has no 'train.epochs': begin it with `config = gradejax.config.base\(\)`",
+    "del config.train.epochs": r"the config has no 'train.epochs': begin it with `config = gradejax.recipe.base\(\)`",
     "config.train.epochs = placeholder(int)": "train.epochs is None: it must be a whole number",
     "config.train[3] = 4": "keys that are no text",
-    'config.train.learning_rate = float("nan")': "train.learning_rate is nan: it must lie between 0 and",
+    'config.train.learning_rate = float("nan")': "step.learning_rate is nan: it must lie between 0 and",
     'config.train.weight_decay = float("inf")': "train.weight_decay is inf: it must lie between 0 and",
     'config.data.validation_fraction = float("nan")': "data.validation_fraction is nan: it must lie between 0 and 1",
     'config.model.hidden = (8, "9")': "model.hidden is .*: it must be a tuple, of which each is a whole number",
@@ -356,7 +356,7 @@ def test_a_config_file_with_a_mistake_is_told_which(tmp_path):
         (tmp_path / f"made{number}.py").write_text(
             "from ml_collections.config_dict import placeholder\n"
             f"def get_config():\n    config = base()\n    {line}\n    return config\n"
-            "from gradejax.config import base as _base\ndef base():\n    config = _base()\n"
+            "from gradejax.recipe import base as _base\ndef base():\n    config = _base()\n"
             "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', (8, 8), (0.1, 0.1)\n"
             "    return config\n"
         )
@@ -369,7 +369,7 @@ def test_a_config_file_with_a_mistake_is_told_which(tmp_path):
 def test_a_config_may_refer_to_its_own_keys_and_hold_whole_numbers_for_others(trained):
     folder, _ = trained
     (folder / "own.py").write_text(
-        "from gradejax.config import base\n"
+        "from gradejax.recipe import base\n"
         "def get_config():\n    config = base()\n"
         "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', [8], [0]\n"
         "    config.train.epochs = config.get_ref('seed') + 1\n    config.augment.rotation = 5\n    return config\n"
@@ -518,7 +518,7 @@ LITTLE = ["--config=little.py", "--store=sqlite:///some.db", "--config.train.che
 
 def write_little(folder: Path) -> None:
     (folder / "little.py").write_text(
-        "from gradejax.config import base\n"
+        "from gradejax.recipe import base\n"
         "def get_config():\n    config = base()\n    config.data.size, config.train.epochs = 8, 1\n"
         "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', (8,), (0.1,)\n    return config\n"
     )

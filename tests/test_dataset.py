@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradejax import dataset as datasets
-from gradejax.config import base
+from gradejax import mixture, prepare, splits
 from gradejax.dataset import Dataset
 from gradejax.drawings import Drawing
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX
+from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, encode_png, resample
+from gradejax.recipe import base
 from gradejax.stores import Query, open_store
-from gradejax.synthetic import write_drawings
 
 ALL = Query()
 
@@ -45,7 +46,7 @@ def same(a: Dataset, b: Dataset) -> bool:
 
 
 def test_the_arrays_are_the_drawings_in_order(filled, drawings, tmp_path):
-    data = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    data = prepare.load(filled, ALL, 28, tmp_path / "cache")
     assert data.ink.shape == (60, 28, 28)
     for ink, label, writer, one in zip(data.ink, data.labels, data.writers, drawings, strict=True):
         np.testing.assert_array_equal(ink, resample(decode_ink(one.png), 28))
@@ -54,40 +55,40 @@ def test_the_arrays_are_the_drawings_in_order(filled, drawings, tmp_path):
 
 
 def test_the_cache_is_what_decoding_gives(filled, tmp_path, monkeypatch):
-    fresh = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    fresh = prepare.load(filled, ALL, 28, tmp_path / "cache")
     monkeypatch.setattr(filled, "find", None)  # a second decoding would need it
-    cached = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    cached = prepare.load(filled, ALL, 28, tmp_path / "cache")
     monkeypatch.undo()
     assert same(fresh, cached)
-    assert same(fresh, datasets.load(filled, ALL, 28, None))
+    assert same(fresh, prepare.load(filled, ALL, 28, None))
 
 
 def test_sizes_and_queries_have_caches_of_their_own(filled, tmp_path):
     cache = tmp_path / "cache"
-    assert datasets.load(filled, ALL, 16, cache).ink.shape == (60, 16, 16)
-    assert datasets.load(filled, ALL, 28, cache).ink.shape == (60, 28, 28)
-    assert len(datasets.load(filled, Query(label="B+"), 28, cache)) == 4
-    assert len(datasets.load(filled, ALL, 28, cache)) == 60
+    assert prepare.load(filled, ALL, 16, cache).ink.shape == (60, 16, 16)
+    assert prepare.load(filled, ALL, 28, cache).ink.shape == (60, 28, 28)
+    assert len(prepare.load(filled, Query(label="B+"), 28, cache)) == 4
+    assert len(prepare.load(filled, ALL, 28, cache)) == 60
 
 
 @pytest.mark.parametrize("change", ["relabel", "put aside", "add"])
 def test_a_stale_cache_is_not_used(filled, drawings, tmp_path, change):
-    before = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    before = prepare.load(filled, ALL, 28, tmp_path / "cache")
     if change == "relabel":
         filled.relabel([drawings[0].id], "E-" if drawings[0].label != "E-" else "A")
     elif change == "put aside":
         filled.put_aside([drawings[0].id])
     else:
         filled.add([drawing(1)])
-    after = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    after = prepare.load(filled, ALL, 28, tmp_path / "cache")
     assert after.digest != before.digest
-    assert same(after, datasets.load(filled, ALL, 28, None))
+    assert same(after, prepare.load(filled, ALL, 28, None))
 
 
 @pytest.mark.parametrize("harm", ["bit", "truncated", "missing"])
 @pytest.mark.parametrize("name", ["ink", "rows", "about.json"])
 def test_a_damaged_cache_is_rebuilt(filled, tmp_path, name, harm):
-    before = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    before = prepare.load(filled, ALL, 28, tmp_path / "cache")
     whole = np.array(before.ink)
     (file,) = (tmp_path / "cache").glob(f"*/{name}")
     content = bytearray(file.read_bytes())
@@ -96,36 +97,36 @@ def test_a_damaged_cache_is_rebuilt(filled, tmp_path, name, harm):
     else:
         content[len(content) // 3] ^= 1
         file.write_bytes(content if harm == "bit" else content[: len(content) // 3])
-    after = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    after = prepare.load(filled, ALL, 28, tmp_path / "cache")
     np.testing.assert_array_equal(after.ink, whole)
     np.testing.assert_array_equal(after.labels, before.labels)
     assert after.digest == before.digest
 
 
 def test_bad_documents_are_counted_and_leave_the_others_alone(filled, drawings, tmp_path, caplog):
-    good = datasets.load(filled, ALL, 28, None)
+    good = prepare.load(filled, ALL, 28, None)
     png = drawings[0].png
     filled.add([drawing(1, png=b"no png"), drawing(2, png=png[: len(png) // 2]), drawing(3, png=b"no png")])
-    data = datasets.load(filled, ALL, 28, tmp_path / "cache")
+    data = prepare.load(filled, ALL, 28, tmp_path / "cache")
     assert sum(data.refused.values()) == 3
     assert data.refused["not a PNG"] == 2
     assert data.digest == good.digest
-    assert "passed over 2 of the store's documents: not a PNG" in caplog.text
-    assert datasets.load(filled, ALL, 28, tmp_path / "cache").refused == data.refused
+    assert "skipped 2 of the store's documents: not a PNG" in caplog.text
+    assert prepare.load(filled, ALL, 28, tmp_path / "cache").refused == data.refused
 
 
 def test_without_a_writer_a_set_of_tags_counts_as_one(tmp_path):
     store = open_store(f"sqlite:///{tmp_path}/grades.db")
     store.add([drawing(1, tags=("a", "b")), drawing(2, tags=("b", "a")), drawing(3, tags=("a",))])
     store.add([drawing(4, tags=("a",), writer="w")])
-    data = datasets.load(store, ALL, 8, None)
+    data = prepare.load(store, ALL, 8, None)
     assert data.writer_names == ("tags a, b", "tags a", "writer w")
     assert data.writers.tolist() == [0, 0, 1, 2]
 
 
 def test_nothing_found_names_the_tags_there_are(filled):
     with pytest.raises(UserError, match=r"no drawings tagged 3c in .*; the tags there: synthetic"):
-        datasets.load(filled, Query(tags=("3c",)), 28, None)
+        prepare.load(filled, Query(tags=("3c",)), 28, None)
 
 
 def made_up(n: int, writers: int, seed: int) -> Dataset:
@@ -143,7 +144,7 @@ def made_up(n: int, writers: int, seed: int) -> Dataset:
 def test_a_split_has_every_drawing_on_one_side(n, writers, fraction, seed, how):
     data = made_up(n, writers, seed)
     try:
-        parts = datasets.split(data, how, fraction, seed)
+        parts = splits.split(data, how, fraction, seed)
     except UserError as error:
         assert "among the" in str(error)
         return
@@ -156,13 +157,13 @@ def test_a_split_has_every_drawing_on_one_side(n, writers, fraction, seed, how):
         assert len(parts.validation) == round(n * fraction)
     if how == "sequential":
         assert parts.train.max() < parts.validation.min()
-    again = datasets.split(data, how, fraction, seed)
+    again = splits.split(data, how, fraction, seed)
     np.testing.assert_array_equal(parts.validation, again.validation)
 
 
 def test_another_seed_is_another_split():
     data = made_up(500, 20, 0)
-    one, other = (datasets.split(data, "writer", 0.2, seed).validation for seed in (0, 1))
+    one, other = (splits.split(data, "writer", 0.2, seed).validation for seed in (0, 1))
     assert not np.array_equal(one, other)
 
 
@@ -178,23 +179,23 @@ def test_another_seed_is_another_split():
 )
 def test_an_impossible_split_is_said(data, how, fraction, reason):
     with pytest.raises(UserError, match=reason):
-        datasets.split(data, how, fraction, 0)
+        splits.split(data, how, fraction, 0)
 
 
 def test_without_room_for_a_cache_there_is_none(filled, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").touch()
-    assert same(datasets.load(filled, ALL, 28, tmp_path / "file" / "cache"), datasets.load(filled, ALL, 28, None))
+    assert same(prepare.load(filled, ALL, 28, tmp_path / "file" / "cache"), prepare.load(filled, ALL, 28, None))
     assert "data.cache=DIR" in caplog.text
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     for cache in (None, tmp_path / "file" / "cache"):
         with pytest.raises(UserError, match="temporary files: Not a directory; name another one with TMPDIR"):
-            datasets.load(filled, ALL, 28, cache)
+            prepare.load(filled, ALL, 28, cache)
 
 
 def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path):
-    data = datasets.load(filled, ALL, 28, None)
-    parts = datasets.split(data, "writer", 0.25, 0)
-    mixed, mixed_parts = datasets.mix(data, parts, 30, 12, 0, tmp_path / "cache")
+    data = prepare.load(filled, ALL, 28, None)
+    parts = splits.split(data, "writer", 0.25, 0)
+    mixed, mixed_parts = mixture.mix(data, parts, 30, 12, 0, tmp_path / "cache")
     np.testing.assert_array_equal(mixed_parts.validation, parts.validation)
     np.testing.assert_array_equal(mixed_parts.train, [*parts.train, *range(60, 102)])
     np.testing.assert_array_equal(mixed.ink[:60], data.ink)
@@ -206,23 +207,23 @@ def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path
 
 
 def test_made_up_drawings_are_the_same_for_every_seed_of_a_recipe(filled):
-    data = datasets.load(filled, ALL, 28, None)
+    data = prepare.load(filled, ALL, 28, None)
     mixed = []
     for seed in (0, 1):
         config = base()
         config.seed, config.data.synthetic, config.data.others, config.data.cache = seed, 15, 3, ""
-        mixed.append(datasets.mix_as(config, data, datasets.split_as(config, data))[0])
+        mixed.append(prepare.split_and_mix(config, data)[0])
     assert same(*mixed)
     assert len(mixed[0]) == 78
 
 
 def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, monkeypatch):
-    data = datasets.load(filled, ALL, 28, None)
-    parts = datasets.split(data, "writer", 0.25, 0)
-    (once, _), (uncached, _) = (datasets.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
-    other, _ = datasets.mix(data, parts, 15, 3, 1, tmp_path / "cache")
+    data = prepare.load(filled, ALL, 28, None)
+    parts = splits.split(data, "writer", 0.25, 0)
+    (once, _), (uncached, _) = (mixture.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
+    other, _ = mixture.mix(data, parts, 15, 3, 1, tmp_path / "cache")
     monkeypatch.setattr(datasets.synthetic, "written_grades", None)  # making them again would need it
-    again, _ = datasets.mix(data, parts, 15, 3, 0, tmp_path / "cache")
+    again, _ = mixture.mix(data, parts, 15, 3, 0, tmp_path / "cache")
     assert same(once, again)
     assert same(once, uncached)
     assert len({data.digest, once.digest, other.digest}) == 3
@@ -230,18 +231,18 @@ def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, 
 
 @pytest.mark.parametrize("how", ["writer", "random", "sequential"])
 def test_writers_put_aside_are_the_same_however_the_rest_is_split(any_split_data, how):
-    parts = datasets.split(any_split_data, how, 0.25, seed=2, test_fraction=0.25)
+    parts = splits.split(any_split_data, how, 0.25, seed=2, test_fraction=0.25)
     rows = np.concatenate([parts.train, parts.validation, parts.test])
     np.testing.assert_array_equal(np.sort(rows), np.arange(len(any_split_data)))
     tested = any_split_data.writers[parts.test]
     assert not np.isin(any_split_data.writers[parts.train], tested).any()
     assert not np.isin(any_split_data.writers[parts.validation], tested).any()
-    np.testing.assert_array_equal(parts.test, datasets.split(any_split_data, "writer", 0.5, 2, test_fraction=0.25).test)
-    assert datasets.split(any_split_data, how, 0.25, seed=2).test.size == 0
+    np.testing.assert_array_equal(parts.test, splits.split(any_split_data, "writer", 0.5, 2, test_fraction=0.25).test)
+    assert splits.split(any_split_data, how, 0.25, seed=2).test.size == 0
 
 
 def test_fewer_drawings_to_train_on_are_among_the_more(any_split_data):
-    few, more, every = (datasets.split(any_split_data, "writer", 0.25, 1, train_drawings=n) for n in (20, 50, 0))
+    few, more, every = (splits.split(any_split_data, "writer", 0.25, 1, train_drawings=n) for n in (20, 50, 0))
     assert (len(few.train), len(more.train)) == (20, 50)
     assert set(few.train) < set(more.train) < set(every.train)
     np.testing.assert_array_equal(few.validation, every.validation)

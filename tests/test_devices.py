@@ -12,8 +12,8 @@ import pytest
 
 from gradejax import devices
 from gradejax.errors import UserError
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 ROOT = Path(__file__).parent.parent
 SMALL = [

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from gradejax.drawings import Drawing, from_document, is_object_id, new_id, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
+from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import MAX_PNG_BYTES, decode_ink, encode_png, resample, stripped_png
-from gradejax.synthetic import write_drawings
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}

@@ -25,8 +25,8 @@ from bson import json_util
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradejax import exchange, folders
-from gradejax.documents import MAX_DOCUMENT_BYTES
+from gradejax.data import exchange, folders
+from gradejax.data.documents import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES

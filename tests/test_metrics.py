@@ -19,7 +19,7 @@ def test_scores_by_hand():
 
 def test_a_bin_is_judged_as_a_whole():
     probabilities = np.tile([0.75, 0.25], (4, 1))
-    found = metrics.calibration(probabilities, np.array([0, 0, 0, 1]), bins=10)
+    found = metrics.reliability(probabilities, np.array([0, 0, 0, 1]), bins=10)
     assert found.ece == pytest.approx(0)
     assert found.counts.tolist() == [0] * 7 + [4, 0, 0]
     assert found.confidence[7] == found.accuracy[7] == 0.75
@@ -30,7 +30,7 @@ def test_a_lost_network_is_right_in_nothing():
     found = metrics.scores(probabilities, np.array([0, 1, 1]))
     assert found.accuracy == pytest.approx(1 / 3)
     assert np.isnan(found.loss) and np.isnan(found.ece)
-    assert metrics.calibration(probabilities, np.array([0, 1, 1])).counts.sum() == 3
+    assert metrics.reliability(probabilities, np.array([0, 1, 1])).counts.sum() == 3
 
 
 def test_confusion_counts_labels_by_guesses():
@@ -48,6 +48,6 @@ def test_everything_stays_in_its_range(n, seed):
     assert 0 <= found.accuracy <= 1
     assert 0 <= found.ece <= 1
     assert found.loss >= 0
-    assert metrics.calibration(probabilities, labels).counts.sum() == n
+    assert metrics.reliability(probabilities, labels).counts.sum() == n
     assert metrics.confusion(probabilities, labels).sum() == n
     assert np.trace(metrics.confusion(probabilities, labels)) == round(found.accuracy * n)

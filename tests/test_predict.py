@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from gradejax import checkpoints, models, predict, train
+from gradejax import checkpoints, forward, models, recogniser
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
 from gradejax.ink import encode_png
@@ -20,7 +20,7 @@ OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 
 def save_run(workdir: Path, scale: float = 1) -> Path:
     """A finished run of a network that has seen nothing."""
-    variables = train.initial_variables(models.build(size=8, seed=0, **OPTIONS))
+    variables = forward.initial_variables(models.build(size=8, seed=0, **OPTIONS))
     variables = jax.tree.map(lambda leaf: scale * leaf, variables)
     about = {"labels": GRADES, "size": 8, "model": OPTIONS}
     with checkpoints.open_manager(workdir) as manager:
@@ -56,7 +56,7 @@ def test_a_broken_run_does_not_hide_an_older_one(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO", "gradejax")
     with pytest.raises(UserError, match="no finished run below runs/"):
-        predict.load_chosen(None)
+        recogniser.load_chosen(None)
     runs = [save_run(Path("runs", name)) for name in ("old", "good", "strange", "broken")]
     (runs[2] / "checkpoints" / "1" / "about" / "metadata").write_text("{}")
     (runs[3] / "checkpoints" / "1").rename("elsewhere")
@@ -66,7 +66,7 @@ def test_a_broken_run_does_not_hide_an_older_one(tmp_path, monkeypatch, caplog):
     Path("runs/dangling/summary.json").symlink_to("nothing")
     for age, run in enumerate(runs):
         os.utime(run / "summary.json", (age, age))
-    run, _ = predict.load_chosen(None)
+    run, _ = recogniser.load_chosen(None)
     assert run == Path("runs/good")
     assert [record.message[:30] for record in caplog.records][-3:] == [
         "no checkpoint in runs/broken: ", "checkpoint runs/strange/checkp", "using the model in runs/good",
@@ -77,7 +77,7 @@ def test_a_broken_run_does_not_hide_an_older_one(tmp_path, monkeypatch, caplog):
 def test_numbers_that_lead_to_none_are_refused(tmp_path, scale):
     run = save_run(tmp_path / "run", scale=scale)
     with pytest.raises(UserError, match="numbers"):
-        predict.load(run).confidences(np.full((1, 8, 8), 255, np.uint8))
+        recogniser.load(run).confidences(np.full((1, 8, 8), 255, np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_numbers_that_lead_to_none_are_refused(tmp_path, scale):
     [{"labels": [*GRADES[:-1], GRADES[0]]}, {"labels": dict.fromkeys(GRADES)}, {"labels": GRADES * 10**4}],
 )
 def test_labels_that_are_not_the_grades_are_refused(tmp_path, about):
-    variables = train.initial_variables(models.build(size=8, seed=0, **OPTIONS))
+    variables = forward.initial_variables(models.build(size=8, seed=0, **OPTIONS))
     with checkpoints.open_manager(tmp_path) as manager:
         facts = {"labels": GRADES, "size": 8, "model": OPTIONS, **about}
         checkpoints.save(manager, 1, variables, {"step": jax.numpy.int32(1)}, facts)
     with pytest.raises(UserError, match="its labels are not the grades"):
-        predict.load(tmp_path)
+        recogniser.load(tmp_path)

@@ -23,7 +23,7 @@ from bson import Binary, DatetimeMS, Int64, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradejax import exchange
+from gradejax.data import exchange
 from gradejax.drawings import Drawing, new_id, to_document
 from gradejax.errors import BadDrawing, StoreError
 from gradejax.ids import to_text

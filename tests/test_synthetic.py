@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from gradejax.allographs import ALLOGRAPHS, plan_strokes
 from gradejax.drawings import from_document, is_object_id, to_document
 from gradejax.grades import GRADES, LETTERS
+from gradejax.hands.allographs import ALLOGRAPHS, plan_strokes
+from gradejax.hands.movement import move
+from gradejax.hands.others import OTHERS
+from gradejax.hands.slips import SLIPS, slip
+from gradejax.hands.synthetic import ink_strokes, write_drawings, written_grades, written_others
 from gradejax.ink import decode_ink, resample
-from gradejax.movement import move
-from gradejax.others import OTHERS
-from gradejax.slips import SLIPS, slip
-from gradejax.synthetic import ink_strokes, write_drawings, written_grades, written_others
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from absl import flags
 
-from gradejax import command, interrupted
+from gradejax import cli, interrupted
 from gradejax.errors import UserError
 from gradejax.stores import Store, open_store, store_uri
 from gradejax.web.access import Access, new_code
@@ -205,4 +205,4 @@ def _printable(text: str) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main, FLAGS)
+    cli.run(main, FLAGS)

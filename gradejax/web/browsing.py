@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi import Query as InQuery
 from fastapi.responses import StreamingResponse
 
-from gradejax import exchange
+from gradejax.data import exchange
 from gradejax.drawings import Drawing
 from gradejax.errors import UserError
 from gradejax.stores import Query, Store

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from jaxtyping import Float
 
 from gradejax.errors import BadDrawing
-from gradejax.predict import Recogniser, load_chosen
+from gradejax.recogniser import Recogniser, load_chosen
 from gradejax.web.batcher import Batcher
 from gradejax.web.bodies import bounded
 from gradejax.web.messages import Guess, Guesses, ToGuess

@@ -15,9 +15,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gradejax.data.exchange import from_file
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
-from gradejax.exchange import from_file
 from gradejax.ink import decode_ink, encode_png, resample
 
 _DATE = datetime(2026, 11, 24, tzinfo=UTC)

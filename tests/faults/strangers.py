@@ -24,9 +24,10 @@ import jax
 import numpy as np
 import tensorstore
 
-from gradejax import checkpoints, models, predict, train
+from gradejax import checkpoints, forward, models
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+from gradejax.recogniser import load
 
 _ROOM = 2**30
 _OPTIONS = {"name": "cnn", "channels": [2, 2], "hidden": 4, "dropout": 0.1, "batch_norm_epsilon": 1e-3}
@@ -46,7 +47,7 @@ def save_model(workdir: Path, seed: int = 0, **about: object) -> Path:
         "labels": GRADES, "size": 12, "resampling": "area", "model": _OPTIONS, "data_digest": "",
         "calibration": {"temperature": 1.0, "threshold": 0.1}, **about,
     }  # fmt: skip
-    variables = train.initial_variables(models.build(size=12, seed=seed, **_OPTIONS))
+    variables = forward.initial_variables(models.build(size=12, seed=seed, **_OPTIONS))
     with checkpoints.open_manager(workdir) as manager:
         checkpoints.save(manager, 1, variables, {"step": jax.numpy.int32(1)}, facts)
     return workdir
@@ -217,7 +218,7 @@ def main() -> None:
         _, before = _memory()
         began, outcome, guess = time.process_time(), "", []
         try:
-            recogniser = predict.load(Path(line.rstrip("\n")))
+            recogniser = load(Path(line.rstrip("\n")))
             size = recogniser.size
             guess = recogniser.confidences(np.resize(ink, (1, size, size)))[0].tolist()
         except UserError as error:

@@ -17,7 +17,8 @@ import numpy as np
 import pymongo
 import pytest
 
-from gradejax import dataset, exchange
+from gradejax import prepare
+from gradejax.data import exchange
 from gradejax.drawings import Drawing, new_id, to_document
 from gradejax.errors import StoreAway
 from gradejax.stores import IN_USE, Query, Store, open_store
@@ -142,15 +143,15 @@ class Forsaken:
 
 def test_a_load_is_whole_or_not_at_all(mortal_mongodb, store, drawings, how_often, tmp_path: Path):
     store.add(drawings)
-    expected = dataset.load(store, IN_USE, 28, None)
+    expected = prepare.load(store, IN_USE, 28, None)
     impatient = open_store(mortal_mongodb.uri, patience=0)
     with pytest.raises(StoreAway, match="MongoDB at 127") as error:
-        dataset.load(Forsaken(impatient, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
+        prepare.load(Forsaken(impatient, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.rglob("about.json"))  # nothing half done is taken for a cache
     impatient.close()
     for _ in range(2):  # read from the store, then from the cache
-        loaded = dataset.load(Forsaken(store, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
+        loaded = prepare.load(Forsaken(store, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
         np.testing.assert_array_equal(loaded.ink, expected.ink)
         np.testing.assert_array_equal(loaded.labels, expected.labels)
     print(f"killed for {how_often.outage_seconds} s in a load of {len(expected.ink)}: all there, in order")

@@ -24,13 +24,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mangle import bombs, edited, mangled, real_pngs
 
-from gradejax import exchange
-from gradejax.documents import MAX_DOCUMENT_BYTES
+from gradejax.data import exchange
+from gradejax.data.documents import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 LONG = os.environ.get("GRADEJAX_FAULTS") == "long"
 HERE = Path(__file__).parent

@@ -25,8 +25,8 @@ from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
 from gradejax.drawings import new_id
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, open_store
-from gradejax.synthetic import write_drawings
 from gradejax.web import access, connections, crowd, guard
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, create_app

@@ -9,12 +9,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from gradejax import checkpoints, runs
-from gradejax import config as configs
+from gradejax import checkpoints, recipe, runs
 from gradejax.errors import StoreError, UserError
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
 from gradejax.stores.sqlite import migrate
-from gradejax.synthetic import write_drawings
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_a_later_store_is_refused_with_the_version_it_has(path):
 
 
 def test_a_run_of_before_a_key_was_added_goes_on(tmp_path):
-    config = configs.as_json(configs.base())
+    config = recipe.as_json(recipe.base())
     earlier = json.loads(json.dumps(config))
     del earlier["train"]["ema_decay"], earlier["evaluate"]
     runs.write_json(tmp_path / "config.json", earlier)
@@ -121,7 +120,7 @@ def test_a_config_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     with pytest.raises(UserError, match=r"workdir|cannot read"):
-        runs.begin(tmp_path, configs.as_json(configs.base()))
+        runs.begin(tmp_path, recipe.as_json(recipe.base()))
 
 
 def save(workdir: Path) -> None:

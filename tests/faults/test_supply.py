@@ -101,7 +101,7 @@ LOADER = textwrap.dedent(
     watching = True
     for workdir in sys.argv[1:]:
         try:
-            predict.load(Path(workdir))
+            recogniser.load(Path(workdir))
         except UserError as error:
             print("refused:", " ".join(str(error).split()))
         else:

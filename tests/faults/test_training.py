@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import pytest
 
 from gradejax import checkpoints, runs
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 LONG = os.environ.get("GRADEJAX_FAULTS") == "long"
 ROOT = Path(__file__).parents[2]

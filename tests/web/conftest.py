@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.testclient import TestClient
 
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Store, open_store
-from gradejax.synthetic import write_drawings
 from gradejax.web.app import create_app
 from gradejax.web.guessing import Model
 

@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 
 from gradejax.drawings import Drawing, from_document, new_id
 from gradejax.grades import GRADES
+from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
 from gradejax.stores import Query, Store
-from gradejax.synthetic import write_drawings
 
 Strokes = Sequence[Sequence[tuple[float, float]]]
 
@@ -680,7 +680,9 @@ def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class
     page = open_page(f"{class_server.url}/browse#code=seven-bees")
     picture = page.locator("#gallery [role=option] img").first
     expect(picture).to_be_visible()
-    picture.evaluate("image => image.decode()")  # wait_for_function would poll with eval, which the page's policy forbids
+    picture.evaluate(
+        "image => image.decode()"
+    )  # wait_for_function would poll with eval, which the page's policy forbids
     address = picture.evaluate("image => image.src")
     page.context.clear_cookies()
     answer = page.goto(address)

@@ -10,8 +10,8 @@ import numpy as np
 import pymongo
 import pytest
 
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import IN_USE, Query, Store, open_store
-from gradejax.synthetic import write_drawings
 from gradejax.web import ranking
 from gradejax.web.guessing import Model
 from gradejax.web.ranking import Judged, Rankings

@@ -21,10 +21,10 @@ from starlette.testclient import TestClient
 from gradejax.drawings import from_document, new_id
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
+from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
-from gradejax.predict import load
+from gradejax.recogniser import load
 from gradejax.stores import Query, Store, open_store
-from gradejax.synthetic import write_drawings
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, STATIC, create_app
 from gradejax.web.guessing import Model

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 from gradejax.web.app import create_app
 from gradejax.web.guessing import Model
 

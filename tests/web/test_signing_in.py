@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
+from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.synthetic import write_drawings
 
 CODE = "7b+c&d%41#ü x"
 

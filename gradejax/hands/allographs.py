@@ -6,7 +6,7 @@ stroke is the places that the pen makes for, one after another: `x,y` or `x,y,be
 capital; x runs to the right from the letter's left edge and y **down** from its top. `bend` is by how many degrees
 the pen turns on its way to that place, clockwise as one looks at it: left out for a straight line, 90 for a quarter
 of a circle, -180 for half of one the other way round. Joints are written as corners and arcs; it is the hand that
-rounds them (`gradejax.synthetic`).
+rounds them (`gradejax.hands.synthetic`).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """How a pen moves: the sigma-lognormal model of fast human movement.
 
-A stroke's plan is a row of places to make for (`gradejax.allographs`). The pen carries it out as the kinematic theory
+A stroke's plan is a row of places to make for. The pen carries it out as the kinematic theory
 describes (R. Plamondon, "A kinematic theory of rapid human movements, part I", Biological Cybernetics 72, 1995;
 R. Plamondon and M. Djioua, "A multi-level representation paradigm for handwriting stroke generation", Human Movement
 Science 25, 2006): every piece of the plan is an arc whose speed rises and falls as a lognormal, and the next piece
@@ -14,7 +14,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from gradejax.allographs import Targets
+from gradejax.hands.allographs import Targets
 
 _SAMPLES_PER_SECOND = 60  # how often a phone tells a page where the finger is
 _SKEW = 0.25  # the lognormal's sigma

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import jax
 from matplotlib import rc_context
 
-from gradejax import compare, population, runs
+from gradejax import runs
+from gradejax.ablate import population, statistics
+from gradejax.ablate.experiment import Experiment, Training
 from gradejax.errors import UserError
-from gradejax.experiment import Experiment, Training
 
 
 class Row(NamedTuple):
@@ -98,8 +99,8 @@ def report(workdir: Path, experiment: Experiment, trainings: Sequence[Training],
         for variant in experiment.variants
         for name, measure in experiment.measures.items()
     }
-    found = compare.comparisons(figures)
-    table = compare.markdown(found)
+    found = statistics.comparisons(figures)
+    table = statistics.markdown(found)
     first = trainings[0].member
     count = f"{len(first.dataset):,} drawings by {len(first.dataset.writer_names):,} writers"
     measure = next(iter(experiment.measures)) if len(experiment.measures) == 1 else "accuracy"
@@ -114,7 +115,7 @@ def report(workdir: Path, experiment: Experiment, trainings: Sequence[Training],
         "(Bonferroni). No difference shown does not mean none: it means none larger than its interval.\n\n"
         "![The results](results.png)\n",
     )
-    with rc_context(compare.STYLE), warnings.catch_warnings():
+    with rc_context(statistics.STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # as for an emoji in a variant's name
         if experiment.picture == "curves":
             histories = {
@@ -125,14 +126,14 @@ def report(workdir: Path, experiment: Experiment, trainings: Sequence[Training],
                 ]
                 for variant in experiment.variants
             }
-            figure = compare.curves(histories, experiment.name, "validation accuracy")
+            figure = statistics.curves(histories, experiment.name, "validation accuracy")
         elif experiment.picture == "line":
             sizes = [
                 round(sum(row.n_train for row in own if row.variant == variant) / len(figures[variant]))
                 for variant in experiment.variants
             ]
-            figure = compare.line(found, sizes, experiment.name, measure)
+            figure = statistics.line(found, sizes, experiment.name, measure)
         else:
-            figure = compare.dots(found, experiment.name, measure)
+            figure = statistics.dots(found, experiment.name, measure)
         figure.savefig(workdir / "results.png")
     return table

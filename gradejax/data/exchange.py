@@ -1,27 +1,25 @@
 """Drawings in and out: mongoexport's NDJSON and JSON; a few at a time, however many."""
 
 import io
-import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from typing import BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, NoReturn
 
 from bson import json_util
 
-from gradejax import documents, ids
+from gradejax import ids
+from gradejax.data import documents
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
 from gradejax.ink import decode_ink
 from gradejax.stores import Store
+from gradejax.threads import parallel_map
 
 _BATCH = 500  # drawings to a transaction
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 Source = tuple[str, Callable[[], Drawing]]
 """Where a drawing comes from, for people (`line 7`, `A+/3.png`), and what reads it or raises BadDrawing."""
@@ -68,7 +66,7 @@ def refuse(reason: str | BadDrawing) -> NoReturn:
 def load(store: Store, sources: Iterable[Source], outcome: Outcome) -> None:
     """Writes to `store` what `sources` hold and is sound to the last pixel; `outcome` is kept up to date meanwhile."""
     batch = []
-    for (place, _), drawing in in_threads(_examined, sources):
+    for (place, _), drawing in parallel_map(_examined, sources):
         if isinstance(drawing, Drawing):
             batch.append(drawing)
         else:
@@ -96,23 +94,6 @@ def write(file: BinaryIO, drawings: Iterable[Drawing]) -> int:
         file.write(json_util.dumps(to_document(drawing), json_options=documents.EXTENDED_JSON).encode() + b"\n")
         n += 1
     return n
-
-
-def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[tuple[_Item, _Result]]:
-    """Each item, in order, with what `work` makes of it in one of a few threads; only a few are ahead."""
-    threads = os.cpu_count() or 1
-    ahead: deque[tuple[_Item, Future[_Result]]] = deque()
-    executor = ThreadPoolExecutor(threads)
-    try:
-        for item in items:
-            ahead.append((item, executor.submit(work, item)))
-            if len(ahead) > 4 * threads:
-                item, result = ahead.popleft()
-                yield item, result.result()
-        for item, result in ahead:
-            yield item, result.result()
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _write_batch(store: Store, batch: list[Drawing], outcome: Outcome) -> None:

@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from gradejax import config as configs
-from gradejax import dataset as datasets
-from gradejax import population
+from gradejax import prepare, recipe
+from gradejax.ablate import population
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
 from gradejax.stores import Store
@@ -60,7 +59,7 @@ Group = Sequence[Training]
 
 def load(path: Path, base: ConfigDict) -> Experiment:
     """The experiment in a file, with its base config as the command line has changed it. Raises UserError."""
-    configs.check(base)
+    recipe.check(base)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     try:
@@ -106,8 +105,8 @@ def varied(base: ConfigDict, variant: str, overrides: Mapping[str, Any]) -> Conf
             )
         for name, value in overrides.items():
             _override(config, str(name), value)
-        configs.check(config)
-        population.build(config)
+        recipe.check(config)
+        prepare.network(config)
     except UserError as error:
         raise UserError(f"variant {variant!r}: {error}") from None
     return config
@@ -121,13 +120,13 @@ def _override(config: ConfigDict, name: str, value: Any) -> None:
         if name == "model":
             config.model = ConfigDict(value)
         elif not key or not isinstance(config.get(group), ConfigDict):
-            raise UserError(f"it sets {name!r}, which no config has: see gradejax/config.py")
+            raise UserError(f"it sets {name!r}, which no config has: see gradejax/recipe.py")
         else:
             try:
                 config[group][key] = value
             except TypeError:
                 raise UserError(
-                    f"{name} cannot be {value!r:.80}: it must be {configs.kind_of(config[group][key])}"
+                    f"{name} cannot be {value!r:.80}: it must be {recipe.kind_of(config[group][key])}"
                 ) from None
 
 
@@ -138,18 +137,17 @@ def plan(experiment: Experiment, seeds: int, store: Store) -> list[Training]:
     for variant, base in experiment.variants.items():
         about = repr((base.data.tags, base.data.size, base.data.resampling))
         if about not in loaded:
-            loaded[about] = datasets.load_as(base, store)
+            loaded[about] = prepare.dataset(base, store)
         for seed in range(seeds):
             config = copy.deepcopy(base)
             config.seed = seed
-            parts = datasets.split_as(config, loaded[about])
-            member = population.Member(config, *datasets.mix_as(config, loaded[about], parts))
+            member = population.Member(config, *prepare.split_and_mix(config, loaded[about]))
             trainings.append(Training(variant, seed, member, _digest(member)))
     return trainings
 
 
 def _digest(member: population.Member) -> str:
-    settings = configs.as_json(member.config)
+    settings = recipe.as_json(member.config)
     # What a training's outcome does not depend on.
     for group, key in (("data", "store"), ("data", "cache"), ("train", "checkpoint_every")):
         del settings[group][key]

@@ -1,4 +1,4 @@
-"""What is no grade, as plans for the pen (`gradejax.allographs`): other letters, digits, and marks.
+"""What is no grade, as plans for the pen (`gradejax.hands.allographs`): other letters, digits, and marks.
 
 A recogniser of grades is to say so when it is shown one of these. Each is written as people write it, and the pairs
 that people tell apart by a little are told apart here by just that: an 8 has no stem and a B has one, a 0 and an O
@@ -10,7 +10,7 @@ closed 4 and A, an F with a foot and E, R and A or B.
 
 import numpy as np
 
-from gradejax.allographs import Form
+from gradejax.hands.allographs import Form
 
 OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
     "F": (

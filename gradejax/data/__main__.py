@@ -24,6 +24,7 @@
 All take --store, the address of the drawings.
 """
 
+from gradejax.threads import parallel_map
 import logging
 import os
 import sys
@@ -43,14 +44,15 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from gradejax import command, exchange, folders
+from gradejax import cli
+from gradejax.data import exchange, folders
 from gradejax.drawings import Drawing
 from gradejax.errors import BadDrawing, StoreError, UserError
 from gradejax.grades import GRADES
 from gradejax.ink import decode_ink
 from gradejax.stores import Query, Store, open_store, store_uri
 from gradejax.stores.sqlite import SqliteStore
-from gradejax.synthetic import write_drawings
+from gradejax.hands.synthetic import write_drawings
 
 logger = logging.getLogger("gradejax.data")
 
@@ -267,7 +269,7 @@ def _check() -> None:
         everything = Query(deleted=None)
         drawings = store.find(everything, refused=lambda id, reason: found("bad", f"bad {_shown(id)}: {reason}"))
         followed = _told(progress.track(drawings, store.count(everything), description="checking"))
-        for drawing, ink in exchange.in_threads(_seen, followed):
+        for drawing, ink in parallel_map(_seen, followed):
             if isinstance(ink, BadDrawing):
                 found("bad", f"bad {_shown(drawing.id)}: {ink}")
             elif drawing.deleted is None:
@@ -349,4 +351,4 @@ def _written_whole(name: str) -> Iterator[BinaryIO]:
 
 
 if __name__ == "__main__":
-    command.run(main, _FLAGS)
+    cli.run(main, _FLAGS)

@@ -1,7 +1,7 @@
 """Grades written by made-up hands, for the first run and for pre-training.
 
-A hand is modelled where it moves, not where its ink ends up: each character has a plan (`gradejax.allographs`,
-`gradejax.others`), and the pen carries it out as hands do (`gradejax.movement`).
+A hand is modelled where it moves, not where its ink ends up: each character has a plan (`gradejax.hands.allographs`,
+`gradejax.hands.others`), and the pen carries it out as hands do (`gradejax.hands.movement`).
 A writer (`make_writer`) is a set of habits; each drawing then differs a little (`write`), and is inked as a browser's
 canvas inks it (`ink_strokes`).
 """
@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from gradejax.allographs import ALLOGRAPHS, Form, plan_strokes
 from gradejax.drawings import Drawing
 from gradejax.grades import GRADES
+from gradejax.hands.allographs import ALLOGRAPHS, Form, plan_strokes
+from gradejax.hands.movement import move, tremble
+from gradejax.hands.others import OTHERS, scribble
+from gradejax.hands.slips import SLIPS, slip
 from gradejax.ink import encode_png
-from gradejax.movement import move, tremble
-from gradejax.others import OTHERS, scribble
-from gradejax.slips import SLIPS, slip
 
 CANVAS = 280
 """Pixels; the side of the canvas that drawings are made on."""
@@ -62,7 +62,7 @@ class Writer:
 
     Attributes:
         forms: for each character how this hand writes it: the usual way, and the other.
-        slips: how likely each of `gradejax.slips.SLIPS` is in a character.
+        slips: how likely each of `gradejax.hands.slips.SLIPS` is in a character.
         height: of a letter, pixels.
         width: factor on the breadth of letters.
         slant: how far the top of a letter leans to the right, in heights.
@@ -207,7 +207,7 @@ def written_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) 
     """The same for what is no grade, by the hands that `written_grades` has for the same `seed` and `writers`.
 
     The letters F to Z and the digits, a third of them with a sign beside them, marks such as lines, ticks and dots,
-    lone signs, and scribbles. Some are like grades by nature; `gradejax.others` says which.
+    lone signs, and scribbles. Some are like grades by nature; `gradejax.hands.others` says which.
     """
     for number, name, hand, writer in _turns((*OTHERS, "+", "-", _SCRIBBLE), n, seed, writers, first):
         rng = _generator(seed, 2, number)

@@ -19,11 +19,19 @@ import numpy as np
 from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
 
-from gradejax import config as configs
-from gradejax import metrics, models, ops, train
+from gradejax import forward, metrics, ops, prepare, recipe
 from gradejax.augment import DistortionRanges
-from gradejax.batches import Chunk, epoch_chunks, prefetch, steps_per_epoch
-from gradejax.dataset import Dataset, Split
+from gradejax.batches import MAX_STEPS, Batch, epoch_batches, steps_per_epoch
+from gradejax.dataset import Dataset
+from gradejax.splits import Split
+from gradejax.step import (
+    Hyperparameters,
+    TrainState,
+    hyperparameters,
+    initial_state,
+    step_function,
+)
+from gradejax.threads import prefetch
 
 NUMBERS = (
     "seed",
@@ -50,9 +58,6 @@ NUMBERS = (
 )
 """Keys that a program does not depend on: numbers it is given, and what only decides which drawings it is given."""
 
-MAX_STEPS = 128
-"""That a chunk has, as in a single run, whose distortions depend on it."""
-
 
 class Member(NamedTuple):
     """One training: its config and its drawings. Members may share a dataset."""
@@ -71,7 +76,7 @@ def program(config: ConfigDict) -> str:
     """What must agree for two trainings to share a program."""
     shared = {
         f"{group}.{key}": value
-        for group, keys in configs.as_json(config).items()
+        for group, keys in recipe.as_json(config).items()
         for key, value in (keys.items() if isinstance(keys, dict) else [("", keys)])
         if f"{group}.{key}".rstrip(".") not in NUMBERS
     }
@@ -83,15 +88,15 @@ class Functions(NamedTuple):
     """What is compiled for a `program`, and a number of members: made once by `functions`, used for several groups.
 
     Attributes:
-        steps: `train.steps_function` for members, each of which takes as many steps of its chunk as a count says.
+        steps: `steps_function` for members, each of which takes as many steps of its chunk as a count says.
         confidences: from the members' variables and ink, `(members, n, size, size)`, to `(members, n, 15)`.
     """
 
     steps: Callable[
-        [train.Hyperparameters, train.TrainState, Chunk, Int32[Array, " members"]],
-        tuple[train.TrainState, Float[Array, "members steps 2"]],
+        [Hyperparameters, TrainState, Batch, Int32[Array, " members"]],
+        tuple[TrainState, Float[Array, "members steps 2"]],
     ]
-    confidences: Callable[[train.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n 15"]]
+    confidences: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n 15"]]
 
 
 def functions(config: ConfigDict, over_members: Callable | None = None) -> Functions:
@@ -101,20 +106,20 @@ def functions(config: ConfigDict, over_members: Callable | None = None) -> Funct
         over_members: `jax.vmap` or `in_turn`; what is faster here, by default.
     """
     over_members = over_members or (jax.vmap if together() else in_turn)
-    network = build(config)
-    step = train.step_function(network)
-    logits_of = train.logits_function(network)
+    network = prepare.network(config)
+    step = step_function(network)
+    logits_of = forward.logits_function(network)
 
     def steps(
-        numbers: train.Hyperparameters, state: train.TrainState, chunk: Chunk, count: Array
-    ) -> tuple[train.TrainState, Float[Array, "steps 2"]]:
-        def one(state: train.TrainState, numbered: tuple[Array, Chunk]) -> tuple[train.TrainState, Array]:
+        numbers: Hyperparameters, state: TrainState, chunk: Batch, count: Array
+    ) -> tuple[TrainState, Float[Array, "steps 2"]]:
+        def one(state: TrainState, numbered: tuple[Array, Batch]) -> tuple[TrainState, Array]:
             index, batch = numbered
             return jax.lax.cond(index < count, partial(step, numbers), lambda *_: (state, jnp.zeros(2)), state, batch)
 
         return jax.lax.scan(one, state, (jnp.arange(chunk.labels.shape[0]), chunk))
 
-    def confidences(variables: train.Variables, ink: Array) -> Array:
+    def confidences(variables: forward.Variables, ink: Array) -> Array:
         return jax.nn.softmax(logits_of(variables, ink))
 
     options = ops.compiler_options()
@@ -130,19 +135,19 @@ def epochs(members: Sequence[Member], compiled: Functions) -> Iterator[list[Reco
     loss that is no longer finite stays so, and the others go on.
     """
     settings = members[0].config.train
-    networks = [build(member.config) for member in members]
+    networks = [prepare.network(member.config) for member in members]
     alone = [
-        train.hyperparameters(network, member.config, len(member.split.train))
+        hyperparameters(network, member.config, len(member.split.train))
         for network, member in zip(networks, members, strict=True)
     ]
     numbers = _stack(alone)
-    state = _stack([train.initial_state(*each) for each in zip(networks, alone, strict=True)])
+    state = _stack([initial_state(*each) for each in zip(networks, alone, strict=True)])
     # Validation and test are looked at together, filled up to the longest.
     looked_at = [np.concatenate([member.split.validation, member.split.test]) for member in members]
     longest = max(map(len, looked_at))
     ink = jnp.stack([m.dataset.ink[np.resize(rows, longest)] for m, rows in zip(members, looked_at, strict=True)])
 
-    def supply() -> Iterator[tuple[Chunk, np.ndarray] | None]:
+    def supply() -> Iterator[tuple[Batch, np.ndarray] | None]:
         for epoch in range(1, settings.epochs + 1):
             yield from chunks(members, epoch)
             yield None
@@ -171,11 +176,6 @@ def train_group(members: Sequence[Member]) -> tuple[list[list[Record]], float]:
     return [list(history) for history in zip(*found, strict=True)], time.perf_counter() - began
 
 
-def build(config: ConfigDict) -> models.Network:
-    """The network of a config. Raises UserError where there is none."""
-    return models.build(size=config.data.size, seed=config.seed, **configs.as_json(config.model))
-
-
 def together() -> bool:
     """Whether members advance together on this machine, and not in turn."""
     return jax.default_backend() != "cpu"
@@ -186,14 +186,14 @@ def in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *trees: jax.lax.map(lambda each: function(*each), trees)
 
 
-def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Chunk, Int32[np.ndarray, " members"]]]:
+def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Batch, Int32[np.ndarray, " members"]]]:
     """The members' chunks side by side, each filled up to the longest of the epoch, and how many steps each has."""
     batch_size = members[0].config.train.batch_size
     steps = [steps_per_epoch(len(member.split.train), batch_size) for member in members]
-    # As even as epoch_chunks makes them: always the same length, so that one is compiled.
+    # As even as epoch_batches makes them: always the same length, so that one is compiled.
     longest = max(-(-n // -(-n // MAX_STEPS)) for n in steps)
     parts = (
-        epoch_chunks(
+        epoch_batches(
             member.dataset.ink,
             member.dataset.labels,
             member.split.train,
@@ -201,7 +201,6 @@ def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Chunk, Int32
             augment=DistortionRanges(**member.config.augment),
             seed=member.config.seed,
             epoch=epoch,
-            max_steps=MAX_STEPS,
         )
         for member in members
     )
@@ -214,7 +213,7 @@ def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Chunk, Int32
             if part is not None:
                 counts[member] = len(part.labels)
                 ink[member, : counts[member]], labels[member, : counts[member]] = part
-        yield Chunk(ink, labels), counts
+        yield Batch(ink, labels), counts
 
 
 def _scores(member: Member, guesses: Float[np.ndarray, "n 15"]) -> Record:

@@ -2,7 +2,7 @@
 
     python -m gradejax.ablate --experiment=experiments/dropout.py --seeds=8 --workdir=runs/dropout [--store=URI]
 
-What an experiment's file holds is said in gradejax/experiment.py.
+What an experiment's file holds is said in gradejax/ablate/experiment.py.
 
 The folder gets results.csv (a line a training), results.md and results.png, and below trainings/ each one's epochs.
 What was interrupted goes on where it stopped when the same command is given again with its --workdir. Keys of the base
@@ -22,11 +22,11 @@ from ml_collections import config_flags
 from rich.console import Console
 from rich.progress import Progress
 
-from gradejax import command, experiment, population, results, runs, stores
-from gradejax import config as configs
+from gradejax import cli, recipe, runs, stores
+from gradejax.ablate import experiment, population, results
+from gradejax.ablate.experiment import Group, Training, names
 from gradejax.errors import UserError
-from gradejax.experiment import Group, Training, names
-from gradejax.main import fill_if_first
+from gradejax.prepare import fill_if_first
 
 log = logging.getLogger("gradejax.ablate")
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"no experiment {path}: those there are, are in experiments/")
     asked = experiment.load(path, _FLAGS.experiment)
     with closing(stores.open_store(stores.store_uri(_FLAGS.store, _FLAGS.experiment.data.store))) as store:
-        fill_if_first(store, stores.Query(tags=configs.tags(_FLAGS.experiment)))
+        fill_if_first(store, stores.Query(tags=recipe.tags(_FLAGS.experiment)))
         trainings = experiment.plan(asked, _FLAGS.seeds, store)
     if _FLAGS["dry-run"].value:
         rows = results.read_rows(Path(_FLAGS.workdir)) if _FLAGS.workdir else []
@@ -180,4 +180,4 @@ def _duration(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    command.run(main, _FLAGS)
+    cli.run(main, _FLAGS)

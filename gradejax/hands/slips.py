@@ -1,6 +1,6 @@
 """What a hand does besides what it means to do: hooks, overruns, double and broken strokes, loops, dots.
 
-Each of `SLIPS` changes a form, that is a character's plan (`gradejax.allographs`), so that the pen carries the slip
+Each of `SLIPS` changes a form, that is a character's plan, so that the pen carries the slip
 out like anything else. None of them changes what one reads.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from gradejax.allographs import Form, Targets
+from gradejax.hands.allographs import Form, Targets
 
 
 def slip(form: Form, habits: Mapping[str, float], rng: np.random.Generator) -> Form:

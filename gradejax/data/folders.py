@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
-from gradejax.exchange import Source, refuse
+from gradejax.data.exchange import Source, refuse
 from gradejax.ink import MAX_PNG_BYTES
 
 _OTHER_PICTURES = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff"}

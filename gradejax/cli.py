@@ -1,4 +1,4 @@
-"""How a command starts and ends: flags, help and one-line errors, the same for every `python -m gradejax.…`."""
+"""How every command starts and ends: shared flags, help, and errors in one line."""
 
 import ast
 import errno
@@ -21,6 +21,23 @@ from gradejax import interrupted
 from gradejax.errors import UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def define_store(flag_values: flags.FlagValues) -> None:
+    """Defines --store."""
+    flags.DEFINE_string(
+        "store", None, "Address of the drawings; sqlite:///data/grades.db by default.", flag_values=flag_values
+    )
+
+
+def define_workdir(flag_values: flags.FlagValues, help: str) -> None:
+    """Defines --workdir, of which `help` says what it is to this command."""
+    flags.DEFINE_string("workdir", None, help, flag_values=flag_values)
+
+
+def workdir(flag_values: flags.FlagValues) -> Path | None:
+    """The value of --workdir; None where it was not given."""
+    return Path(flag_values.workdir) if flag_values.workdir else None
 
 
 def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues) -> NoReturn:

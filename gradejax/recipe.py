@@ -3,12 +3,45 @@
 import difflib
 import inspect
 import reprlib
+from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_flags
 
 from gradejax import models
 from gradejax.errors import UserError
+
+_FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
+"""Where gradejax's own recipes lie: in an installed package, or in a checkout."""
+SHIPPED = {path.stem: path for folder in _FOLDERS for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
+"""gradejax's own recipes by name: `cnn`."""
+
+
+def find(name: str) -> Path:
+    """The file of a recipe: `name` itself, or the shipped recipe of that name where there is no such file."""
+    path = Path(name)
+    return path if path.exists() else SHIPPED.get(name, path)
+
+
+def define_config(flag_values: flags.FlagValues) -> None:
+    """Defines --config, whose value is the path of a recipe or the name of a shipped one."""
+    help = f"The recipe, a Python file: configs/cnn.py. Or one of gradejax's own: {', '.join(SHIPPED)}."
+    config_flags.DEFINE_config_file("config", None, help, flag_values=flag_values)
+    flag_values["config"].parser = _NamedRecipe(flag_values["config"].parser)
+
+
+class _NamedRecipe(flags.ArgumentParser):
+    """Lets --config name a shipped recipe."""
+
+    def __init__(self, by_path: flags.ArgumentParser):
+        self._by_path = by_path
+
+    def parse(self, argument: str) -> ConfigDict:
+        return self._by_path.parse(str(find(argument)))
+
+    def flag_type(self) -> str:
+        return self._by_path.flag_type()
 
 
 def base() -> ConfigDict:
@@ -112,7 +145,7 @@ def check(config: ConfigDict) -> None:
     for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            advice = f"did you mean {near[0]!r}?" if near else "gradejax/config.py lists the keys"
+            advice = f"did you mean {near[0]!r}?" if near else "gradejax/recipe.py lists the keys"
             raise UserError(f"the config sets {name!r}, which does not exist: {advice}")
         if not _is_like(value, known[name]):
             raise UserError(f"{name} is {_short(value)}: it must be {kind_of(known[name])}, such as {known[name]!r}")
@@ -128,7 +161,7 @@ def kind_of(default: Any) -> str:
     return {bool: "True or False", int: "a whole number", float: "a number", str: "text"}[type(default)]
 
 
-_BASE = "`config = gradejax.config.base()`"
+_BASE = "`config = gradejax.recipe.base()`"
 
 
 def _flat(config: ConfigDict) -> dict[str, Any]:

@@ -1,0 +1,155 @@
+"""From a trained network to predictions, scores, a summary and plots."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from ml_collections import ConfigDict
+
+from gradejax import calibration, metrics, models
+from gradejax.calibration import Calibration
+from gradejax.dataset import Dataset
+from gradejax.forward import Variables, logits_function, logits_in_batches
+from gradejax.grades import GRADE_INDEX
+from gradejax.hands import synthetic
+from gradejax.ink import resample
+from gradejax.prepare import Prepared
+from gradejax.recogniser import Recogniser
+
+N_OTHERS = 500
+"""Synthetic drawings of other letters, digits and marks that each model is tried on; always the same ones."""
+_OTHERS_SEED, _OTHERS_WRITERS = 10**10, 30  # writers that no training has seen
+
+
+class Predictions(NamedTuple):
+    """What a model makes of labelled drawings.
+
+    Attributes:
+        ink: `(n, size, size)`.
+        labels: class indices, `(n,)`.
+        confidences: in the order of `GRADES`, `(n, grades)`.
+        are_grades: False where the model rejects a drawing as no grade, `(n,)`.
+    """
+
+    ink: UInt8[np.ndarray, "n size size"]
+    labels: Int[np.ndarray, " n"]
+    confidences: Float[np.ndarray, "n grades"]
+    are_grades: Bool[np.ndarray, " n"]
+
+    def scores(self) -> metrics.Scores:
+        """Accuracy, loss and expected calibration error."""
+        return metrics.scores(self.confidences, self.labels)
+
+    def rejected(self) -> float:
+        """The share of drawings that the model rejects."""
+        return float(1 - self.are_grades.mean())
+
+
+class Evaluation(NamedTuple):
+    """How good a freshly trained model is.
+
+    Attributes:
+        predictions: on the validation drawings. Each is calibrated on the other writers' drawings.
+        uncalibrated: the confidences before calibration, `(n, grades)`.
+        others_rejected: share rejected of `N_OTHERS` synthetic drawings that show no grade.
+        test_accuracy: on the test drawings; None where there are none.
+    """
+
+    predictions: Predictions
+    uncalibrated: Float[np.ndarray, "n grades"]
+    others_rejected: float
+    test_accuracy: float | None
+
+
+def evaluate(config: ConfigDict, prepared: Prepared, variables: Variables) -> Evaluation:
+    """Evaluates a model that was trained as `config` says."""
+    data, split, network, about = prepared
+    logits_of = logits_function(network)
+
+    def logits_on(rows: np.ndarray) -> Float[np.ndarray, "rows grades"]:
+        return logits_in_batches(logits_of, variables, data.ink, rows, config.evaluate.batch_size)
+
+    logits = logits_on(split.validation)
+    ink, labels = data.ink[split.validation], data.labels[split.validation]
+    confidences, are_grades = calibration.cross_fit(logits, labels, data.writers[split.validation], ink)
+    recogniser = Recogniser(
+        labels=about["labels"],
+        size=about["size"],
+        resampling=about["resampling"],
+        calibration=calibration.fit(logits, labels),
+        variables=variables,
+        logits_of=logits_of,
+    )
+    test_accuracy = None
+    if len(split.test):
+        test_accuracy = float(np.mean(logits_on(split.test).argmax(axis=1) == data.labels[split.test]))
+    return Evaluation(
+        predictions=Predictions(ink, labels, confidences, are_grades),
+        uncalibrated=Calibration().confidences(logits),
+        others_rejected=others_rejected(recogniser),
+        test_accuracy=test_accuracy,
+    )
+
+
+def predict(recogniser: Recogniser, dataset: Dataset) -> Predictions:
+    """Applies a recogniser to all drawings of a dataset."""
+    # A model carries its own labels, whose order need not be this version's.
+    columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
+    ink = np.asarray(dataset.ink)
+    confidences = recogniser.confidences(ink)[:, columns]
+    return Predictions(ink, dataset.labels, confidences, recogniser.calibration.are_grades(confidences, ink))
+
+
+def others_rejected(recogniser: Recogniser) -> float:
+    """The share that a recogniser rejects of `N_OTHERS` synthetic drawings of other letters, digits and marks."""
+    others = synthetic.written_others(N_OTHERS, seed=_OTHERS_SEED, writers=_OTHERS_WRITERS)
+    drawn = (synthetic.ink_strokes(other.strokes) for other in others)
+    ink = np.stack([resample(each, recogniser.size, recogniser.resampling) for each in drawn])
+    return float(1 - recogniser.calibration.are_grades(recogniser.confidences(ink), ink).mean())
+
+
+def summarise(
+    config: ConfigDict, prepared: Prepared, evaluation: Evaluation, history: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What `summary.json` says of a run, except for its time and device.
+
+    Args:
+        config: the run's recipe.
+        prepared: what it was trained from.
+        evaluation: of its model.
+        history: the lines of `metrics.jsonl`.
+    """
+    data, split, network, _ = prepared
+    scores = evaluation.predictions.scores()
+    best = max(history, key=lambda epoch: epoch["val_accuracy"])
+    summary = {
+        "val_accuracy": scores.accuracy,
+        "best_val_accuracy": best["val_accuracy"],
+        "best_epoch": best["epoch"],
+        "val_loss": scores.loss,
+        "ece": scores.ece,
+        "ece_uncalibrated": metrics.scores(evaluation.uncalibrated, evaluation.predictions.labels).ece,
+        "val_refused": evaluation.predictions.rejected(),
+        "others_refused": evaluation.others_rejected,
+        "epochs": len(history),
+        "n_train": len(split.train),
+        "n_val": len(split.validation),
+        "split": config.data.split,
+        "parameters": models.parameters(network),
+        "images_per_second": sorted(epoch["images_per_second"] for epoch in history)[len(history) // 2],
+        "train_seconds": history[-1]["elapsed"],
+        "data_fingerprint": data.digest,
+        "refused": data.refused,
+        "versions": _versions(),
+    }
+    if evaluation.test_accuracy is not None:
+        summary |= {"n_test": len(split.test), "test_accuracy": evaluation.test_accuracy}
+    return summary
+
+
+def _versions() -> dict[str, str]:
+    names = ("gradejax", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "opencv-python-headless")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

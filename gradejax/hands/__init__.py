@@ -1,0 +1,1 @@
+"""Synthetic handwriting: pen plans of characters, a writer's habits, how a pen moves and slips, the ink it leaves."""

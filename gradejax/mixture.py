@@ -1,0 +1,69 @@
+"""Synthetic drawings mixed into the training part of a dataset."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from gradejax import cache, hands
+from gradejax.dataset import Dataset, Picture, concatenate
+from gradejax.grades import GRADES
+from gradejax.hands import synthetic
+from gradejax.splits import Split
+
+
+def mix(
+    dataset: Dataset,
+    split: Split,
+    n_grades: int,
+    n_others: int,
+    seed: int,
+    cache_folder: Path | None,
+    resampling: str = "area",
+) -> tuple[Dataset, Split]:
+    """Adds synthetic drawings to a dataset, and to the training part of its split.
+
+    The result is held in memory.
+
+    Args:
+        dataset: the drawings to add to.
+        split: of `dataset`.
+        n_grades: how many drawings of grades, fifteen by each writer.
+        n_others: how many drawings of what is not a grade; their label is -1.
+        seed: another seed gives other drawings by other writers.
+        cache_folder: as `folder` in `cache.decode`.
+        resampling: as in `cache.decode`.
+    """
+    # These writers differ from those of `gradejax.data generate`, whose drawings may be validated on.
+    collection = {"seed": 10**9 + seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
+
+    def pictures() -> Iterator[Picture]:
+        grades = synthetic.written_grades(n_grades, **collection)
+        others = synthetic.written_others(n_others, **collection)
+        for written in chain(grades, others):
+            yield Picture(written.name, f"writer {written.writer}", partial(synthetic.ink_strokes, written.strokes))
+
+    source = {"grades": n_grades, "others": n_others, "seed": seed}
+    added = cache.decode(
+        pictures,
+        lambda: n_grades + n_others,
+        Counter(),
+        dataset.ink.shape[1],
+        resampling,
+        source,
+        _version(),
+        cache_folder,
+    )
+    mixed = concatenate(dataset, added)
+    added_rows = np.arange(len(dataset), len(mixed))
+    return mixed, Split(np.concatenate([split.train, added_rows]), split.validation, split.test)
+
+
+def _version() -> str:
+    """SHA-256 of the source code that writes synthetic drawings: when it changes, they do."""
+    modules = sorted(Path(hands.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()

@@ -1,0 +1,151 @@
+"""From a recipe to what a training starts from: drawings, their split, and a network that has seen none of them."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from gradejax import cache, mixture, models, recipe, splits
+from gradejax.dataset import Dataset, Picture
+from gradejax.errors import UserError
+from gradejax.grades import GRADES
+from gradejax.hands import synthetic
+from gradejax.ink import decode_ink
+from gradejax.splits import Split
+from gradejax.stores import DEFAULT_URI, Query, Store
+
+log = logging.getLogger(__name__)
+
+_FIRST_DRAWINGS, _FIRST_WRITERS = 2250, 30
+
+
+class Prepared(NamedTuple):
+    """What a training starts from.
+
+    Attributes:
+        dataset: the drawings, synthetic ones included.
+        split: which of them are trained on.
+        network: freshly initialised.
+        about: plain facts kept in each checkpoint, from which `recogniser.load` builds the network again.
+    """
+
+    dataset: Dataset
+    split: Split
+    network: models.Network
+    about: dict[str, Any]
+
+
+def prepare(config: ConfigDict, store: Store) -> Prepared:
+    """Prepares a training.
+
+    Raises:
+        UserError: when the store holds no such drawings, or too few for the split, or no such model can be built.
+    """
+    data, split = split_and_mix(config, dataset(config, store))
+    about = {
+        "labels": GRADES,
+        "size": config.data.size,
+        "resampling": config.data.resampling,
+        "model": recipe.as_json(config.model),
+        "data_digest": data.digest,
+    }
+    return Prepared(data, split, network(config), about)
+
+
+def dataset(config: ConfigDict, store: Store) -> Dataset:
+    """The store's drawings that a recipe asks for; see `load`."""
+    settings = config.data
+    query = Query(tags=recipe.tags(config))
+    return load(store, query, settings.size, _cache_folder(config), settings.resampling)
+
+
+def split_and_mix(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, Split]:
+    """Divides a dataset as a recipe says, and adds the synthetic drawings that it asks for.
+
+    These are the same for every `seed` of a recipe, so that they are made only once.
+    """
+    settings = config.data
+    split = splits.split(
+        dataset,
+        settings.split,
+        settings.validation_fraction,
+        seed=config.seed,
+        test_fraction=settings.test_fraction,
+        train_drawings=settings.train_drawings,
+    )
+    if not settings.synthetic and not settings.others:
+        return dataset, split
+    return mixture.mix(
+        dataset, split, settings.synthetic, settings.others, 0, _cache_folder(config), settings.resampling
+    )
+
+
+def network(config: ConfigDict) -> models.Network:
+    """The network of a recipe, freshly initialised. Raises UserError where it cannot be built."""
+    return models.build(size=config.data.size, seed=config.seed, **recipe.as_json(config.model))
+
+
+def load(store: Store, query: Query, size: int, cache_folder: Path | None, resampling: str = "area") -> Dataset:
+    """A store's drawings as a dataset.
+
+    Documents that are no drawings are skipped, counted by reason and logged.
+
+    Args:
+        store: where the drawings lie.
+        query: which of them are wanted.
+        size: pixels a side of the ink.
+        cache_folder: as `folder` in `cache.decode`.
+        resampling: `area` or `point`; see `ink.resample`.
+
+    Raises:
+        UserError: when nothing is left; it names the tags that exist.
+    """
+    if resampling not in ("area", "point"):
+        raise UserError(f"no resampling is called {resampling!r}: data.resampling is one of area, point")
+    refused: Counter[str] = Counter()
+
+    def pictures() -> Iterator[Picture]:
+        for drawing in store.find(query, refused=lambda _, reason: refused.update([str(reason)])):
+            writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
+            yield Picture(drawing.label, writer, partial(decode_ink, drawing.png))
+
+    source = {"store": store.uri, "query": repr(query)}
+    fingerprint = store.fingerprint(query) if cache_folder else ""
+    count = partial(store.count, query)
+    loaded = cache.decode(pictures, count, refused, size, resampling, source, fingerprint, cache_folder)
+    for reason, n in loaded.refused.items():
+        log.warning("skipped %d of the store's documents: %s", n, reason)
+    if not len(loaded):
+        _raise_empty(store, query)
+    return loaded
+
+
+def fill_if_first(store: Store, query: Query) -> None:
+    """Fills the default store with synthetic drawings where it is empty. No other store is filled unasked."""
+    if store.uri != DEFAULT_URI or query.tags or store.count() or store.count(Query(deleted=True)):
+        return
+    log.info(
+        "%s is empty: filling it with %s synthetic drawings by %d synthetic writers, tagged 'synthetic'",
+        store.uri, f"{_FIRST_DRAWINGS:,}", _FIRST_WRITERS,
+    )  # fmt: skip
+    # In one transaction: after an interruption nobody must go on with a part.
+    store.add(synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
+
+
+def _cache_folder(config: ConfigDict) -> Path | None:
+    return Path(config.data.cache) if config.data.cache else None
+
+
+def _raise_empty(store: Store, query: Query) -> None:
+    if query.tags:
+        existing = sorted({tag for tags, _ in store.summary() for tag in tags})
+        names = ", ".join(existing[:20]) + (", …" if len(existing) > 20 else "")
+        raise UserError(f"no drawings tagged {', '.join(query.tags)} in {store.uri}; the tags there: {names or 'none'}")
+    raise UserError(
+        f"no drawings in {store.uri}: import some (`python -m gradejax.data import FILE --store=…`), "
+        "or make some (`python -m gradejax.data generate 2250 --store=…`)"
+    )

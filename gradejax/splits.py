@@ -1,0 +1,100 @@
+"""Which drawings are trained on, and which are held out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from gradejax.dataset import Dataset
+from gradejax.errors import UserError
+from gradejax.grades import GRADES
+
+
+@dataclass(frozen=True)
+class Split:
+    """A dataset's rows, ascending, in three parts.
+
+    Attributes:
+        train: trained on.
+        validation: scored after each epoch.
+        test: scored once, after the last epoch; often empty.
+    """
+
+    train: Int[np.ndarray, " n_train"]
+    validation: Int[np.ndarray, " n_validation"]
+    test: Int[np.ndarray, " n_test"]
+
+
+def split(
+    dataset: Dataset,
+    how: str,
+    validation_fraction: float,
+    seed: int,
+    test_fraction: float = 0.0,
+    train_drawings: int = 0,
+) -> Split:
+    """Divides a dataset.
+
+    Args:
+        dataset: the drawings.
+        how: `writer` holds out whole writers, so that validation is on people the model has not seen. `random` holds
+            out drawings at random, `sequential` those inserted last; these two exist to show what they hide.
+        validation_fraction: of the writers, or of the drawings; between 0 and 1.
+        seed: of everything drawn at random here.
+        test_fraction: of the writers. They are set aside before the rest is divided, so that `how` does not change
+            who they are.
+        train_drawings: how many drawings to train on. A larger number contains those of a smaller one; 0 means all.
+
+    Raises:
+        UserError: when a part would be empty, or the training part lacks a grade.
+    """
+    if not 0 < validation_fraction < 1:
+        raise UserError(f"data.validation_fraction is {validation_fraction}: it must lie between 0 and 1")
+    everyone = np.unique(dataset.writers)
+    is_test = np.zeros(len(dataset), bool)
+    if test_fraction:
+        if len(everyone) < 3:
+            raise UserError(
+                "data.test_fraction needs drawings by three writers or more: collect some by others, or leave it at 0"
+            )
+        order = np.random.default_rng((seed, 0x7E57)).permutation(everyone)
+        is_test = np.isin(dataset.writers, order[: min(_share(len(everyone), test_fraction), len(everyone) - 2)])
+    rest = np.flatnonzero(~is_test)
+    held_out = _held_out(dataset.writers[rest], how, validation_fraction, np.random.default_rng((seed, 0x5011)))
+    train = rest[~held_out]
+    missing = np.flatnonzero(np.bincount(dataset.labels[train], minlength=len(GRADES)) == 0)
+    if missing.size:
+        names = ", ".join(GRADES[index] for index in missing)
+        raise UserError(
+            f"no drawing of {names} among the {len(train)} to train on: every grade needs some "
+            "(see `python -m gradejax.data stats`)"
+        )
+    if train_drawings:
+        train = np.sort(np.random.default_rng((seed, 0x5012)).permutation(train)[:train_drawings])
+    return Split(train, rest[held_out], np.flatnonzero(is_test))
+
+
+def _held_out(writers: Int[np.ndarray, " n"], how: str, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Which of the drawings by `writers` are validated on, as booleans `(n,)`."""
+    n = len(writers)
+    if how == "writer":
+        names = np.unique(writers)
+        if len(names) < 2:
+            raise UserError(
+                "a split by writer needs drawings by two writers or more, and here they are all by one: "
+                "collect some by others, or see what --config.data.split=random hides"
+            )
+        return np.isin(writers, rng.permutation(names)[: _share(len(names), fraction)])
+    if how not in ("random", "sequential"):
+        raise UserError(f"no split is called {how!r}: data.split is one of writer, random, sequential")
+    if n < 2:
+        raise UserError("a split needs two drawings or more, and here is one: collect some first")
+    order = rng.permutation(n) if how == "random" else np.arange(n)
+    held_out = np.zeros(n, bool)
+    held_out[order[n - _share(n, fraction) :]] = True
+    return held_out
+
+
+def _share(n: int, fraction: float) -> int:
+    """That fraction of `n`, but at least one and not all."""
+    return min(max(round(n * fraction), 1), n - 1)
