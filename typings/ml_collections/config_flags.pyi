@@ -1,0 +1,9 @@
+from absl import flags
+
+def DEFINE_config_file(
+    name: str,
+    default: str | None = None,
+    help_string: str = ...,
+    flag_values: flags.FlagValues = ...,
+    lock_config: bool = True,
+) -> flags.FlagHolder: ...
