@@ -55,7 +55,7 @@ def test_the_arrays_are_the_drawings_in_order(filled, drawings, tmp_path):
 
 def test_the_cache_holds_what_decoding_gives(filled, tmp_path, monkeypatch):
     fresh = prepare.load(filled, ALL, 28, tmp_path / "cache")
-    monkeypatch.setattr(filled, "find", None)  # a second decoding would need it
+    monkeypatch.setattr(filled, "find", lambda *_, **__: pytest.fail("decoded again"))
     cached = prepare.load(filled, ALL, 28, tmp_path / "cache")
     monkeypatch.undo()
     assert same(fresh, cached)
