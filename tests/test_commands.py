@@ -564,7 +564,7 @@ def test_a_run_writes_through_no_link_and_survives_a_failed_plot(trained):
         folder, "main", *calls, [*LITTLE, "--workdir=elsewhere"], [*LITTLE, "--workdir=pictureless"]
     )
     for number, (done, name) in enumerate(zip(refused, links, strict=True)):
-        fails(done, f"linked{number}/{name} is a link or a device: take it away")
+        fails(done, f"linked{number}/{name} is a link or a device: remove it")
     fails(piped, "elsewhere/config.json is a link or a device")
     assert (folder / "target").read_text() == "mine"
     assert [path.name for path in (folder / "elsewhere").iterdir()] == ["config.json"]
