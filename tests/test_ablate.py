@@ -42,7 +42,7 @@ def get_config():
 
 
 def get_variants():
-    return {"usual": {}, "slow": {"learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
+    return {"usual": {}, "slow": {"train.learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
 '''
 
 
@@ -189,7 +189,7 @@ def test_every_shipped_experiment_loads(path, store_uri, monkeypatch):
         ({"model.hiden": (3,)}, "did you mean 'model.hidden'"),
         ({"model": {"name": "cnn", "hidden": "many"}}, "model.hidden is 'many': it must be a whole number"),
         ({"train.epochs": None}, "train.epochs is None: it must be a whole number"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate is nan"),
         ({"seed": 3}, "seeds 0, 1, … that --seeds asks for"),
         ({"train": {}}, "sets 'train', which is not a key of a config"),
         ({3: 4}, "sets '3', which is not a key of a config"),
@@ -209,7 +209,7 @@ def test_bad_overrides(overrides, reason):
         ("def get_variants(): return 1 / 0", "ZeroDivisionError: division by zero"),
         ("import nothing_like_it", "No module named 'nothing_like_it'"),
         ("def get_variants(): return {'1': {}, 1: {}}", "two variants have the same name"),
-        ("def get_variants(): return {'a\\nb': {}}", "a name must be one line of at most 100 letters"),
+        ("def get_variants(): return {'a\\nb': {}}", "a name must be one line of at most 100 characters"),
         ("def get_variants(): return {' ': {}}", "a name must be one line"),
         ("def get_variants(): return {'a' * 101: {}}", "a name must be one line"),
         ("def get_variants(): return {'a': {}}\nMEASURES = ['val_accuracy']", "MEASURES must be a mapping"),
