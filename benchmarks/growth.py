@@ -49,7 +49,7 @@ def write(folder: Path, n: int) -> None:
     with (folder / "growth-ink").open("wb") as file:
         for part in np.split(rows, range(_DRAWINGS_PER_WRITE, n, _DRAWINGS_PER_WRITE)):
             maps = random_affines(rng, len(part), ink.shape[1], DistortionRanges(rotation=10, shift=0.1, zoom=0.1))
-            file.write(warp(ink[part], maps))
+            warp(ink[part], maps).tofile(file)
 
 
 def train(folder: Path, n: str) -> dict:
@@ -112,7 +112,7 @@ def plot(measurements: Sequence[dict], path: Path) -> None:
     style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titleweight": "bold"}
     drawings = [one["drawings"] for one in measurements]
     names = [f"{n // 10**6} M" if n >= 10**6 else f"{n // 1000} k" for n in drawings]
-    with matplotlib.rc_context({**style, "axes.titlelocation": "left", "legend.frameon": False}):
+    with matplotlib.rc_context({**style, "axes.titlelocation": "left", "legend.frameon": False}):  # pyright: ignore[reportArgumentType]
         figure = Figure(figsize=(9, 3.8), dpi=110, layout="constrained")
         time, memory = figure.subplots(1, 2)
 

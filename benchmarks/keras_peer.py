@@ -5,6 +5,7 @@
 The pictures are distorted by `ImageDataGenerator`, for which the recipes were published. `model.fit` runs a compiled
 graph, one step or eight at a time. Prints one line of JSON.
 """
+# pyright: reportMissingImports=false
 
 import os
 import sys

@@ -5,6 +5,7 @@
 Channels last, fused AdamW. gradejax distorts the batches in another thread, which is faster than PyTorch's own ways to
 distort picture by picture. Prints one line of JSON.
 """
+# pyright: reportMissingImports=false
 
 import sys
 import time

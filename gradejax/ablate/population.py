@@ -91,7 +91,7 @@ class Program(NamedTuple):
 
     key: str
     train: Callable[
-        [Hyperparameters, TrainState, Batch, Int32[Array, " members"]],
+        [Hyperparameters, TrainState, Batch, Int32[Array | np.ndarray, " members"]],
         tuple[TrainState, Float[Array, "members steps 2"]],
     ]
     confidences: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n grades"]]
