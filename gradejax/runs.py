@@ -103,7 +103,7 @@ def _writing_to(workdir: Path) -> Iterator[None]:
 def begin(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes a run's config to its folder, or checks that the run there has the same config.
 
-    A run that never saved a checkpoint is replaced.
+    A run that has not saved a checkpoint yet takes the new config.
 
     Raises:
         UserError: when the folder cannot be written, or holds a run with another config.

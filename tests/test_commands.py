@@ -533,7 +533,7 @@ def test_a_run_folder_has_one_writer_and_a_failed_start_does_not_lock_it(trained
         assert first.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     second = command(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
-    fails(second, rf"another command is writing to one \(process {first.pid} on .*\): wait until it has ended, or give")
+    fails(second, rf"another command is writing to one \(process {first.pid} on .*\): wait until it has ended, or use")
     first.kill()
     first.communicate()
     assert not checkpoints_of(folder / "one")

@@ -103,13 +103,13 @@ def _run(path: Path) -> ModuleType:
     return module
 
 
-def varied(base: ConfigDict, variant: str, overrides: Mapping[str, Any]) -> ConfigDict:
+def varied(base: ConfigDict, variant: str, overrides: object) -> ConfigDict:
     """A copy of a config with some keys changed.
 
     Args:
         base: the config.
         variant: a name for error messages.
-        overrides: from dotted keys to values. The key `model`, with a mapping, replaces the whole group.
+        overrides: a mapping from dotted keys to values. The key `model`, with a mapping, replaces the whole group.
 
     Raises:
         UserError: when a key does not exist, or a value makes no sense.

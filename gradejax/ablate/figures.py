@@ -66,7 +66,7 @@ def dots(comparisons: Sequence[Comparison], title: str, measure: str) -> Figure:
     return figure
 
 
-def line(comparisons: Sequence[Comparison], sizes: Sequence[float], title: str, measure: str) -> Figure:
+def line(comparisons: Sequence[Comparison], sizes: Sequence[int], title: str, measure: str) -> Figure:
     """A learning curve: the mean of each variant over its number of training drawings, `sizes`."""
     figure = Figure(figsize=(8, 4.4), layout="constrained")
     axes = figure.subplots()
