@@ -46,12 +46,12 @@ def _measured(config: ConfigDict) -> dict[str, list[float]]:
     batches = Batch(ink, rng.integers(0, 15, (members, steps, batch), np.int32))
     counts = np.full(members, steps, np.int32)
     network = prepare.network(config)
-    numbers = hyperparameters(network, config, steps * batch)
+    hparams = hyperparameters(network, config, steps * batch)
     step = steps_function(network)
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), numbers)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), hparams)
 
     def single(states: list[TrainState]) -> Any:
-        return [step(numbers, state, Batch(batches.ink[i], batches.labels[i])) for i, state in enumerate(states)]
+        return [step(hparams, state, Batch(batches.ink[i], batches.labels[i])) for i, state in enumerate(states)]
 
     def group(over_members: Callable) -> Callable:
         train = population.build_program(config, over_members).train
@@ -65,7 +65,7 @@ def _measured(config: ConfigDict) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(_ROUNDS.value + 1):
         for way, run in ways.items():
-            states = [initial_state(network, numbers) for _ in range(members)]
+            states = [initial_state(network, hparams) for _ in range(members)]
             jax.block_until_ready(states)
             began = time.perf_counter()
             jax.block_until_ready(run(states))

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         )
     if _FLAGS.experiment is None:
         raise UserError("which experiment? --experiment=experiments/dropout.py")
-    path = Path(_FLAGS["experiment"].config_filename)  # pyright: ignore[reportAttributeAccessIssue]
+    path = Path(config_flags.get_config_filename(_FLAGS["experiment"]))
     if not path.is_file():
         raise UserError(f"no experiment {path}: gradejax's own are in experiments/")
     experiment = load(path, _FLAGS.experiment)

@@ -111,13 +111,13 @@ def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = 
     logits_of = forward.logits_function(network)
 
     def train(
-        numbers: Hyperparameters, state: TrainState, batches: Batch, count: Int32[Array, ""]
+        hparams: Hyperparameters, state: TrainState, batches: Batch, count: Int32[Array, ""]
     ) -> tuple[TrainState, Float[Array, "steps 2"]]:
         def step_if_counted(
             state: TrainState, numbered: tuple[Int[Array, ""], Batch]
         ) -> tuple[TrainState, Float[Array, "2"]]:
             index, batch = numbered
-            return jax.lax.cond(index < count, partial(step, numbers), lambda *_: (state, jnp.zeros(2)), state, batch)
+            return jax.lax.cond(index < count, partial(step, hparams), lambda *_: (state, jnp.zeros(2)), state, batch)
 
         return jax.lax.scan(step_if_counted, state, (jnp.arange(batches.labels.shape[0]), batches))
 
@@ -142,12 +142,12 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Record]
     """
     settings = members[0].config.train
     networks = [prepare.network(member.config) for member in members]
-    numbers_of = [
+    hparams_of = [
         hyperparameters(network, member.config, len(member.split.train))
         for network, member in zip(networks, members, strict=True)
     ]
-    numbers = _stack(numbers_of)
-    state = _stack([initial_state(*each) for each in zip(networks, numbers_of, strict=True)])
+    hparams = _stack(hparams_of)
+    state = _stack([initial_state(*each) for each in zip(networks, hparams_of, strict=True)])
     # Validation and test drawings together, repeated up to the length of the longest.
     rows_of = [np.concatenate([member.split.validation, member.split.test]) for member in members]
     longest = max(map(len, rows_of))
@@ -163,7 +163,7 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Record]
             step_metrics, steps_taken = [], np.zeros(len(members), np.int32)
             while (item := next(supplied)) is not None:
                 batches, counts = item
-                state, loss_and_accuracy = program.train(numbers, state, batches, counts)
+                state, loss_and_accuracy = program.train(hparams, state, batches, counts)
                 step_metrics.append(loss_and_accuracy)
                 steps_taken += counts
             sums = np.concatenate([np.asarray(each) for each in step_metrics], axis=1).sum(axis=1)
