@@ -1,9 +1,9 @@
-"""Seconds per step and member: members of a group against single runs, alternately, of both recipes.
+"""Time per step and member: groups of an ablation against single runs, measured in turn, for both recipes.
 
     python -m benchmarks.ablate [--members=8] [--steps=55] [--rounds=5]
 
-A ratio below 1 means that a group is faster per member. `in turn` is what a group does on a CPU and `side by side`
-(`jax.vmap`) what it does elsewhere. The single runs, too, are compiled once, which those of gradejax.main are not.
+A ratio below 1 means that a group is faster per member. Groups run `in turn` on a CPU and `in parallel` (`jax.vmap`) on
+a GPU. The single runs are compiled once, too, unlike those of gradejax.main.
 """
 
 import time
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from ml_collections import ConfigDict
 
 from configs import cnn, mlp
 from gradejax import prepare
@@ -22,49 +23,49 @@ from gradejax.ablate import population
 from gradejax.batches import Batch
 from gradejax.step import TrainState, hyperparameters, initial_state, steps_function
 
-_MEMBERS = flags.DEFINE_integer("members", 8, "Of a group.")
-_STEPS = flags.DEFINE_integer("steps", 55, "Of a chunk.")
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Of which the median is taken; the first, which compiles, is left out.")
+_MEMBERS = flags.DEFINE_integer("members", 8, "Members of a group.")
+_STEPS = flags.DEFINE_integer("steps", 55, "Steps that are taken at once.")
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Measurements to take the median of, after a first one that compiles.")
 
 
 def main(_: list[str]) -> None:
-    """Prints a line for each recipe and way."""
+    """Prints a line for each recipe and each way to train a group."""
     for name, recipe in (("mlp", mlp), ("cnn", cnn)):
         times = _measured(recipe.get_config())
         single = median(times.pop("single"))
-        print(f"{name}: single runs {1e3 * single:.2f} ms a step, {_MEMBERS.value} members, {jax.devices()[0]}")
+        print(f"{name}: single runs {1e3 * single:.2f} ms per step, {_MEMBERS.value} members, {jax.devices()[0]}")
         for way, seconds in times.items():
-            print(f"  {way}: {1e3 * median(seconds):.2f} ms a step and member, ratio {median(seconds) / single:.2f}")
+            print(f"  {way}: {1e3 * median(seconds):.2f} ms per step and member, ratio {median(seconds) / single:.2f}")
 
 
-def _measured(config: Any) -> dict[str, list[float]]:
+def _measured(config: ConfigDict) -> dict[str, list[float]]:
     members, steps, batch = _MEMBERS.value, _STEPS.value, config.train.batch_size
     rng = np.random.default_rng(0)
     size = config.data.size
     ink = rng.integers(0, 256, (members, steps, batch, size, size), np.uint8)
-    chunk = Batch(ink, rng.integers(0, 15, (members, steps, batch), np.int32))
+    batches = Batch(ink, rng.integers(0, 15, (members, steps, batch), np.int32))
     counts = np.full(members, steps, np.int32)
     network = prepare.network(config)
-    numbers = hyperparameters(network, config, steps * batch)
+    hparams = hyperparameters(network, config, steps * batch)
     step = steps_function(network)
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), numbers)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), hparams)
 
     def single(states: list[TrainState]) -> Any:
-        return [step(numbers, state, Batch(chunk.ink[i], chunk.labels[i])) for i, state in enumerate(states)]
+        return [step(hparams, state, Batch(batches.ink[i], batches.labels[i])) for i, state in enumerate(states)]
 
-    def group(over: Callable) -> Callable:
-        compiled = population.functions(config, over).steps
-        return lambda states: compiled(stacked, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), chunk, counts)
+    def group(over_members: Callable) -> Callable:
+        train = population.build_program(config, over_members).train
+        return lambda states: train(stacked, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), batches, counts)
 
     ways = {
         "single": single,
-        "in turn": group(population.in_turn),
-        "side by side": group(jax.vmap),
+        "in turn": group(population.sequential_vmap),
+        "in parallel": group(jax.vmap),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(_ROUNDS.value + 1):
         for way, run in ways.items():
-            states = [initial_state(network, numbers) for _ in range(members)]
+            states = [initial_state(network, hparams) for _ in range(members)]
             jax.block_until_ready(states)
             began = time.perf_counter()
             jax.block_until_ready(run(states))

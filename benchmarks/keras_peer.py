@@ -1,10 +1,11 @@
-"""Keras 3 on TensorFlow, doing what gradejax does; `benchmarks.run` starts it in a process of its own.
+"""Keras 3 on TensorFlow, training like gradejax; `benchmarks.run` starts it in a process of its own.
 
     python -m benchmarks.keras_peer epochs FOLDER MODEL N | augmentation FOLDER | images FOLDER
 
-The pictures are distorted by the `ImageDataGenerator` that the recipes were published for, and trained on by
-`model.fit` as a compiled graph, one step or eight at a time. The answer is one line of JSON.
+The pictures are distorted by `ImageDataGenerator`, for which the recipes were published. `model.fit` runs a compiled
+graph, one step or eight at a time. Prints one line of JSON.
 """
+# pyright: reportMissingImports=false
 
 import os
 import sys
@@ -49,7 +50,7 @@ def network(model: str, size: int) -> keras.Model:
 
 
 def batches(folder: Path, model: str) -> Iterator:
-    """The training drawings, endlessly, shuffled and distorted by the recipe's ranges."""
+    """Endless batches of the training drawings, shuffled and distorted by the recipe's ranges."""
     config = recipe(model)
     ink, labels, rows = read_drawings(folder)
     pictures = (ink[rows] / np.float32(255))[..., None]
@@ -66,7 +67,7 @@ def batches(folder: Path, model: str) -> Iterator:
 
 
 class Clock(keras.callbacks.Callback):
-    """How long each epoch took."""
+    """Measures the seconds of each epoch."""
 
     def on_train_begin(self, logs=None):
         self.seconds = []
@@ -79,43 +80,43 @@ class Clock(keras.callbacks.Callback):
 
 
 def epochs(folder: Path, model: str, n: str) -> dict:
-    """Seconds of each epoch, distortion included, in the faster of two ways to run the graph."""
+    """Seconds of each epoch, including distortion, in the faster of two ways to run the graph."""
     config = recipe(model)
-    ways = {}
+    seconds_of = {}
     # XLA (jit_compile) and a second thread for the distortion were slower than either.
-    for steps_together in (1, 8):
+    for steps_per_execution in (1, 8):
         net = network(model, config.data.size)
         net.compile(
             keras.optimizers.AdamW(config.train.learning_rate, weight_decay=config.train.weight_decay),
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.train.label_smoothing),
             metrics=["accuracy"],
-            steps_per_execution=steps_together,
+            steps_per_execution=steps_per_execution,
         )
         clock = Clock()
         net.fit(batches(folder, model), epochs=int(n), verbose=0, callbacks=[clock])
-        ways[steps_together] = clock.seconds
-    fastest = min(ways, key=lambda way: np.median(ways[way]))
-    return {"seconds": ways[fastest], "steps_per_execution": fastest, "parameters": net.count_params()}
+        seconds_of[steps_per_execution] = clock.seconds
+    fastest = min(seconds_of, key=lambda steps: np.median(seconds_of[steps]))
+    return {"seconds": seconds_of[fastest], "steps_per_execution": fastest, "parameters": net.count_params()}
 
 
 def augmentation(folder: Path) -> dict:
-    """Distorted pictures a second, in one thread on one core."""
+    """Distorted pictures per second, in one thread on one core."""
     on_one_core()
     flow = batches(folder, "cnn")
-    made = 0
+    pictures = 0
     next(flow)
     began = time.perf_counter()
     while (took := time.perf_counter() - began) < AUGMENTED_SECONDS:
-        made += len(next(flow)[0])
-    return {"images_per_second": made / took}
+        pictures += len(next(flow)[0])
+    return {"images_per_second": pictures / took}
 
 
 def images(folder: Path) -> dict:
-    """The largest difference of our distorted pictures from Keras's, as a part of full ink."""
-    given = np.load(folder / "distorted.npz")
+    """The largest difference between our distorted pictures and Keras's, as a fraction of full ink."""
+    arrays = np.load(folder / "distorted.npz")
     largest = 0.0
     for picture, rotation, shift, shear, zoom, ours in zip(
-        *(given[name] for name in ("ink", "rotation", "shift", "shear", "zoom", "distorted")), strict=True
+        *(arrays[name] for name in ("ink", "rotation", "shift", "shear", "zoom", "distorted")), strict=True
     ):
         theirs = apply_affine_transform(
             picture[..., None] / 255, rotation, *shift, shear, *zoom, row_axis=0, col_axis=1, channel_axis=2

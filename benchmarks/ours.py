@@ -3,7 +3,7 @@
     python -m benchmarks.ours epochs FOLDER MODEL N | product FOLDER | augmentation FOLDER | images FOLDER |
         loading FOLDER | backend FOLDER
 
-The answer is one line of JSON.
+Prints one line of JSON.
 """
 
 import sys
@@ -27,7 +27,7 @@ from gradejax.stores import Query, open_store
 
 
 def epochs(folder: Path, model: str, n: str) -> dict:
-    """Seconds of each epoch of `train.fit`, waiting for distorted batches included, and the arithmetic in one."""
+    """Seconds of each epoch of `train.fit`, including the wait for distorted batches, and the GFLOP in one."""
     ink, labels, rows = read_drawings(folder)
     return fit(model, ink, labels, rows, int(n), lambda: None)
 
@@ -35,7 +35,7 @@ def epochs(folder: Path, model: str, n: str) -> dict:
 def fit(
     model: str, ink: np.ndarray, labels: np.ndarray, rows: np.ndarray, n: int, announce: Callable[[], None]
 ) -> dict:
-    """Trains by the recipe, in the recipe's own way, but for a validation that is next to nothing."""
+    """Trains as the recipe says, but with next to no validation. `announce` is called as `train.Announce` is."""
     config = recipe(model)
     config.train.epochs = config.train.checkpoint_every = n
     network = models.build(size=config.data.size, seed=0, **config.model)
@@ -44,14 +44,16 @@ def fit(
     data = Dataset(ink, labels, np.zeros_like(labels), ("writer nobody",), "benchmark")
     records = []
 
-    def told(record: train.Epoch | None, _: int) -> None:
+    def on_progress(record: train.Epoch | None, _: int) -> None:
         announce()
         if record:
             records.append(record)
 
     with tempfile.TemporaryDirectory() as workdir:
         split = Split(rows, np.arange(config.train.batch_size) % len(ink), np.arange(0))
-        train.fit(config, prepare.Prepared(data, split, network, {"data_digest": data.digest}), Path(workdir), told)
+        train.fit(
+            config, prepare.Prepared(data, split, network, {"data_digest": data.digest}), Path(workdir), on_progress
+        )
     return {
         "seconds": [record.seconds for record in records],
         "seconds_with_validation_and_log": np.diff([0.0, *(record.elapsed for record in records)]).tolist(),
@@ -63,44 +65,44 @@ def fit(
 
 
 def forward_flop(network: models.Network, size: int) -> int:
-    """Floating-point operations of the products in one drawing's way through the network.
+    """Floating-point operations of the matrix products in a forward pass of one drawing.
 
-    A product's gradients with respect to its input and to its kernel cost as much as itself again, each: training
-    takes three times this. All else, a few per cent, is not counted.
+    Training takes three times as many, because the gradients of a product with respect to its input and to its kernel
+    cost as much as the product itself. Other operations, a few per cent, are not counted.
     """
     flop = 0
     for layer in network.layers:
         if isinstance(layer, nnx.Conv):
             size -= layer.kernel_size[0] - 1
             flop += 2 * size * size * layer.kernel[...].size
-            size //= 2  # the max-pool behind each convolution
+            size //= 2  # the max-pool after each convolution
         elif isinstance(layer, nnx.Linear):
             flop += 2 * layer.kernel[...].size
     return flop
 
 
 def product(_: Path) -> dict:
-    """The fastest float32 matrix product here, in GFLOP/s: the best of many, by XLA and by numpy."""
+    """The speed of a float32 matrix product in GFLOP/s, by XLA and by NumPy, best of many."""
     size = 2048
     left, right = np.random.default_rng(0).standard_normal((2, size, size), np.float32)
     on_device = jnp.array(left), jnp.array(right)
     dot = jax.jit(jnp.dot)
-    ways = {"xla": lambda: dot(*on_device).block_until_ready(), "numpy": lambda: left @ right}
-    found = {}
-    for name, way in ways.items():
-        way()
-        found[name] = 2 * size**3 / 1e9 / min(_timed(way) for _ in range(15))
-    return found
+    products = {"xla": lambda: dot(*on_device).block_until_ready(), "numpy": lambda: left @ right}
+    speeds = {}
+    for name, compute in products.items():
+        compute()
+        speeds[name] = 2 * size**3 / 1e9 / min(_timed(compute) for _ in range(15))
+    return speeds
 
 
 def augmentation(folder: Path) -> dict:
-    """Distorted drawings a second, in one thread on one core."""
+    """Distorted drawings per second, in one thread on one core."""
     on_one_core()
     ink, labels, rows = read_drawings(folder)
     config = recipe("cnn")
 
     def epoch(number: int) -> int:
-        made = batches.epoch_batches(
+        epoch_batches = batches.epoch_batches(
             ink,
             labels,
             rows,
@@ -109,34 +111,34 @@ def augmentation(folder: Path) -> dict:
             seed=0,
             epoch=number,
         )
-        return sum(chunk.labels.size for chunk in made)
+        return sum(batch.labels.size for batch in epoch_batches)
 
-    made, number = 0, 1
+    drawings, number = 0, 1
     epoch(0)
     began = time.perf_counter()
     while (took := time.perf_counter() - began) < AUGMENTED_SECONDS:
-        made += epoch(number)
+        drawings += epoch(number)
         number += 1
-    return {"images_per_second": made / took}
+    return {"images_per_second": drawings / took}
 
 
 def images(folder: Path) -> dict:
-    """Writes drawings, distortions and what comes of them to `distorted.npz`, for Keras to do the same."""
+    """Writes drawings, distortion parameters and distorted drawings to `distorted.npz`, for comparison with Keras."""
     ink = read_drawings(folder)[0][:500]
     n, size = ink.shape[:2]
     rng = np.random.default_rng(0)
-    drawn = {
+    parameters = {
         "rotation": rng.uniform(-20, 20, n),
         "shift": rng.uniform(-0.2, 0.2, (n, 2)) * size,
         "shear": rng.uniform(-15, 15, n),
         "zoom": rng.uniform(0.8, 1.2, (n, 2)),
     }
-    np.savez(folder / "distorted.npz", ink=ink, distorted=warp(ink, affine_maps(**drawn, size=size)), **drawn)
+    np.savez(folder / "distorted.npz", ink=ink, distorted=warp(ink, affine_maps(**parameters, size=size)), **parameters)
     return {"drawings": n}
 
 
 def loading(folder: Path) -> dict:
-    """Seconds to decode a store's drawings one by one, to load them without a cache, and with one."""
+    """Seconds to decode a store's drawings one by one, and to load them without and with a cache."""
     store = open_store(f"sqlite:///{folder}/grades.db")
     size = recipe("cnn").data.size
     one_by_one, cold, warm = [], [], []
@@ -150,7 +152,7 @@ def loading(folder: Path) -> dict:
 
 
 def backend(_: Path) -> dict:
-    """What JAX computes on when it may choose."""
+    """The backend that JAX chooses."""
     return {"backend": jax.default_backend(), "device": jax.devices()[0].device_kind}
 
 

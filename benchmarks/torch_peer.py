@@ -1,10 +1,11 @@
-"""PyTorch on a CPU, doing what gradejax does; `benchmarks.run` starts it in a process of its own.
+"""PyTorch on a CPU, training like gradejax; `benchmarks.run` starts it in a process of its own.
 
     python -m benchmarks.torch_peer epochs FOLDER MODEL N
 
-Channels last, fused AdamW. The distorted batches are gradejax's own, made in a thread beside the training: faster than
-anything in PyTorch or beside it that distorts drawing by drawing. The answer is one line of JSON.
+Channels last, fused AdamW. gradejax distorts the batches in another thread, which is faster than PyTorch's own ways to
+distort picture by picture. Prints one line of JSON.
 """
+# pyright: reportMissingImports=false
 
 import sys
 import time
@@ -23,7 +24,7 @@ from gradejax.threads import prefetch
 
 
 def network(model: str) -> nn.Module:
-    """The architectures of `gradejax.models` for ink of 28 x 28."""
+    """The architectures of `gradejax.models`, for 28 x 28 pixels."""
     if model == "mlp":
         return nn.Sequential(
             nn.Flatten(),
@@ -37,14 +38,14 @@ def network(model: str) -> nn.Module:
         )
     body = []
     for narrow, wide in ((1, 32), (32, 64)):
-        # PyTorch's momentum is what is taken from the new batch.
+        # PyTorch's momentum is the weight of the new batch.
         body += [nn.Conv2d(narrow, wide, 3), nn.ReLU(), nn.BatchNorm2d(wide, eps=1e-3, momentum=0.01), nn.MaxPool2d(2)]
     head = [nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, len(GRADES))]
     return nn.Sequential(*body, *head).to(memory_format=torch.channels_last)
 
 
 def epochs(folder: Path, model: str, n: str) -> dict:
-    """Seconds of each epoch, waiting for distorted batches included."""
+    """Seconds of each epoch, including the wait for distorted batches."""
     config = recipe(model)
     settings = config.train
     ink, labels, rows = read_drawings(folder)
@@ -54,7 +55,7 @@ def epochs(folder: Path, model: str, n: str) -> dict:
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
 
-    def chunks() -> Iterator[Batch]:
+    def supply() -> Iterator[Batch]:
         for epoch in range(int(n)):
             yield from epoch_batches(
                 ink,
@@ -67,22 +68,22 @@ def epochs(folder: Path, model: str, n: str) -> dict:
             )
 
     seconds = []
-    with closing(prefetch(chunks)) as supply:
+    with closing(prefetch(supply)) as supplied:
         for _ in range(int(n)):
             began, steps = time.perf_counter(), 0
             while steps < steps_per_epoch(len(rows), settings.batch_size):
-                chunk = next(supply)
+                batches = next(supplied)
                 for pictures, grades in zip(
-                    torch.from_numpy(chunk.ink), torch.from_numpy(chunk.labels).long(), strict=True
+                    torch.from_numpy(batches.ink), torch.from_numpy(batches.labels).long(), strict=True
                 ):
-                    # One channel lies in memory the same way first or last: the convolutions' outputs have it last.
+                    # With one channel, channels first and channels last have the same layout.
                     loss = loss_of(net(pictures[:, None].to(torch.float32).div_(255)), grades)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
-                steps += len(chunk.labels)
+                steps += len(batches.labels)
             seconds.append(time.perf_counter() - began)
-    # As Keras counts them: with batch norm's running statistics.
+    # Keras counts batch norm's running statistics, too.
     numbers = [number for name, number in net.state_dict().items() if not name.endswith("num_batches_tracked")]
     return {"seconds": seconds, "parameters": sum(number.numel() for number in numbers)}
 

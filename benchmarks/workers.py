@@ -1,4 +1,4 @@
-"""What the processes that `benchmarks.run` starts have in common: what they are given and how they answer."""
+"""How `benchmarks.run` and the processes that it starts exchange drawings, tasks and answers."""
 
 import importlib
 import json
@@ -15,6 +15,7 @@ from gradejax.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 AUGMENTED_SECONDS = 2
+"""How long augmentation is measured."""
 
 
 def recipe(model: str) -> ConfigDict:
@@ -24,27 +25,27 @@ def recipe(model: str) -> ConfigDict:
 
 def read_drawings(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ink of all drawings, their labels, and the rows to train on."""
-    return tuple(np.load(folder / f"{name}.npy") for name in ("ink", "labels", "rows"))
+    return np.load(folder / "ink.npy"), np.load(folder / "labels.npy"), np.load(folder / "rows.npy")
 
 
 def on_one_core() -> None:
-    """Keeps this process on one of its cores, so that a figure is one thread's."""
+    """Pins this process to one core, to measure a single thread."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-def ask(module: str, what: str, folder: Path, *more: str, **environment: str) -> dict:
-    """The answer of `python -m benchmarks.MODULE WHAT FOLDER ...`. Raises UserError when there is none."""
+def ask(module: str, task: str, folder: Path, *more: str, **environment: str) -> dict:
+    """Runs `python -m benchmarks.MODULE TASK FOLDER ...` and returns its answer. Raises UserError if it fails."""
     done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", what, str(folder), *more],
+        [sys.executable, "-m", f"benchmarks.{module}", task, str(folder), *more],
         cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise UserError(f"benchmarks.{module} {what} {' '.join(more)} failed: {last}")
+        raise UserError(f"benchmarks.{module} {task} {' '.join(more)} failed: {last}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def answer(tasks: Mapping[str, Callable[..., dict]], arguments: list[str]) -> None:
-    """Does the task that a command line from `ask` names and prints what it returns."""
-    _, what, folder, *more = arguments
-    print(json.dumps(tasks[what](Path(folder), *more)))
+    """Performs the task that `ask` put on the command line and prints its answer."""
+    _, task, folder, *more = arguments
+    print(json.dumps(tasks[task](Path(folder), *more)))

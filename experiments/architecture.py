@@ -1,9 +1,9 @@
-"""What do convolutions bring over the MLP, and batch norm over convolutions without it?
+"""How much do convolutions gain over an MLP, and batch norm over convolutions without it?
 
     python -m gradejax.ablate --experiment=experiments/architecture.py --seeds=8 --workdir=runs/architecture
 
-The base is configs/cnn.py, but half its epochs: the learning rate comes down within them. The MLP is configs/mlp.py in
-all that it sets but the distortions, which are the CNN's. 3 variants x 8 seeds: about 5 minutes on two cores.
+The base is configs/cnn.py with half its epochs, over which the whole learning rate schedule runs. The MLP is
+configs/mlp.py with the CNN's distortions. 3 variants x 8 seeds: about 5 minutes on two cores.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,8 @@
-"""Does dropout before the last layer help the CNN on hands it has not seen, and how much of it?
+"""Does dropout before the last layer help the CNN on unseen writers, and how much is best?
 
     python -m gradejax.ablate --experiment=experiments/dropout.py --seeds=8 --workdir=runs/dropout
 
-The base is configs/cnn.py with its rate of 0.3, but half its epochs: the learning rate comes down within them.
+The base is configs/cnn.py, whose rate is 0.3, with half its epochs, over which the whole learning rate schedule runs.
 5 variants x 8 seeds x 20 epochs: about 7 minutes on two cores.
 """
 

@@ -1,8 +1,8 @@
-"""How much does the peak of the learning rate matter to the CNN?
+"""How much does the peak learning rate matter to the CNN?
 
     python -m gradejax.ablate --experiment=experiments/learning_rate.py --seeds=8 --workdir=runs/learning_rate
 
-The base is configs/cnn.py with its 3e-3, but half its epochs: the learning rate comes down within them. 5 variants x
+The base is configs/cnn.py, whose peak is 3e-3, with half its epochs, over which the whole schedule runs. 5 variants x
 8 seeds x 20 epochs: about 7 minutes on two cores.
 """
 

@@ -2,15 +2,16 @@
 
     python -m gradejax.ablate --experiment=experiments/normalisation.py --seeds=1 --workdir=runs/normalisation
 
-Twice, the inputs are at most 1/255, and what batch norm sees has variances of 1e-6 and less. Batch norm divides by the
-root of the variance plus an epsilon of 1e-3, and so hardly normalises: the epsilon is the first suspect. The third
-variant divides twice with an epsilon of 1e-9. Where it swings as well, the epsilon is not what swings; what is left is
-the running mean and variance, which validation uses and training, by the batch's own, does not. They remember a
-hundred steps, and start at 0 and 1: until less than the old epsilon is left of that 1 it takes 12 epochs.
+Divided twice, inputs are at most 1/255, and batch norm sees variances of 1e-6 and less. It divides by the square root
+of the variance plus an epsilon of 1e-3, so it hardly normalises: the epsilon is the first suspect. The third variant
+divides twice with an epsilon of 1e-9. If its validation accuracy swings as well, the epsilon is not the cause. That
+leaves the running mean and variance, which are used in validation but not in training, where each batch is normalised
+by its own. They average about a hundred steps and start at 0 and 1: it takes 12 epochs until less than the old epsilon
+remains of that 1.
 
-The training is the notebook's: 500 epochs, a learning rate of 1e-3 that stays, no average of the parameters (either
-would hide the swings), no smoothed labels. 3 variants x 1 seed x 500 epochs: about 15 minutes of one core. With
---experiment.train.epochs=80 --seeds=5 it is the beginning of the same curves, five times.
+The training is the original notebook's: 500 epochs, a constant learning rate of 1e-3, no moving average of the
+parameters (a falling rate or an average would hide the swings), no label smoothing. 3 variants x 1 seed x 500 epochs:
+about 15 minutes of one core. --experiment.train.epochs=80 --seeds=5 shows the beginning of the same curves five times.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,10 @@
-"""Does it matter whether drawings are brought to 28 pixels by area or by point?
+"""Does it matter whether drawings are resampled to 28 pixels by area or by point?
 
     python -m gradejax.ablate --experiment=experiments/resampling.py --seeds=8 --workdir=runs/resampling
 
-Point samples skip most of a large drawing's pixels, so that thin strokes break up. The base is configs/cnn.py, but half
-its epochs: the learning rate comes down within them. 2 variants x 8 seeds x 20 epochs: about 3 minutes on two cores.
+Point sampling skips most pixels of a large drawing, which breaks up thin strokes. The base is configs/cnn.py with half
+its epochs, over which the whole learning rate schedule runs. 2 variants x 8 seeds x 20 epochs: about 3 minutes on two
+cores.
 """
 
 from ml_collections import ConfigDict
@@ -18,4 +19,4 @@ def get_config() -> ConfigDict:
 
 
 def get_variants() -> dict[str, dict]:
-    return {how: {"data.resampling": how} for how in ("area", "point")}
+    return {method: {"data.resampling": method} for method in ("area", "point")}

@@ -2,9 +2,9 @@
 
     python -m gradejax.ablate --experiment=experiments/train_size.py --seeds=5 --workdir=runs/train_size
 
-The drawings of a smaller number are among those of a larger one, and validation is on the same writers. Fewer drawings
-are seen more often, so that each training takes about as many steps or can be said to have had enough. The base, all
-drawings, is configs/cnn.py with its 40 epochs. 6 variants x 5 seeds: about 12 minutes on two cores.
+Smaller training sets are subsets of larger ones, and all are validated on the same writers. Smaller sets are trained on
+for more epochs, so that no training is short of steps. The base, all drawings, is configs/cnn.py with its 40 epochs. 6
+variants x 5 seeds: about 12 minutes on two cores.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""All devices as one: processes joined, batches dealt out, programs compiled once for all runs."""
+"""Training on several devices and machines: joins processes, shards batches, caches compiled programs."""
 
 import logging
 import os
@@ -12,70 +12,70 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from gradejax.batches import Batch
+from gradejax.batches import Batch, BatchPlan
 from gradejax.errors import UserError
 
 T = TypeVar("T")
 
-COMPILED = Path(".cache/xla")
-PATIENCE = 300
-"""Seconds for which the run's other processes are waited for."""
+COMPILATION_CACHE = Path(".cache/xla")
+JOIN_TIMEOUT = 300
+"""Seconds to wait for the run's other processes."""
 
-_BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-_BY_SRUN = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
-_SEE = f"see {', '.join(_BY_HAND)}"
+_JAX_VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_SRUN_VARIABLES = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_PROCID", "SLURM_LOCALID")
+_SEE = f"see {', '.join(_JAX_VARIABLES)}"
 
 log = logging.getLogger(__name__)
 
 
 def start() -> None:
-    """Joins the other processes of a run on several machines, and keeps what is compiled for the next run.
+    """Joins the processes of a run on several machines and enables JAX's compilation cache.
 
-    A run is on several where the environment says so: JAX_COORDINATOR_ADDRESS with JAX_NUM_PROCESSES and
-    JAX_PROCESS_ID, or what Slurm's srun and Open MPI set for JAX to find. Compiled programs are kept in `COMPILED`
-    unless JAX_COMPILATION_CACHE_DIR names another folder.
+    The environment says whether a run has several processes: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+    JAX_PROCESS_ID, or what Slurm's srun or Open MPI set. The cache is at JAX_COMPILATION_CACHE_DIR, otherwise at
+    `COMPILATION_CACHE`.
 
     Raises:
-        UserError: where the environment says it by half.
+        UserError: when the environment is incomplete, or the other processes cannot be joined.
     """
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(COMPILED.absolute()))
+    if not jax.config.jax_compilation_cache_dir:  # pyright: ignore[reportAttributeAccessIssue]
+        jax.config.update("jax_compilation_cache_dir", str(COMPILATION_CACHE.absolute()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    by_scheduler = _joined_by_scheduler()
-    lacking = [name for name in _BY_HAND if not os.environ.get(name)]
-    if len(lacking) == len(_BY_HAND) and not by_scheduler:
+    by_scheduler = _started_by_scheduler()
+    missing = [name for name in _JAX_VARIABLES if not os.environ.get(name)]
+    if len(missing) == len(_JAX_VARIABLES) and not by_scheduler:
         return
-    if lacking and not by_scheduler:
+    if missing and not by_scheduler:
         raise UserError(
-            f"{' and '.join(lacking)} must be set, too: a run on several machines needs {', '.join(_BY_HAND)}, "
-            "and one on this machine none of them"
+            f"{' and '.join(missing)} must be set, too: a run on several machines needs "
+            f"{', '.join(_JAX_VARIABLES)}, a run on one machine none of them"
         )
-    address = os.environ.get(_BY_HAND[0])
+    address = os.environ.get(_JAX_VARIABLES[0])
     if address and not address.rpartition(":")[2].isdecimal():
-        raise UserError(f"{_BY_HAND[0]} is {address!r}: it must be a host and a port, as in first-machine:1234")
-    processes, mine = map(_number, _BY_HAND[1:])
-    if processes is not None and mine is not None and mine >= processes:
-        raise UserError(f"{_BY_HAND[2]} is {mine}: of {processes} processes the last is {processes - 1}")
-    # Else Orbax has all processes agree before each checkpoint, and only the first process's are kept.
+        raise UserError(f"{_JAX_VARIABLES[0]} is {address!r}: it must be a host and a port, as in first-machine:1234")
+    processes, own_id = map(_number, _JAX_VARIABLES[1:])
+    if processes is not None and own_id is not None and own_id >= processes:
+        raise UserError(f"{_JAX_VARIABLES[2]} is {own_id}: with {processes} processes the last is {processes - 1}")
+    # Otherwise Orbax synchronises all processes before each checkpoint, which only the first one writes.
     jax.config.update("jax_enable_preemption_service", False)
-    # JAX ends in an abort where the others do not come in time.
-    giving_up = threading.Timer(PATIENCE, _give_up)
-    giving_up.daemon = True
-    giving_up.start()
+    # On its own timeout JAX aborts the process.
+    timer = threading.Timer(JOIN_TIMEOUT, _exit_on_timeout)
+    timer.daemon = True
+    timer.start()
     try:
-        jax.distributed.initialize(None, processes, mine, initialization_timeout=PATIENCE + 60)
-    except Exception as error:  # JAX says it in many ways
+        jax.distributed.initialize(None, processes, own_id, initialization_timeout=JOIN_TIMEOUT + 60)
+    except Exception as error:  # JAX raises many types
         raise UserError(f"the run's other processes cannot be joined ({error}): {_SEE}") from None
     finally:
-        giving_up.cancel()
+        timer.cancel()
 
 
-def _joined_by_scheduler() -> bool:
-    """Whether srun or mpirun has started this process as one of several."""
+def _started_by_scheduler() -> bool:
+    """Whether srun or mpirun started this process as one of several."""
     tasks, ranks = _number("SLURM_NTASKS") or 1, _number("OMPI_COMM_WORLD_SIZE") or 1
-    by_srun = all(name in os.environ for name in _BY_SRUN)
+    by_srun = all(name in os.environ for name in _SRUN_VARIABLES)
     if tasks > 1 and not by_srun:
-        log.info("SLURM_NTASKS is %d and this process was not started by srun: it trains alone", tasks)
+        log.info("SLURM_NTASKS is %d but this process was not started by srun: it trains alone", tasks)
     return ranks > 1 or (tasks > 1 and by_srun)
 
 
@@ -86,38 +86,38 @@ def _number(name: str) -> int | None:
     return int(value) if value else None
 
 
-def _give_up() -> None:
-    # The main thread hangs inside JAX, where no exception reaches it.
-    os.write(2, f"error: the run's other processes did not come within {PATIENCE} s: {_SEE}\n".encode())
+def _exit_on_timeout() -> None:
+    # The main thread is inside JAX, where no exception reaches it.
+    os.write(2, f"error: the run's other processes did not connect within {JOIN_TIMEOUT} s: {_SEE}\n".encode())
     os._exit(1)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes the run's folder."""
+    """Whether this is the process that writes the run's folder."""
     return jax.process_index() == 0
 
 
 def wait() -> None:
-    """Returns when all processes of the run have come here."""
+    """Blocks until all processes of the run have called this."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("gradejax")
 
 
 def check(batch_size: int, digest: str) -> None:
-    """Raises UserError where batches cannot be dealt evenly to all devices, or a process has other drawings."""
+    """Raises UserError if batches cannot be divided evenly among the devices, or the processes' drawings differ."""
     if batch_size % jax.device_count():
         raise UserError(
             f"train.batch_size is {batch_size}, which {jax.device_count()} devices cannot share evenly: "
-            f"set a multiple of {jax.device_count()}"
+            f"use a multiple of {jax.device_count()}"
         )
     if jax.process_count() > 1:
         digests = multihost_utils.process_allgather(np.frombuffer(digest.encode(), np.uint8))
         if (digests != digests[0]).any():
-            raise UserError("the run's processes have different drawings: give all of them the same --store")
+            raise UserError("the run's processes have different drawings: use the same --store for all")
 
 
 def everywhere(tree: T) -> T:
-    """A tree of arrays, the first process's, on all devices of all processes."""
+    """Copies the first process's tree of arrays to all devices of all processes."""
     if jax.device_count() == 1:
         return tree
     if jax.process_count() > 1:
@@ -125,9 +125,9 @@ def everywhere(tree: T) -> T:
     return _place(tree, PartitionSpec())
 
 
-def dealt(chunk: Batch) -> Batch:
-    """A chunk, the same in all processes, with each batch dealt out to all devices."""
-    return chunk if jax.device_count() == 1 else _place(chunk, PartitionSpec(None, "batch"))
+def dealt(batches: Batch | BatchPlan) -> Batch | BatchPlan:
+    """Shards each batch over all devices. The batches must be the same in all processes."""
+    return batches if jax.device_count() == 1 else _place(batches, PartitionSpec(None, "batch"))
 
 
 def _place(tree: PyTree, spec: PartitionSpec) -> PyTree:

@@ -1,4 +1,4 @@
-"""Reads files and folders that anyone may have made: regular files only, of a bounded size."""
+"""Reads untrusted files and folders: regular files only, of bounded size."""
 
 import os
 import stat
@@ -6,25 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 _MAX_FILES = 1000
-"""In a folder and those below it. A checkpoint has 22."""
+"""In a folder and its subfolders. A checkpoint has 22."""
 
 
 class Irregular(Exception):
-    """What is there is not what should be; `str()` says what it is: `a link`, `larger than 10 bytes`."""
+    """A path is not a regular file or folder; `str()` says what it is: `a link`, `larger than 10 bytes`."""
 
 
 def read(path: Path, limit: int, *, follow: bool = False) -> bytes:
     """The content of a regular file.
 
     Args:
-        limit: bytes that it may have.
-        follow: whether the file may be a link. Links in the folders above it are followed.
+        path: links in the folders above it are followed.
+        limit: bytes.
+        follow: whether the file itself may be a link.
 
     Raises:
-        Irregular: for a link, a folder, a pipe, a device, a socket, and for a file that is too large.
-        OSError: where the system refuses.
+        Irregular: for a link, folder, pipe, device or socket, and for a file larger than `limit`.
+        OSError: when the file cannot be read.
     """
-    # Some devices do things when they are opened, and a pipe waits for a writer.
+    # Checked before opening: a pipe waits for a writer, and opening a device may have effects.
     _expect(stat.S_ISREG, path.stat() if follow else path.lstat())
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if not follow:
@@ -38,31 +39,32 @@ def read(path: Path, limit: int, *, follow: bool = False) -> bytes:
 
 
 def names(folder: Path) -> list[str]:
-    """What a folder holds, in order. Raises as `read` does."""
+    """The names in a folder, sorted. Raises Irregular and OSError like `read`."""
     _expect(stat.S_ISDIR, folder.lstat())
     return sorted(path.name for path in folder.iterdir())
 
 
 def read_all(folder: Path, limit: int) -> dict[str, bytes]:
-    """The content of every file in a folder and those below it, by its path from there, `d/manifest`.
+    """The contents of all files in a folder and its subfolders, by relative path: `d/manifest`.
 
     Args:
-        limit: bytes that all of them may have together.
+        folder: at most three levels deep.
+        limit: bytes of all files together.
 
     Raises:
-        Irregular: as `read`, and for more than a thousand files, or folders in folders in folders.
-        OSError: where the system refuses.
+        Irregular: like `read`, and for too many files or levels.
+        OSError: when a file cannot be read.
     """
     contents: dict[str, bytes] = {}
-    left = [""]
-    while left:
-        inside = left.pop()
-        for name in names(folder / inside):
-            path = f"{inside}/{name}".lstrip("/")
-            if len(left) + len(contents) >= _MAX_FILES or path.count("/") > 3:
+    unread = [""]
+    while unread:
+        parent = unread.pop()
+        for name in names(folder / parent):
+            path = f"{parent}/{name}".lstrip("/")
+            if len(unread) + len(contents) >= _MAX_FILES or path.count("/") > 3:
                 raise Irregular(f"more than {_MAX_FILES:,} files, or folders too deep")
             if stat.S_ISDIR((folder / path).lstat().st_mode):
-                left.append(path)
+                unread.append(path)
             else:
                 contents[path] = read(folder / path, limit)
                 limit -= len(contents[path])

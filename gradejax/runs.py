@@ -1,4 +1,4 @@
-"""A run's folder: its config, its metrics epoch by epoch, its summary."""
+"""A run's folder: config, metrics of each epoch, summary."""
 
 import json
 import os
@@ -6,9 +6,8 @@ import platform
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,51 +22,54 @@ from gradejax.errors import UserError
 ROOT = Path("runs")
 TRAIN_COMMAND = "python -m gradejax.main --config=configs/cnn.py"
 _MAX_JSON_BYTES = 2**20
-_MAX_HISTORY_BYTES = 2**30  # of a million epochs
+_MAX_HISTORY_BYTES = 2**30  # enough for a million epochs
 
 
 def new_workdir(name: str) -> Path:
-    """Makes a folder below `runs` that no run has yet: `runs/cnn-20261124-101500`, or `-2` behind it and so on.
+    """Creates a new folder, `runs/cnn-20261124-101500`, with `-2`, `-3`, … appended if that exists.
 
-    Raises UserError where it cannot be made.
+    Raises:
+        UserError: when it cannot be created.
     """
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with _to(ROOT):
+    number, workdir = 1, ROOT / stem
+    with _writing_to(ROOT):
         ROOT.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            workdir = ROOT / (stem if number == 1 else f"{stem}-{number}")
+        while True:
             try:
                 workdir.mkdir()
+                break
             except FileExistsError:
-                continue
-            return workdir
+                number += 1
+                workdir = ROOT / f"{stem}-{number}"
+    return workdir
 
 
 @contextmanager
 def held(workdir: Path) -> Iterator[None]:
-    """Makes a run's folder, and keeps other commands from writing to it meanwhile. Dying lets go of it.
+    """Creates a run's folder if needed and locks it against other commands. The lock ends with the process.
 
     Raises:
-        UserError: when it cannot be written, another command writes to it, or a link in it leads elsewhere.
+        UserError: when the folder cannot be written, is locked by another command, or contains a link or a device.
     """
-    with _to(workdir):
+    with _writing_to(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         for folder, names, files in os.walk(workdir):
             for path in (Path(folder, name) for name in names + files):
-                # It may be a stranger's: what is written here must not come out elsewhere, or wait for a reader.
+                # The folder may be a stranger's: nothing may be written through a link, or block on a pipe.
                 if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                    raise UserError(f"{path} is a link or a device: take it away, or give another --workdir")
+                    raise UserError(f"{path} is a link or a device: remove it, or use another --workdir")
         lock = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
-        with _to(workdir):
+        with _writing_to(workdir):
             _lock(lock, workdir)
         yield
     except OSError as error:
-        if error.filename is None:  # as of every write to an open file
+        if error.filename is None:  # as for every write to an open file
             error.filename = str(workdir)
         raise
     except ValueError as error:
-        # So Orbax passes on what the system says of a checkpoint's files.
+        # This is how Orbax passes on the system's errors.
         if code := re.search(r"os_error_code='(\d+)'", str(error)):
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(workdir)) from None
         raise
@@ -82,7 +84,7 @@ def _lock(file: int, workdir: Path) -> None:
     except BlockingIOError:
         holder = os.read(file, 200).decode(errors="replace").strip()
         raise UserError(
-            f"another command is writing to {workdir} ({holder}): wait until it has ended, or give another --workdir"
+            f"another command is writing to {workdir} ({holder}): wait until it has ended, or use another --workdir"
         ) from None
     except OSError:
         return  # a network file system without locks
@@ -91,7 +93,7 @@ def _lock(file: int, workdir: Path) -> None:
 
 
 @contextmanager
-def _to(workdir: Path) -> Iterator[None]:
+def _writing_to(workdir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -99,76 +101,77 @@ def _to(workdir: Path) -> Iterator[None]:
 
 
 def begin(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Writes a run's config to its folder, or takes the run up again.
+    """Writes a run's config to its folder, or checks that the run there has the same config.
 
-    A run that has kept no checkpoint, as one that was refused or diverged at once, takes another config.
+    A run that has not saved a checkpoint yet takes the new config.
 
     Raises:
-        UserError: when it cannot be written, or holds a run of another config.
+        UserError: when the folder cannot be written, or holds a run with another config.
     """
     path = workdir / "config.json"
-    with _to(workdir):
+    with _writing_to(workdir):
         if not os.access(workdir, os.W_OK):
             raise PermissionError(13, "Permission denied")
         (workdir / "plots").mkdir(exist_ok=True)
         kept = any(re.fullmatch("[1-9][0-9]*", checkpoint.name) for checkpoint in workdir.glob("checkpoints/*"))
         if not kept and not (workdir / "summary.json").exists():
             write_json(path, config)
-    found = read_json(path)
-    if not isinstance(found, Mapping):
-        raise UserError(f"{path} is no config: give another --workdir")
-    # A key that an earlier gradejax did not know has had what is now its default.
-    found = _completed(found, recipe.as_json(recipe.base()))
-    if differing := sorted(_different(config, found)):
+    existing = read_json(path)
+    if not isinstance(existing, Mapping):
+        raise UserError(f"{path} is not a config: use another --workdir")
+    # The defaults of keys added later are what an earlier gradejax did.
+    existing = _completed(existing, recipe.as_json(recipe.base()))
+    if differing := sorted(_different(config, existing)):
         raise UserError(
             f"{workdir} holds a run of another config ({', '.join(differing[:5])}): "
-            "give the same config to go on with it, or another --workdir"
+            "use the same config to continue it, or another --workdir"
         )
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`, one an epoch; a last line that a kill cut short is left out.
+    """The lines of `metrics.jsonl`, one per epoch, without an incomplete last line.
 
-    Raises UserError where another line is none.
+    Raises:
+        UserError: when the file cannot be read, or is damaged.
     """
     path = workdir / "metrics.jsonl"
     try:
         rows = [json.loads(line) for line in regular.read(path, _MAX_HISTORY_BYTES).split(b"\n")[:-1]]
+        if all(isinstance(row, dict) for row in rows):
+            return rows
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except (regular.Irregular, ValueError, RecursionError):
-        rows = [None]
-    if not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path} is damaged: train anew in another --workdir")
-    return rows
+        pass
+    raise UserError(f"{path} is damaged: train anew in another --workdir")
 
 
-def write_history(workdir: Path, rows: list[dict[str, Any]]) -> None:
+def write_history(workdir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Replaces `metrics.jsonl`."""
     write_text(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def append_history(workdir: Path, row: Mapping[str, Any]) -> None:
-    """Adds an epoch to `metrics.jsonl`."""
+    """Appends an epoch to `metrics.jsonl`."""
     with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
 
 def finished_runs(root: Path = ROOT) -> list[Path]:
-    """The finished runs below `root`, that which ended last first."""
-    ended = {}
+    """The finished runs below `root`, newest first."""
+    finished_at: dict[Path, int] = {}
     for path in root.glob("*/summary.json"):
-        with suppress(OSError):  # it is being removed, or may not be read
+        with suppress(OSError):  # the run may be about to be deleted, or unreadable
             status = path.lstat()
             if stat.S_ISREG(status.st_mode):
-                ended[path.parent] = status.st_mtime_ns
-    return sorted(ended, key=ended.get, reverse=True)
+                finished_at[path.parent] = status.st_mtime_ns
+    return sorted(finished_at, key=finished_at.__getitem__, reverse=True)
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises UserError where it is none."""
+    """The content of a JSON file. Raises UserError if it cannot be read."""
     try:
         return json.loads(regular.read(path, _MAX_JSON_BYTES))
     except OSError as error:
@@ -178,12 +181,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file as a whole or not at all."""
+    """Writes a JSON file atomically."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file as a whole or not at all, and never through a link that has its name."""
+    """Writes a file atomically. A link of that name is replaced, not followed."""
     part = path.with_suffix(path.suffix + ".part")
     part.unlink(missing_ok=True)
     with part.open("x", encoding="utf-8") as file:
@@ -192,16 +195,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _completed(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """`config` with the keys that it lacks."""
-    whole = {**defaults, **config}
+    """`config` with defaults for the keys that it lacks."""
+    completed = {**defaults, **config}
     for key, value in defaults.items():
-        if isinstance(value, Mapping) and isinstance(whole[key], Mapping):
-            whole[key] = _completed(whole[key], value)
-    return whole
+        if isinstance(value, Mapping) and isinstance(completed[key], Mapping):
+            completed[key] = _completed(completed[key], value)
+    return completed
 
 
 def _different(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys, with dots, in which two configs differ."""
+    """The dotted keys in which two configs differ."""
     names = []
     for key in a.keys() | b.keys():
         if isinstance(a.get(key), Mapping) and isinstance(b.get(key), Mapping):

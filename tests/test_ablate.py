@@ -1,4 +1,4 @@
-"""Ablations: members of a group train as alone, verdicts are the t-test's, and what is interrupted goes on."""
+"""Ablations: group members train as they would alone, verdicts agree with the t-test, interruptions lose nothing."""
 
 import csv
 import importlib.util
@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from scipy import stats
 
 from gradejax import prepare, recipe, runs, train
-from gradejax.ablate import experiment, population, results, statistics
+from gradejax.ablate import experiment, population, report, results, statistics
+from gradejax.ablate.trainings import Training, trainings_of
 from gradejax.errors import UserError
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, open_store
@@ -41,7 +42,7 @@ def get_config():
 
 
 def get_variants():
-    return {"usual": {}, "slow": {"learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
+    return {"usual": {}, "slow": {"train.learning_rate": 1e-6}, "wide": {"model.hidden": (32,)}}
 '''
 
 
@@ -58,88 +59,90 @@ def data(store_uri):
 
 
 def config_of(name: str, **changes) -> ConfigDict:
-    made = recipe.base()
-    made.model.name = name
+    config = recipe.base()
+    config.model.name = name
     if name == "mlp":
-        made.model.hidden, made.model.dropout = (32,), (0.2,)
+        config.model.hidden, config.model.dropout = (32,), (0.2,)
     else:
-        made.model.channels, made.model.hidden, made.model.dropout = (4, 8), 16, 0.2
-    made.data.size = SIZE
-    made.train.epochs = 1
-    made.train.ema_decay = 0.9
-    for key, value in changes.items():
-        group, _, last = key.partition("__")
-        if last:
-            made[group][last] = value
+        config.model.channels, config.model.hidden, config.model.dropout = (4, 8), 16, 0.2
+    config.data.size = SIZE
+    config.train.epochs = 1
+    config.train.ema_decay = 0.9
+    for name, value in changes.items():
+        group, _, key = name.partition("__")
+        if key:
+            config[group][key] = value
         else:
-            made[key] = value
-    return made
+            config[name] = value
+    return config
 
 
-def member(data, made: ConfigDict) -> population.Member:
-    return population.Member(made, data, prepare.split_and_mix(made, data)[1])
+def member_of(data, config: ConfigDict) -> population.Member:
+    return population.Member(config, data, prepare.split_and_mix(config, data)[1])
 
 
-def alone(one: population.Member, workdir: Path) -> dict:
-    network = prepare.network(one.config)
+def train_alone(member: population.Member, workdir: Path) -> dict:
+    network = prepare.network(member.config)
     workdir.mkdir()
-    prepared = prepare.Prepared(one.dataset, one.split, network, {"data_digest": ""})
-    train.fit(one.config, prepared, workdir, lambda *_: None)
+    prepared = prepare.Prepared(member.dataset, member.split, network, {"data_digest": ""})
+    train.fit(member.config, prepared, workdir, lambda *_: None)
     return runs.read_history(workdir)[-1]
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-@pytest.mark.parametrize("together", [False, True])
-def test_a_member_of_a_group_is_the_single_run(data, tmp_path, monkeypatch, name, together):
-    """In turn, as on a CPU, and side by side, as on a GPU."""
-    monkeypatch.setattr(population, "together", lambda: together)
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_group_member_trains_as_it_would_alone(data, tmp_path, monkeypatch, name, parallel):
+    """In turn, as on a CPU, and in parallel, as on a GPU."""
+    monkeypatch.setattr(population, "members_run_in_parallel", lambda: parallel)
     rate = (0.5,) if name == "mlp" else 0.5
-    differing = [
+    configs = [
         config_of(name),
         config_of(name, seed=1, train__learning_rate=1e-2, augment__rotation=20.0, data__validation_fraction=0.4),
         config_of(name, seed=1, model__dropout=rate, train__label_smoothing=0.1, train__weight_decay=0.5),
     ]
-    members = [member(data, made) for made in differing]
-    assert len({population.program(made) for made in differing}) == 1
-    assert len({train.steps_per_epoch(len(one.split.train), 32) for one in members}) > 1
+    members = [member_of(data, config) for config in configs]
+    assert len({population.program_key(config) for config in configs}) == 1
+    assert len({train.steps_per_epoch(len(member.split.train), 32) for member in members}) > 1
     histories, _ = population.train_group(members)
-    for number, (one, history) in enumerate(zip(members, histories, strict=True)):
-        expected = alone(one, tmp_path / str(number))
-        for figure in ("loss", "accuracy", "val_loss", "val_accuracy", "val_ece"):
-            assert history[-1][figure] == pytest.approx(expected[figure], abs=1e-4), figure
+    for number, (member, history) in enumerate(zip(members, histories, strict=True)):
+        expected = train_alone(member, tmp_path / str(number))
+        for metric in ("loss", "accuracy", "val_loss", "val_accuracy", "val_ece"):
+            assert history[-1][metric] == pytest.approx(expected[metric], abs=1e-4), metric
 
 
-def test_a_seed_sees_the_same_split_and_order_in_every_variant(data):
-    one, other = (member(data, config_of("mlp", seed=3, **changes)) for changes in ({}, {"train__learning_rate": 1e-2}))
+def test_a_seed_has_the_same_split_and_order_in_every_variant(data):
+    one, other = (
+        member_of(data, config_of("mlp", seed=3, **changes)) for changes in ({}, {"train__learning_rate": 1e-2})
+    )
     np.testing.assert_array_equal(one.split.train, other.split.train)
-    for chunk, _ in population.chunks([one, other], epoch=2):
-        np.testing.assert_array_equal(chunk.labels[0], chunk.labels[1])
-        np.testing.assert_array_equal(chunk.ink[0], chunk.ink[1])
+    for batches, _ in population.stacked_batches([one, other], epoch=2):
+        np.testing.assert_array_equal(batches.labels[0], batches.labels[1])
+        np.testing.assert_array_equal(batches.ink[0], batches.ink[1])
 
 
-def test_a_loss_that_is_no_number_stops_no_other_member(data):
-    wild = member(data, config_of("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
-    (lost, well), _ = population.train_group([wild, member(data, config_of("mlp"))])
-    assert not np.isfinite(lost[-1]["loss"])
+def test_a_diverging_member_does_not_stop_the_others(data):
+    wild = member_of(data, config_of("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
+    (diverged, well), _ = population.train_group([wild, member_of(data, config_of("mlp"))])
+    assert not np.isfinite(diverged[-1]["loss"])
     assert np.isfinite(well[-1]["loss"])
 
 
 @pytest.mark.parametrize("change", [{"train__batch_size": 16}, {"train__epochs": 2}, {"train__ema_decay": 0.0}])
-def test_what_needs_another_program_is_in_another_group(change):
-    assert population.program(config_of("mlp")) != population.program(config_of("mlp", **change))
+def test_configs_of_other_shapes_need_another_program(change):
+    assert population.program_key(config_of("mlp")) != population.program_key(config_of("mlp", **change))
 
 
 accuracies = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=12)
 
 
 @given(pairs=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=12, unique=True))
-def test_a_verdict_is_the_paired_t_tests_at_the_shared_level(pairs):
+def test_verdicts_agree_with_the_paired_t_test_at_the_corrected_level(pairs):
     base, other = np.array(pairs).T / 1000
-    figures = {"base": dict(enumerate(base)), "same": dict(enumerate(base)), "other": dict(enumerate(other))}
-    first, same, last = statistics.comparisons(figures)
+    variants = {"base": dict(enumerate(base)), "same": dict(enumerate(base)), "other": dict(enumerate(other))}
+    first, same, last = statistics.compare(variants)
     assert first.verdict == "base"
     assert same.verdict == "no difference shown"
-    if np.ptp(other - base) < 1e-9:  # no spread: the t-test is not defined
+    if np.ptp(other - base) < 1e-9:  # the t-test is undefined without spread
         return
     p = stats.ttest_rel(other, base).pvalue
     if abs(p - 0.025) > 1e-9:  # two comparisons share the 5%
@@ -148,31 +151,31 @@ def test_a_verdict_is_the_paired_t_tests_at_the_shared_level(pairs):
 
 
 @given(values=accuracies)
-def test_an_interval_is_students(values):
-    found = statistics.interval(values, 0.05)
+def test_intervals_are_students(values):
+    mean, half_width = statistics.interval(values, 0.05)
     if np.ptp(values) > 0:
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
+        assert (mean - half_width, mean + half_width) == pytest.approx((low, high))
 
 
 def test_one_seed_shows_nothing():
-    _, other = statistics.comparisons({"base": {0: 0.1}, "other": {0: 0.9}})
+    _, other = statistics.compare({"base": {0: 0.1}, "other": {0: 0.9}})
     assert other.verdict == "no difference shown"
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
+def test_every_shipped_experiment_loads(path, store_uri, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     base = module.get_config()
     base.data.cache = ""
-    found = experiment.load(path, base)
-    assert "?" in found.question.splitlines()[0]
-    assert f"experiments/{path.name}" in found.question
-    trainings = experiment.plan(found, 2, open_store(store_uri))
-    assert len({one.digest for one in trainings}) == len(trainings) == 2 * len(found.variants)
+    loaded = experiment.load(path, base)
+    assert "?" in loaded.question.splitlines()[0]
+    assert f"experiments/{path.name}" in loaded.question
+    trainings = trainings_of(loaded, 2, open_store(store_uri))
+    assert len({one.digest for one in trainings}) == len(trainings) == 2 * len(loaded.variants)
     assert f"[{path.stem}]({path.name})" in (ROOT / "experiments" / "README.md").read_text()
 
 
@@ -186,14 +189,14 @@ def test_the_experiments_shipped_can_be_planned(path, store_uri, monkeypatch):
         ({"model.hiden": (3,)}, "did you mean 'model.hidden'"),
         ({"model": {"name": "cnn", "hidden": "many"}}, "model.hidden is 'many': it must be a whole number"),
         ({"train.epochs": None}, "train.epochs is None: it must be a whole number"),
-        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"train.learning_rate": float("nan")}, "train.learning_rate is nan"),
         ({"seed": 3}, "seeds 0, 1, … that --seeds asks for"),
-        ({"train": {}}, "sets 'train', which no config has"),
-        ({3: 4}, "sets '3', which no config has"),
-        (None, "its overrides are None: they must be a mapping"),
+        ({"train": {}}, "sets 'train', which is not a key of a config"),
+        ({3: 4}, "sets '3', which is not a key of a config"),
+        (None, "its overrides are None, not a mapping"),
     ],
 )
-def test_an_override_that_makes_no_sense_is_said(overrides, reason):
+def test_bad_overrides(overrides, reason):
     with pytest.raises(UserError, match=reason):
         experiment.varied(config_of("mlp"), "odd", overrides)
 
@@ -206,15 +209,20 @@ def test_an_override_that_makes_no_sense_is_said(overrides, reason):
         ("def get_variants(): return 1 / 0", "ZeroDivisionError: division by zero"),
         ("import nothing_like_it", "No module named 'nothing_like_it'"),
         ("def get_variants(): return {'1': {}, 1: {}}", "two variants have the same name"),
-        ("def get_variants(): return {'a\\nb': {}}", "a name must be one line of at most 100 letters"),
+        ("def get_variants(): return {'a\\nb': {}}", "a name must be one line of at most 100 characters"),
         ("def get_variants(): return {' ': {}}", "a name must be one line"),
         ("def get_variants(): return {'a' * 101: {}}", "a name must be one line"),
-        ("def get_variants(): return {'a': {}}\nMEASURES = ['val_accuracy']", "MEASURES is no mapping"),
+        ("def get_variants(): return {'a': {}}\nMEASURES = ['val_accuracy']", "MEASURES must be a mapping"),
         ("def get_variants(): return {'a': {}}\nMEASURES = {'a': []}", r"no measure is called \[\]"),
         ("def get_variants(): return {'a': {}}\nPICTURE = []", r"no PICTURE is called \[\]"),
+        (
+            "def get_variants(): return {'a': {}}\nPICTURE = 'line'\n"
+            "MEASURES = {'last': 'val_accuracy', 'best': 'best_val_accuracy'}",
+            "the PICTURE 'line' shows one measure, and there are 2",
+        ),
     ],
 )
-def test_an_experiment_that_makes_no_sense_is_said(tmp_path, code, reason):
+def test_bad_experiment_files(tmp_path, code, reason):
     (tmp_path / "odd.py").write_text(code)
     with pytest.raises(UserError, match=reason):
         experiment.load(tmp_path / "odd.py", config_of("mlp"))
@@ -222,26 +230,26 @@ def test_an_experiment_that_makes_no_sense_is_said(tmp_path, code, reason):
 
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("picture", experiment.PICTURES)
-def test_a_name_is_no_markup(data, tmp_path, picture):
+def test_names_are_not_read_as_markup(data, tmp_path, picture):
     names = ["cost $\\frac$", "100% of $5", "a_b^c \\ {", "[red]", "*", "😀", "مانده", "x" * 100, "one two " * 12]
     (tmp_path / "odd $x.py").write_text(
         f"PICTURE = {picture!r}\ndef get_variants(): return {{name: {{}} for name in {names!r}}}\n"
     )
-    asked = experiment.load(tmp_path / "odd $x.py", config_of("mlp"))
+    loaded = experiment.load(tmp_path / "odd $x.py", config_of("mlp"))
     trainings = [
-        experiment.Training(name, seed, member(data, made), f"{number}{seed}" * 8)
-        for number, (name, made) in enumerate(asked.variants.items())
+        Training(name, seed, member_of(data, config), f"{number}{seed}" * 8)
+        for number, (name, config) in enumerate(loaded.variants.items())
         for seed in range(2)
     ]
     (tmp_path / "trainings").mkdir()
     record = {"loss": 1.0, "val_loss": 1.0, "val_ece": 0.1}
     rows = [
-        results.keep(tmp_path, one, [{"epoch": 1, "val_accuracy": 0.5 + one.seed / 9, **record}], 1.0)
+        results.store(tmp_path, one, [{"epoch": 1, "val_accuracy": 0.5 + one.seed / 9, **record}], 1.0)
         for one in trainings
     ]
     results.write_rows(tmp_path, rows)
     assert [row.variant for row in results.read_rows(tmp_path)] == [one.variant for one in trainings]
-    table = results.report(tmp_path, asked, trainings, rows)
+    table = report.write(tmp_path, loaded, trainings, rows)
     assert r"| cost \$\\frac\$ |" in table
     assert r"| \[red\] |" in table
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
@@ -256,7 +264,7 @@ def start(folder: Path, store_uri: str, *more: str, epochs: int = 2) -> subproce
     )  # fmt: skip
 
 
-def ends_well(process: subprocess.Popen) -> tuple[str, str]:
+def output_of(process: subprocess.Popen) -> tuple[str, str]:
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     return out, err
@@ -272,8 +280,8 @@ def outcomes(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     return {(row["variant"], row["seed"]): (row["val_accuracy"], row["val_loss"]) for row in rows(folder)}
 
 
-def test_an_interrupted_experiment_goes_on(store_uri, tmp_path):
-    """SIGKILL after the first group, the same command again: nothing is trained twice, and the table is whole."""
+def test_an_interrupted_experiment_continues(store_uri, tmp_path):
+    """Killed after the first group, the same command trains nothing twice and writes the whole table."""
     process = start(tmp_path, store_uri, epochs=30)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out" / "results.csv").exists() or len(rows(tmp_path)) == 0:
@@ -283,8 +291,8 @@ def test_an_interrupted_experiment_goes_on(store_uri, tmp_path):
     process.communicate()
     before = rows(tmp_path)
     assert 0 < len(before) < 9
-    _, err = ends_well(start(tmp_path, store_uri, epochs=30))
-    assert f"{len(before)} of 9 trainings are done already" in err
+    _, err = output_of(start(tmp_path, store_uri, epochs=30))
+    assert f"{len(before)} of 9 trainings are already done" in err
     assert rows(tmp_path)[: len(before)] == before
     assert len(outcomes(tmp_path)) == len(rows(tmp_path)) == 9
     table = (tmp_path / "out" / "results.md").read_text()
@@ -293,16 +301,16 @@ def test_an_interrupted_experiment_goes_on(store_uri, tmp_path):
     assert slow.endswith("| worse |")
     assert (tmp_path / "out" / "results.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "out" / "trainings").glob("*/metrics.jsonl"))) == 9
-    out, err = ends_well(start(tmp_path, store_uri, epochs=30))
+    out, err = output_of(start(tmp_path, store_uri, epochs=30))
     assert "group" not in err
     assert slow in out
 
 
-def test_a_dry_run_lists_and_writes_nothing(store_uri, tmp_path):
-    out, _ = ends_well(start(tmp_path, store_uri, "--dry-run"))
+def test_a_dry_run_writes_nothing(store_uri, tmp_path):
+    out, _ = output_of(start(tmp_path, store_uri, "--dry-run"))
     assert "9 trainings to do in 3 groups" in out
     assert "slow (seeds 0, 1, 2)" in out
-    assert "in all about" in out.splitlines()[-1]
+    assert "in total" in out.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
@@ -317,7 +325,7 @@ def test_a_dry_run_lists_and_writes_nothing(store_uri, tmp_path):
         (["--experiment=configs/cnn.py"], "has no get_variants"),
     ],
 )
-def test_a_mistake_is_one_line(tmp_path, arguments, reason):
+def test_a_mistake_is_reported_in_one_line(tmp_path, arguments, reason):
     done = subprocess.run(
         [sys.executable, "-m", "gradejax.ablate", *arguments, f"--workdir={tmp_path}/out"],
         cwd=ROOT, capture_output=True, text=True, timeout=120,
@@ -330,27 +338,27 @@ def test_a_mistake_is_one_line(tmp_path, arguments, reason):
 
 
 def test_a_group_whose_ray_worker_dies_is_trained_again(store_uri, tmp_path):
-    """A local cluster of two; one worker is killed while it trains. The results are those without Ray."""
+    """On a local cluster one worker is killed while it trains. The results are the same as without Ray."""
     pytest.importorskip("ray")
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
     process = start(there, store_uri, "--launcher=ray", epochs=60)
     deadline = time.monotonic() + 120
-    while not (workers := training_below(process.pid)):
+    while not (workers := ray_workers_below(process.pid)):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(workers[0], signal.SIGKILL)
-    ends_well(process)
-    ends_well(start(here, store_uri, epochs=60))
+    output_of(process)
+    output_of(start(here, store_uri, epochs=60))
     assert outcomes(here).keys() == outcomes(there).keys()
-    for key, figures in outcomes(here).items():
-        assert [float(f) for f in outcomes(there)[key]] == pytest.approx([float(f) for f in figures], abs=1e-3)
+    for key, values in outcomes(here).items():
+        assert [float(v) for v in outcomes(there)[key]] == pytest.approx([float(v) for v in values], abs=1e-3)
 
 
-def training_below(pid: int) -> list[int]:
-    """The processes begun by `pid`, or by one of those, in which Ray runs a group."""
+def ray_workers_below(pid: int) -> list[int]:
+    """Descendants of process `pid` in which Ray trains a group."""
     parents, titles = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -359,7 +367,7 @@ def training_below(pid: int) -> list[int]:
         except OSError:  # it has ended
             continue
 
-    def below(one: int) -> bool:
-        return one == pid or (one in parents and parents[one] != one and below(parents[one]))
+    def descends(process: int) -> bool:
+        return process == pid or (process in parents and parents[process] != process and descends(parents[process]))
 
-    return [one for one, title in titles.items() if title.startswith("ray::train_group") and below(one)]
+    return [process for process, title in titles.items() if title.startswith("ray::train_group") and descends(process)]

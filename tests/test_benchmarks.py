@@ -1,4 +1,4 @@
-"""`python -m benchmarks.run` measures what it is asked to and says what it cannot."""
+"""`python -m benchmarks.run` measures the rows it is asked for and says which it cannot."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_some_rows_are_measured_and_a_row_without_its_peer_is_skipped_with_a_word(tmp_path):
+def test_rows_are_measured_and_those_without_their_peer_are_skipped(tmp_path):
     with (tmp_path / "some.ndjson").open("wb") as file:
         exchange.write(file, write_drawings(60, writers=4))
     done = benchmark(
@@ -26,23 +26,23 @@ def test_some_rows_are_measured_and_a_row_without_its_peer_is_skipped_with_a_wor
         f"--out={tmp_path}/out.json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "out.json").read_text())
-    assert found["drawings"].startswith("60 drawings")
-    _, _, augmentation, _, cold, cached = found["rows"]
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert out["drawings"].startswith("60 drawings")
+    _, _, augmentation, _, cold, cached = out["rows"]
     if find_spec("keras") and find_spec("tensorflow"):
         assert augmentation["ratio"] > 0
     else:
         assert "pip install" in augmentation["verdict"]
         assert "skipped: no" in done.stdout
-    [epochs] = found["samples"]["ours epochs mlp"]
+    [epochs] = out["samples"]["ours epochs mlp"]
     assert epochs["parameters"] == 235_791
-    [loading] = found["samples"]["ours loading"]
+    [loading] = out["samples"]["ours loading"]
     assert len(loading["one_by_one"]) == len(loading["cold"]) == 3
     assert cold["ratio"] > 0 and cached["ratio"] > 0
     assert {cold["verdict"], cached["verdict"]} <= {"met", "MISSED"}
 
 
-def test_a_row_that_does_not_exist_is_told():
+def test_an_unknown_row():
     done = benchmark("--only=speed")
     assert done.returncode == 1
     assert done.stderr.strip().startswith("error: no row is called 'speed'")

@@ -533,7 +533,7 @@ def test_a_run_folder_has_one_writer_and_a_failed_start_does_not_lock_it(trained
         assert first.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     second = command(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
-    fails(second, rf"another command is writing to one \(process {first.pid} on .*\): wait until it has ended, or give")
+    fails(second, rf"another command is writing to one \(process {first.pid} on .*\): wait until it has ended, or use")
     first.kill()
     first.communicate()
     assert not checkpoints_of(folder / "one")
@@ -564,7 +564,7 @@ def test_a_run_writes_through_no_link_and_survives_a_failed_plot(trained):
         folder, "main", *calls, [*LITTLE, "--workdir=elsewhere"], [*LITTLE, "--workdir=pictureless"]
     )
     for number, (done, name) in enumerate(zip(refused, links, strict=True)):
-        fails(done, f"linked{number}/{name} is a link or a device: take it away")
+        fails(done, f"linked{number}/{name} is a link or a device: remove it")
     fails(piped, "elsewhere/config.json is a link or a device")
     assert (folder / "target").read_text() == "mine"
     assert [path.name for path in (folder / "elsewhere").iterdir()] == ["config.json"]

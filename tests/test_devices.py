@@ -1,4 +1,4 @@
-"""Several devices and several processes train as one does: the same command, and the same losses."""
+"""Several devices or processes train like one: the same command, the same losses."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With the store `some.db` in it."""
+    """A folder with the store `some.db`."""
     folder = tmp_path_factory.mktemp("devices")
     open_store(f"sqlite:///{folder}/some.db").add(write_drawings(300, writers=10))
     return folder
@@ -41,7 +41,7 @@ def start(folder: Path, workdir: str, **environment: str) -> subprocess.Popen:
 
 
 def losses(folder: Path, workdir: str, *processes: subprocess.Popen) -> np.ndarray:
-    """Training and validation losses, epoch by epoch, once all processes have ended well."""
+    """Training and validation losses by epoch, after all processes have succeeded."""
     for process in processes:
         _, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
@@ -49,7 +49,7 @@ def losses(folder: Path, workdir: str, *processes: subprocess.Popen) -> np.ndarr
     return np.array([[row["loss"], row["val_loss"]] for row in rows])
 
 
-def test_eight_devices_and_two_processes_have_the_losses_of_one(folder):
+def test_eight_devices_or_two_processes_have_the_losses_of_one(folder):
     one = losses(folder, "one", start(folder, "one"))
     assert one.shape == (2, 2)
     eight = start(folder, "eight", XLA_FLAGS="--xla_force_host_platform_device_count=8")
@@ -78,13 +78,13 @@ def test_eight_devices_and_two_processes_have_the_losses_of_one(folder):
         ),
         (
             {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "5"},
-            "JAX_PROCESS_ID is 5: of 2 processes the last is 1",
+            "JAX_PROCESS_ID is 5: with 2 processes the last is 1",
         ),
         ({"SLURM_NTASKS": "x"}, "SLURM_NTASKS is 'x': it must be a whole number"),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, "the run's other processes cannot be joined"),
     ],
 )
-def test_other_processes_that_are_named_by_half(monkeypatch, environment, reason):
+def test_an_incomplete_environment(monkeypatch, environment, reason):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=reason):
@@ -100,20 +100,20 @@ def test_slurm_with_several_tasks_but_without_srun_trains_alone(monkeypatch, cap
 
 
 @pytest.mark.parametrize("number", ["0", "1"])
-def test_other_processes_that_do_not_come_are_waited_for_and_told(number):
+def test_a_process_whose_peers_do_not_connect_gives_up(number):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": number}
     done = subprocess.run(
-        [sys.executable, "-c", "from gradejax import devices; devices.PATIENCE = 1; devices.start()"],
+        [sys.executable, "-c", "from gradejax import devices; devices.JOIN_TIMEOUT = 1; devices.start()"],
         env={**os.environ, **shared}, capture_output=True, text=True, timeout=100,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "error: the run's other processes did not come within 1 s: see JAX_COORD" in done.stderr.splitlines()[-1]
+    assert "error: the run's other processes did not connect within 1 s: see JAX_COORD" in done.stderr.splitlines()[-1]
 
 
-def test_a_batch_that_devices_cannot_share_evenly_is_told(folder):
+def test_a_batch_that_devices_cannot_share_evenly(folder):
     process = start(folder, "uneven", XLA_FLAGS="--xla_force_host_platform_device_count=5")
     _, err = process.communicate(timeout=180)
     assert process.returncode == 1

@@ -1,1 +1,1 @@
-"""Experiments: many trainings in one program, statistics on their results, tables and pictures."""
+"""Experiments: many trainings in one program, statistics on their results, a report."""

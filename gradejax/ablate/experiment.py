@@ -1,37 +1,43 @@
-"""Experiments: a question, a base config, and variants of it to train with several seeds.
+"""Experiment files: a question, a base config, and variants of it.
 
-An experiment is a Python file: a docstring with the question, `get_config()` with the base config, and
-`get_variants()`, a mapping from a name to overrides such as `{"model.dropout": 0.5}`; the first variant is the base
-that the others are compared with. It may say more: MEASURES, a mapping from a name to one of `val_accuracy`,
-`best_val_accuracy`, `test_accuracy` and `best_epoch_test_accuracy` (the first alone unless it does), and PICTURE, one
-of `dots`, `curves` and `line`.
+An experiment is a Python file with
+- a docstring that asks the question,
+- `get_config()`, which returns the base config,
+- `get_variants()`, which returns a mapping from names to overrides such as `{"model.dropout": 0.5}`; the other variants
+  are compared with the first,
+- optionally `MEASURES`, a mapping from names to `val_accuracy` (the default), `best_val_accuracy`, `test_accuracy` or
+  `best_epoch_test_accuracy`,
+- optionally `PICTURE`: `dots` (the default), `curves` or `line`.
 """
 
 import ast
 import copy
-import hashlib
 import importlib.util
-import json
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from gradejax import prepare, recipe
-from gradejax.ablate import population
-from gradejax.dataset import Dataset
 from gradejax.errors import UserError
-from gradejax.stores import Store
 
 MEASURES = ("val_accuracy", "best_val_accuracy", "test_accuracy", "best_epoch_test_accuracy")
 PICTURES = ("dots", "curves", "line")
-_LONGEST_NAME = 100
+_MAX_NAME_LENGTH = 100
 
 
 class Experiment(NamedTuple):
-    """What a file in `experiments/` says; see the top of this module."""
+    """The contents of an experiment file.
+
+    Attributes:
+        name: of the file, without its suffix.
+        question: the docstring.
+        variants: each variant's whole config, the base first.
+        measures: from a name to one of `MEASURES`.
+        picture: one of `PICTURES`.
+    """
 
     name: str
     question: str
@@ -40,69 +46,78 @@ class Experiment(NamedTuple):
     picture: str
 
 
-class Training(NamedTuple):
-    """One of an experiment's trainings; `digest` is that of all its outcome depends on, drawings included."""
-
-    variant: str
-    seed: int
-    member: population.Member
-    digest: str
-
-    @property
-    def folder(self) -> str:
-        """Where its epochs are kept, below trainings/."""
-        return self.digest[:16]
-
-
-Group = Sequence[Training]
-
-
 def load(path: Path, base: ConfigDict) -> Experiment:
-    """The experiment in a file, with its base config as the command line has changed it. Raises UserError."""
+    """Loads an experiment file.
+
+    Args:
+        path: the file.
+        base: its base config, with the changes made on the command line.
+
+    Raises:
+        UserError: when the file cannot be run, or what it defines makes no sense.
+    """
     recipe.check(base)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+    module = _run(path)
     try:
-        spec.loader.exec_module(module)
-        given = module.get_variants() if hasattr(module, "get_variants") else None
-    except Exception as error:  # a Python file: anything can be wrong with it
+        overrides_of = module.get_variants() if hasattr(module, "get_variants") else None
+    except Exception as error:  # a Python file may raise anything
         raise UserError(f"{path}: {type(error).__name__}: {error}") from None
-    if not isinstance(given, Mapping):
-        raise UserError(
-            f"{path} has no get_variants() that returns a mapping from a name to overrides, the base's first"
-        )
-    variants = {str(name): varied(base, str(name), overrides) for name, overrides in given.items()}
-    measures = getattr(module, "MEASURES", {"validation accuracy": "val_accuracy"})
-    picture = getattr(module, "PICTURE", "dots")
+    if not isinstance(overrides_of, Mapping):
+        raise UserError(f"{path} has no get_variants() that returns a mapping from names to overrides, the base first")
+    variants = {str(name): varied(base, str(name), overrides) for name, overrides in overrides_of.items()}
     if not variants:
         raise UserError(f"{path}: get_variants() is empty")
-    if len(variants) < len(given):
+    if len(variants) < len(overrides_of):
         raise UserError(f"{path}: two variants have the same name")
+    measures = getattr(module, "MEASURES", {"validation accuracy": "val_accuracy"})
     if not measures or not isinstance(measures, Mapping):
-        raise UserError(f"{path}: MEASURES is no mapping from a name to one of {', '.join(MEASURES)}")
+        raise UserError(f"{path}: MEASURES must be a mapping from names to {', '.join(MEASURES)}")
     for name in (*variants, *measures):
-        # It is a row of a table and a line in a picture.
-        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
-            raise UserError(f"{path}: a name must be one line of at most {_LONGEST_NAME} letters, and not {name!r:.80}")
+        # Each name is a row of the table and a label in the picture.
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _MAX_NAME_LENGTH:
+            limit = f"one line of at most {_MAX_NAME_LENGTH} characters"
+            raise UserError(f"{path}: a name must be {limit}, not {name!r:.80}")
     if unknown := [measure for measure in measures.values() if measure not in MEASURES]:
         raise UserError(f"{path}: no measure is called {unknown[0]!r}: there are {', '.join(MEASURES)}")
     if not base.data.test_fraction and any("test" in measure for measure in measures.values()):
-        raise UserError(f"{path} measures on a test side and has none: set data.test_fraction in get_config()")
+        raise UserError(f"{path} measures test accuracy without test drawings: set data.test_fraction in get_config()")
+    picture = getattr(module, "PICTURE", "dots")
     if picture not in PICTURES:
         raise UserError(f"{path}: no PICTURE is called {picture!r}: there are {', '.join(PICTURES)}")
-    # Not the module's own, which `python -OO` forgets.
+    if picture == "line" and len(measures) > 1:
+        raise UserError(f"{path}: the PICTURE 'line' shows one measure, and there are {len(measures)}")
+    # `python -OO` drops a module's __doc__.
     question = ast.get_docstring(ast.parse(path.read_bytes())) or ""
     return Experiment(path.stem, question, variants, dict(measures), picture)
 
 
-def varied(base: ConfigDict, variant: str, overrides: Mapping[str, Any]) -> ConfigDict:
-    """A copy of `base` with `overrides`: keys with a dot; `model` alone with a mapping replaces the whole group."""
+def _run(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a Python file may raise anything
+        raise UserError(f"{path}: {type(error).__name__}: {error}") from None
+    return module
+
+
+def varied(base: ConfigDict, variant: str, overrides: object) -> ConfigDict:
+    """A copy of a config with some keys changed.
+
+    Args:
+        base: the config.
+        variant: a name for error messages.
+        overrides: a mapping from dotted keys to values. The key `model`, with a mapping, replaces the whole group.
+
+    Raises:
+        UserError: when a key does not exist, or a value makes no sense.
+    """
     config = copy.deepcopy(base)
     try:
         if not isinstance(overrides, Mapping):
-            raise UserError(
-                f"its overrides are {overrides!r:.80}: they must be a mapping such as {{'model.dropout': 0.5}}"
-            )
+            raise UserError(f"its overrides are {overrides!r:.80}, not a mapping such as {{'model.dropout': 0.5}}")
         for name, value in overrides.items():
             _override(config, str(name), value)
         recipe.check(config)
@@ -115,12 +130,12 @@ def varied(base: ConfigDict, variant: str, overrides: Mapping[str, Any]) -> Conf
 def _override(config: ConfigDict, name: str, value: Any) -> None:
     group, _, key = name.partition(".")
     if name == "seed":
-        raise UserError("it sets 'seed': each variant is trained with the seeds 0, 1, … that --seeds asks for")
+        raise UserError("it sets 'seed': every variant is trained with the seeds 0, 1, … that --seeds asks for")
     with config.unlocked():
         if name == "model":
             config.model = ConfigDict(value)
         elif not key or not isinstance(config.get(group), ConfigDict):
-            raise UserError(f"it sets {name!r}, which no config has: see gradejax/recipe.py")
+            raise UserError(f"it sets {name!r}, which is not a key of a config: see gradejax/recipe.py")
         else:
             try:
                 config[group][key] = value
@@ -128,45 +143,3 @@ def _override(config: ConfigDict, name: str, value: Any) -> None:
                 raise UserError(
                     f"{name} cannot be {value!r:.80}: it must be {recipe.kind_of(config[group][key])}"
                 ) from None
-
-
-def plan(experiment: Experiment, seeds: int, store: Store) -> list[Training]:
-    """Every variant with every seed. Each drawing is loaded once for each way that it is resampled."""
-    loaded: dict[str, Dataset] = {}
-    trainings = []
-    for variant, base in experiment.variants.items():
-        about = repr((base.data.tags, base.data.size, base.data.resampling))
-        if about not in loaded:
-            loaded[about] = prepare.dataset(base, store)
-        for seed in range(seeds):
-            config = copy.deepcopy(base)
-            config.seed = seed
-            member = population.Member(config, *prepare.split_and_mix(config, loaded[about]))
-            trainings.append(Training(variant, seed, member, _digest(member)))
-    return trainings
-
-
-def _digest(member: population.Member) -> str:
-    settings = recipe.as_json(member.config)
-    # What a training's outcome does not depend on.
-    for group, key in (("data", "store"), ("data", "cache"), ("train", "checkpoint_every")):
-        del settings[group][key]
-    del settings["evaluate"]
-    return hashlib.sha256(json.dumps([settings, member.dataset.digest], sort_keys=True).encode()).hexdigest()
-
-
-def groups(trainings: Sequence[Training], most: int) -> list[Group]:
-    """Trainings that share a program, at most so many together; the groups of one program follow each other."""
-    programs: dict[str, list[Training]] = {}
-    for one in trainings:
-        programs.setdefault(population.program(one.member.config), []).append(one)
-    return [those[start : start + most] for those in programs.values() for start in range(0, len(those), most)]
-
-
-def names(group: Group) -> str:
-    """The variants in a group with their seeds: `base (seeds 0 to 7)`."""
-    names = []
-    for variant, those in groupby(group, lambda one: one.variant):
-        seeds = [one.seed for one in those]
-        names.append(f"{variant} (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})")
-    return "; ".join(names)

@@ -1,9 +1,9 @@
 """Many trainings in one program.
 
-Trainings whose configs differ in `NUMBERS` alone run the same instructions on arrays of the same shapes. Such a group
-is compiled once, and each member gets the batches, the dropout and the initial parameters that it would have had alone.
-On a GPU the members advance together (`jax.vmap`). On a CPU they take their turns inside the program: there a product
-with one more batch axis costs more than the products one after another (`python -m benchmarks.ablate`).
+Trainings whose configs differ only in `TRACED_KEYS` run the same instructions on arrays of the same shapes. Such a
+group is compiled once, and each member gets the batches, dropout and initial parameters that it would have on its own.
+On a GPU the members advance in parallel (`jax.vmap`). On a CPU they take turns inside the program, because a matrix
+product with another batch axis costs more there than the separate products (`python -m benchmarks.ablate`).
 """
 
 import time
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int32, UInt8
+from jaxtyping import Array, Float, Int, Int32, UInt8
 from ml_collections import ConfigDict
 
 from gradejax import forward, metrics, ops, prepare, recipe
@@ -24,16 +24,10 @@ from gradejax.augment import DistortionRanges
 from gradejax.batches import MAX_STEPS, Batch, epoch_batches, steps_per_epoch
 from gradejax.dataset import Dataset
 from gradejax.splits import Split
-from gradejax.step import (
-    Hyperparameters,
-    TrainState,
-    hyperparameters,
-    initial_state,
-    step_function,
-)
+from gradejax.step import Hyperparameters, TrainState, hyperparameters, initial_state, step_function
 from gradejax.threads import prefetch
 
-NUMBERS = (
+TRACED_KEYS = (
     "seed",
     "data.tags",
     "data.split",
@@ -56,143 +50,166 @@ NUMBERS = (
     "train.label_smoothing",
     "train.ema_decay",
 )
-"""Keys that a program does not depend on: numbers it is given, and what only decides which drawings it is given."""
+"""Config keys that may differ within a group: they only change the numbers and drawings that the program receives."""
 
 
 class Member(NamedTuple):
-    """One training: its config and its drawings. Members may share a dataset."""
+    """One training of a group. Members may share a dataset."""
 
     config: ConfigDict
     dataset: Dataset
     split: Split
 
 
-Record = dict[str, float]
-"""An epoch of a member: `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `val_ece`, and `test_accuracy` where
-its split has a test side."""
+Record = dict[str, int | float]
+"""One epoch of a member: `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `val_ece`, and `test_accuracy` if its
+split has test drawings."""
 
 
-def program(config: ConfigDict) -> str:
-    """What must agree for two trainings to share a program."""
+def program_key(config: ConfigDict) -> str:
+    """Equal for two configs whose trainings share a program."""
     shared = {
         f"{group}.{key}": value
         for group, keys in recipe.as_json(config).items()
         for key, value in (keys.items() if isinstance(keys, dict) else [("", keys)])
-        if f"{group}.{key}".rstrip(".") not in NUMBERS
+        if f"{group}.{key}".rstrip(".") not in TRACED_KEYS
     }
-    # Without an average the state has another structure.
+    # Without a moving average the state has another structure.
     return repr(sorted(shared.items())) + (" averaged" if config.train.ema_decay else "")
 
 
-class Functions(NamedTuple):
-    """What is compiled for a `program`, and a number of members: made once by `functions`, used for several groups.
+class Program(NamedTuple):
+    """Compiled functions that several groups can use.
 
     Attributes:
-        steps: `steps_function` for members, each of which takes as many steps of its chunk as a count says.
-        confidences: from the members' variables and ink, `(members, n, size, size)`, to `(members, n, 15)`.
+        key: see `program_key`.
+        train: from hyperparameters, states and batches of several steps, all stacked by member, and the number of steps
+            that each member takes, to the new states and each step's mean loss and accuracy (zeros for steps not
+            taken). The old states' memory is reused.
+        confidences: from variables and ink, stacked by member, to the softmax of the logits.
     """
 
-    steps: Callable[
-        [Hyperparameters, TrainState, Batch, Int32[Array, " members"]],
+    key: str
+    train: Callable[
+        [Hyperparameters, TrainState, Batch, Int32[Array | np.ndarray, " members"]],
         tuple[TrainState, Float[Array, "members steps 2"]],
     ]
-    confidences: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n 15"]]
+    confidences: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n grades"]]
 
 
-def functions(config: ConfigDict, over_members: Callable | None = None) -> Functions:
-    """Those of the `program` of a config.
+def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = None) -> Program:
+    """Builds the program for a config; it is compiled when first used.
 
-    Arguments:
-        over_members: `jax.vmap` or `in_turn`; what is faster here, by default.
+    Args:
+        config: of any member.
+        over_members: maps a function over the members: `jax.vmap` or `sequential_vmap`. By default the faster one on
+            this machine.
     """
-    over_members = over_members or (jax.vmap if together() else in_turn)
+    over_members = over_members or (jax.vmap if members_run_in_parallel() else sequential_vmap)
     network = prepare.network(config)
     step = step_function(network)
     logits_of = forward.logits_function(network)
 
-    def steps(
-        numbers: Hyperparameters, state: TrainState, chunk: Batch, count: Array
+    def train(
+        hparams: Hyperparameters, state: TrainState, batches: Batch, count: Int32[Array, ""]
     ) -> tuple[TrainState, Float[Array, "steps 2"]]:
-        def one(state: TrainState, numbered: tuple[Array, Batch]) -> tuple[TrainState, Array]:
+        def step_if_counted(
+            state: TrainState, numbered: tuple[Int[Array, ""], Batch]
+        ) -> tuple[TrainState, Float[Array, "2"]]:
             index, batch = numbered
-            return jax.lax.cond(index < count, partial(step, numbers), lambda *_: (state, jnp.zeros(2)), state, batch)
+            return jax.lax.cond(index < count, partial(step, hparams), lambda *_: (state, jnp.zeros(2)), state, batch)
 
-        return jax.lax.scan(one, state, (jnp.arange(chunk.labels.shape[0]), chunk))
+        return jax.lax.scan(step_if_counted, state, (jnp.arange(batches.labels.shape[0]), batches))
 
-    def confidences(variables: forward.Variables, ink: Array) -> Array:
+    def confidences(variables: forward.Variables, ink: UInt8[Array, "n size size"]) -> Float[Array, "n grades"]:
         return jax.nn.softmax(logits_of(variables, ink))
 
-    options = ops.compiler_options()
-    return Functions(
-        jax.jit(over_members(steps), donate_argnums=1, compiler_options=options), jax.jit(over_members(confidences))
+    return Program(
+        program_key(config),
+        jax.jit(over_members(train), donate_argnums=1, compiler_options=ops.compiler_options()),
+        jax.jit(over_members(confidences)),
     )
 
 
-def epochs(members: Sequence[Member], compiled: Functions) -> Iterator[list[Record]]:
-    """Trains members of one `program`, and gives after each epoch a record for each.
+def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Record]]:
+    """Trains members that share a program.
 
-    A member's numbers are those of `train.fit` alone, but for the rounding that another order of additions brings. A
-    loss that is no longer finite stays so, and the others go on.
+    A member gets the metrics that `train.fit` would give it alone, up to rounding in sums of another order. A member
+    whose loss is no longer finite does not affect the others.
+
+    Yields:
+        After each epoch, a record for each member.
     """
     settings = members[0].config.train
     networks = [prepare.network(member.config) for member in members]
-    alone = [
+    hparams_of = [
         hyperparameters(network, member.config, len(member.split.train))
         for network, member in zip(networks, members, strict=True)
     ]
-    numbers = _stack(alone)
-    state = _stack([initial_state(*each) for each in zip(networks, alone, strict=True)])
-    # Validation and test are looked at together, filled up to the longest.
-    looked_at = [np.concatenate([member.split.validation, member.split.test]) for member in members]
-    longest = max(map(len, looked_at))
-    ink = jnp.stack([m.dataset.ink[np.resize(rows, longest)] for m, rows in zip(members, looked_at, strict=True)])
+    hparams = _stack(hparams_of)
+    state = _stack([initial_state(*each) for each in zip(networks, hparams_of, strict=True)])
+    # Validation and test drawings together, repeated up to the length of the longest.
+    rows_of = [np.concatenate([member.split.validation, member.split.test]) for member in members]
+    longest = max(map(len, rows_of))
+    ink = jnp.stack([m.dataset.ink[np.resize(rows, longest)] for m, rows in zip(members, rows_of, strict=True)])
 
-    def supply() -> Iterator[tuple[Batch, np.ndarray] | None]:
+    def supply() -> Iterator[tuple[Batch, Int32[np.ndarray, " members"]] | None]:
         for epoch in range(1, settings.epochs + 1):
-            yield from chunks(members, epoch)
-            yield None
+            yield from stacked_batches(members, epoch)
+            yield None  # the end of the epoch
 
     with closing(prefetch(supply)) as supplied:
         for epoch in range(1, settings.epochs + 1):
-            seen, counts = [], 0
+            step_metrics, steps_taken = [], np.zeros(len(members), np.int32)
             while (item := next(supplied)) is not None:
-                chunk, count = item
-                state, figures = compiled.steps(numbers, state, chunk, count)
-                seen.append(figures)
-                counts += count
-            # The steps that a member did not take have left zeros.
-            means = np.concatenate([np.asarray(figures) for figures in seen], axis=1).sum(axis=1) / counts[:, None]
-            probabilities = np.asarray(compiled.confidences(state.evaluated(), ink))
+                batches, counts = item
+                state, loss_and_accuracy = program.train(hparams, state, batches, counts)
+                step_metrics.append(loss_and_accuracy)
+                steps_taken += counts
+            sums = np.concatenate([np.asarray(each) for each in step_metrics], axis=1).sum(axis=1)
+            confidences = np.asarray(program.confidences(state.evaluated(), ink))
             yield [
-                {"epoch": epoch, "loss": float(loss), "accuracy": float(accuracy), **_scores(member, guesses)}
-                for member, guesses, (loss, accuracy) in zip(members, probabilities, means, strict=True)
+                {"epoch": epoch, "loss": float(loss), "accuracy": float(accuracy), **_scores(member, of_member)}
+                for member, of_member, (loss, accuracy) in zip(
+                    members, confidences, sums / steps_taken[:, None], strict=True
+                )
             ]
 
 
 def train_group(members: Sequence[Member]) -> tuple[list[list[Record]], float]:
-    """The records of all epochs, member by member, and how many seconds it took: all of a group in one call."""
+    """Trains members that share a program, in one call, as a Ray task must.
+
+    Returns:
+        For each member its epochs, and the seconds that the group took.
+    """
     began = time.perf_counter()
-    found = list(epochs(members, functions(members[0].config)))
-    return [list(history) for history in zip(*found, strict=True)], time.perf_counter() - began
+    by_epoch = list(epochs(members, build_program(members[0].config)))
+    return [list(history) for history in zip(*by_epoch, strict=True)], time.perf_counter() - began
 
 
-def together() -> bool:
-    """Whether members advance together on this machine, and not in turn."""
+def members_run_in_parallel() -> bool:
+    """Whether the members of a group advance in parallel on this machine, rather than in turn."""
     return jax.default_backend() != "cpu"
 
 
-def in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What `jax.vmap` does, one after another."""
-    return lambda *trees: jax.lax.map(lambda each: function(*each), trees)
+def sequential_vmap(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Like `jax.vmap`, but computes one element after another."""
+    return lambda *trees: jax.lax.map(lambda element: function(*element), trees)
 
 
-def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Batch, Int32[np.ndarray, " members"]]]:
-    """The members' chunks side by side, each filled up to the longest of the epoch, and how many steps each has."""
+def stacked_batches(members: Sequence[Member], epoch: int) -> Iterator[tuple[Batch, Int32[np.ndarray, " members"]]]:
+    """The batches of one epoch for all members.
+
+    Yields:
+        Batches of several steps, stacked by member and padded to the same number of steps, and how many of these steps
+        each member has.
+    """
     batch_size = members[0].config.train.batch_size
-    steps = [steps_per_epoch(len(member.split.train), batch_size) for member in members]
-    # As even as epoch_batches makes them: always the same length, so that one is compiled.
-    longest = max(-(-n // -(-n // MAX_STEPS)) for n in steps)
-    parts = (
+    size = members[0].config.data.size
+    steps_of = [steps_per_epoch(len(member.split.train), batch_size) for member in members]
+    # `epoch_batches` divides an epoch evenly. One length for all, so that only one is compiled.
+    longest = max(-(-steps // -(-steps // MAX_STEPS)) for steps in steps_of)
+    batches_of = (
         epoch_batches(
             member.dataset.ink,
             member.dataset.labels,
@@ -204,26 +221,28 @@ def chunks(members: Sequence[Member], epoch: int) -> Iterator[tuple[Batch, Int32
         )
         for member in members
     )
-    size = members[0].config.data.size
-    for some in zip_longest(*parts):
+    for batches in zip_longest(*batches_of):
         ink = np.zeros((len(members), longest, batch_size, size, size), np.uint8)
         labels = np.zeros((len(members), longest, batch_size), np.int32)
         counts = np.zeros(len(members), np.int32)
-        for member, part in enumerate(some):
-            if part is not None:
-                counts[member] = len(part.labels)
-                ink[member, : counts[member]], labels[member, : counts[member]] = part
+        for member, batch in enumerate(batches):
+            if batch is not None:
+                counts[member] = len(batch.labels)
+                ink[member, : counts[member]], labels[member, : counts[member]] = batch
         yield Batch(ink, labels), counts
 
 
-def _scores(member: Member, guesses: Float[np.ndarray, "n 15"]) -> Record:
-    n, labels = len(member.split.validation), member.dataset.labels
-    scores = metrics.scores(guesses[:n], labels[member.split.validation])
-    found = {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_ece": scores.ece}
-    if tested := len(member.split.test):
-        found["test_accuracy"] = metrics.scores(guesses[n : n + tested], labels[member.split.test]).accuracy
-    return found
+def _scores(member: Member, confidences: Float[np.ndarray, "n grades"]) -> Record:
+    """Scores on the member's validation and test drawings, which `confidences` begins with."""
+    labels, validation, test = member.dataset.labels, member.split.validation, member.split.test
+    scores = metrics.scores(confidences[: len(validation)], labels[validation])
+    record: Record = {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_ece": scores.ece}
+    if len(test):
+        on_test = confidences[len(validation) : len(validation) + len(test)]
+        record["test_accuracy"] = metrics.scores(on_test, labels[test]).accuracy
+    return record
 
 
 def _stack(trees: Sequence[Any]) -> Any:
+    """One tree of the same structure, with the leaves stacked along a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

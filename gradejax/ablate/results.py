@@ -1,24 +1,36 @@
-"""An experiment's results: a line a training in results.csv, a table in results.md, a picture in results.png."""
+"""What an experiment stores of its trainings: results.csv, and the epochs of each training below trainings/."""
 
 import csv
 import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-from matplotlib import rc_context
-
 from gradejax import runs
-from gradejax.ablate import population, statistics
-from gradejax.ablate.experiment import Experiment, Training
+from gradejax.ablate.population import Record
+from gradejax.ablate.trainings import Training
 from gradejax.errors import UserError
 
 
 class Row(NamedTuple):
-    """A line of results.csv. Best is the epoch of the highest validation accuracy, the first of several; figures of a
-    test side are NaN where the split has none; `seconds` is its share of its group's."""
+    """A line of results.csv: one training.
+
+    Attributes:
+        variant: name.
+        seed: of the training.
+        digest: of everything the training's outcome depends on.
+        val_accuracy: after the last epoch; likewise `test_accuracy`, `loss`, `val_loss` and `val_ece`.
+        best_val_accuracy: the highest of any epoch.
+        best_epoch: the first epoch that reaches it.
+        test_accuracy: NaN if the split has no test drawings.
+        best_epoch_test_accuracy: after `best_epoch`; NaN likewise.
+        loss: mean training loss.
+        val_loss: mean cross-entropy in nats.
+        val_ece: expected calibration error.
+        epochs: trained.
+        n_train, n_val, n_test: drawings.
+        seconds: its share of the group's time.
+    """
 
     variant: str
     seed: int
@@ -38,8 +50,8 @@ class Row(NamedTuple):
     seconds: float
 
 
-def keep(workdir: Path, training: Training, history: list[population.Record], seconds: float) -> Row:
-    """Writes a training's epochs to its folder; returns its line for results.csv."""
+def store(workdir: Path, training: Training, history: list[Record], seconds: float) -> Row:
+    """Writes the epochs of a training to its folder; returns its row for results.csv."""
     folder = workdir / "trainings" / training.folder
     folder.mkdir(exist_ok=True)
     runs.write_history(folder, history)
@@ -66,7 +78,7 @@ def keep(workdir: Path, training: Training, history: list[population.Record], se
 
 
 def read_rows(workdir: Path) -> list[Row]:
-    """The lines of results.csv; none where there is none. Raises UserError where it is another file."""
+    """The rows of results.csv; empty if there is no such file. Raises UserError if this command did not write it."""
     path = workdir / "results.csv"
     if not path.is_file():
         return []
@@ -75,65 +87,13 @@ def read_rows(workdir: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as file:
             return [Row(**{name: types[name](text) for name, text in line.items()}) for line in csv.DictReader(file)]
     except (csv.Error, KeyError, TypeError, ValueError, OSError):
-        raise UserError(f"{path} is not one that this command wrote: move it away, or use another --workdir") from None
+        raise UserError(f"{path} was not written by this command: move it away, or use another --workdir") from None
 
 
 def write_rows(workdir: Path, rows: Sequence[Row]) -> None:
-    """Writes results.csv as a whole or not at all."""
+    """Writes results.csv atomically."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     writer.writerows(rows)
     runs.write_text(workdir / "results.csv", text.getvalue())
-
-
-def report(workdir: Path, experiment: Experiment, trainings: Sequence[Training], rows: Sequence[Row]) -> str:
-    """Writes results.md and results.png; returns the table."""
-    rows_of = {(row.variant, row.seed, row.digest): row for row in rows}
-    own = [rows_of[one.variant, one.seed, one.digest] for one in trainings]
-    several = len(experiment.variants) > 1
-    figures = {
-        ", ".join(([variant] if several else []) + ([name] if len(experiment.measures) > 1 or not several else [])): {
-            row.seed: getattr(row, measure) for row in own if row.variant == variant
-        }
-        for variant in experiment.variants
-        for name, measure in experiment.measures.items()
-    }
-    found = statistics.comparisons(figures)
-    table = statistics.markdown(found)
-    first = trainings[0].member
-    count = f"{len(first.dataset):,} drawings by {len(first.dataset.writer_names):,} writers"
-    measure = next(iter(experiment.measures)) if len(experiment.measures) == 1 else "accuracy"
-    device = f"{jax.devices()[0].device_kind} x {jax.device_count()}"
-    runs.write_text(
-        workdir / "results.md",
-        f"# {experiment.name}\n\n{experiment.question}\n\n## Results\n\n"
-        f"{measure[0].upper()}{measure[1:]}, {len(own)} trainings on {count} (digest {first.dataset.digest[:12]}); "
-        f"{sum(row.seconds for row in own) / 60:.0f} minutes in all, reported on {device}.\n\n{table}\n"
-        "A difference is the mean over seeds of the difference within a seed. It is called better or worse where its "
-        f"interval leaves out 0; the level of 5% is shared among the {max(len(found) - 1, 1)} comparisons "
-        "(Bonferroni). No difference shown does not mean none: it means none larger than its interval.\n\n"
-        "![The results](results.png)\n",
-    )
-    with rc_context(statistics.STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # as for an emoji in a variant's name
-        if experiment.picture == "curves":
-            histories = {
-                variant: [
-                    [record["val_accuracy"] for record in runs.read_history(workdir / "trainings" / one.folder)]
-                    for one in trainings
-                    if one.variant == variant
-                ]
-                for variant in experiment.variants
-            }
-            figure = statistics.curves(histories, experiment.name, "validation accuracy")
-        elif experiment.picture == "line":
-            sizes = [
-                round(sum(row.n_train for row in own if row.variant == variant) / len(figures[variant]))
-                for variant in experiment.variants
-            ]
-            figure = statistics.line(found, sizes, experiment.name, measure)
-        else:
-            figure = statistics.dots(found, experiment.name, measure)
-        figure.savefig(workdir / "results.png")
-    return table

@@ -1,6 +1,6 @@
-"""A run folder from a stranger opens, or is refused in one line: soon, in little memory, and nothing outside is read.
+"""A stranger's run folder opens or is refused in one line: quickly, in little memory, without reading other files.
 
-GRADEJAX_FAULTS=long tries each change that `strangers.changes` makes, the short form one in forty.
+Tries every fortieth of `strangers.changes`; GRADEJAX_FAULTS=long tries all.
 """
 
 import json
@@ -20,7 +20,7 @@ STEP = 1 if os.environ.get("GRADEJAX_FAULTS") == "long" else 40
 
 
 class Reader:
-    """`strangers.py`, asked for one folder after another."""
+    """Runs `strangers.py` and passes it one folder after another."""
 
     def __init__(self):
         self._process = subprocess.Popen(
@@ -38,39 +38,39 @@ class Reader:
         return json.loads(answer)
 
     def end(self) -> str:
-        """What it said besides."""
+        """Ends the process; returns its standard error."""
         self._process.kill()
         return self._process.stderr.read()
 
 
 @pytest.fixture(scope="module")
 def reader():
-    made = Reader()
-    yield made
-    made.end()
+    process = Reader()
+    yield process
+    process.end()
 
 
-def test_whatever_is_wrong_with_a_run_folder(tmp_path, reader):
-    run = strangers.save_model(tmp_path / "sound")
+def test_corrupt_run_folders(tmp_path, reader):
+    run = strangers.save_model(tmp_path / "valid")
     elsewhere = strangers.save_model(tmp_path / "elsewhere", seed=1)
     before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
-    as_it_was = reader.read(run)
-    assert not as_it_was["outcome"]
+    unchanged = reader.read(run)
+    assert not unchanged["outcome"]
     outcomes, seconds, megabytes = Counter(), [], []
     for name, change in list(strangers.changes(run))[::STEP]:
         shutil.copytree(run, tmp_path / "run")
         change(tmp_path / "run", elsewhere)
-        found = reader.read(tmp_path / "run")
-        assert found["outcome"] or found["guess"] == as_it_was["guess"] or name.startswith("facts"), name
-        assert len(found["outcome"]) < 1000 and (found["outcome"] + " ").isprintable(), (name, found["outcome"])
-        outcomes[bool(found["outcome"])] += 1
-        seconds.append(found["seconds"])
-        megabytes.append(found["megabytes"])
-        assert found["megabytes"] < 500, name
+        answer = reader.read(tmp_path / "run")
+        assert answer["outcome"] or answer["guess"] == unchanged["guess"] or name.startswith("metadata"), name
+        assert len(answer["outcome"]) < 1000 and (answer["outcome"] + " ").isprintable(), (name, answer["outcome"])
+        outcomes[bool(answer["outcome"])] += 1
+        seconds.append(answer["seconds"])
+        megabytes.append(answer["megabytes"])
+        assert answer["megabytes"] < 500, name
         shutil.rmtree(tmp_path / "run")
     assert before == {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
     print(
-        f"{outcomes.total()} changes, {outcomes[True]} refused, the others read right; "
+        f"{outcomes.total()} changes, {outcomes[True]} refused, the others loaded correctly; "
         f"at most {max(seconds):.1f} s and {max(megabytes):.0f} MB"
     )
     assert outcomes[True] > outcomes.total() // 2

@@ -1,6 +1,6 @@
-"""A training that is killed, whenever that is, goes on and ends bit for bit as one that never was.
+"""A training that is killed at any time resumes and ends bit for bit like one that was not.
 
-GRADEJAX_FAULTS=long kills it twenty times, and harms each file of a checkpoint at many places.
+GRADEJAX_FAULTS=long kills twenty times and damages each file of a checkpoint in many places.
 """
 
 import os
@@ -37,23 +37,21 @@ def start(folder: Path, workdir: Path) -> subprocess.Popen:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[Path, Path, float]:
-    """A folder with a store, the run there that nobody disturbed, and how many seconds it took."""
+def uninterrupted(tmp_path_factory) -> tuple[Path, Path, float]:
+    """A folder with a store, an uninterrupted run there, and how many seconds it took."""
     folder = tmp_path_factory.mktemp("kills")
     open_store(f"sqlite:///{folder}/some.db").add(write_drawings(300, writers=10))
     began = time.monotonic()
-    assert start(folder, folder / "whole").wait(300) == 0, (folder / "whole.log").read_text()
-    return folder, folder / "whole", time.monotonic() - began
+    assert start(folder, folder / "uninterrupted").wait(300) == 0, (folder / "uninterrupted.log").read_text()
+    return folder, folder / "uninterrupted", time.monotonic() - began
 
 
-def being_written(workdir: Path) -> bool:
+def is_saving(workdir: Path) -> bool:
     return any("tmp" in path.name for path in (workdir / "checkpoints").glob("*"))
 
 
-def wait_for_the_moment(
-    kind: str, process: subprocess.Popen, workdir: Path, rng: random.Random, seconds: float
-) -> None:
-    """Returns when it is time to kill, or the process has ended; a few epochs further on at the latest."""
+def wait_until(kind: str, process: subprocess.Popen, workdir: Path, rng: random.Random, seconds: float) -> None:
+    """Returns when it is time to kill, at the latest after a few more epochs, or when the process has ended."""
     deadline = time.monotonic() + rng.uniform(0, seconds)
     history = workdir / "metrics.jsonl"
     target = len(runs.read_history(workdir)) + rng.randint(1, 8)
@@ -61,7 +59,7 @@ def wait_for_the_moment(
         lines = history.read_text().count("\n") if history.exists() else 0
         if kind == "any time" and time.monotonic() > deadline:
             return
-        if kind == "a checkpoint" and lines >= target and being_written(workdir):
+        if kind == "a checkpoint" and lines >= target and is_saving(workdir):
             time.sleep(rng.uniform(0, 0.02))
             return
         if lines >= target + (4 if kind == "a checkpoint" else 0):
@@ -70,8 +68,8 @@ def wait_for_the_moment(
         time.sleep(0.0005)
 
 
-def figures(workdir: Path) -> list[dict]:
-    """What each epoch's line says apart from time."""
+def metrics(workdir: Path) -> list[dict]:
+    """The lines of `metrics.jsonl` without times."""
     times = ("seconds", "elapsed", "images_per_second")
     return [{name: value for name, value in row.items() if name not in times} for row in runs.read_history(workdir)]
 
@@ -81,37 +79,37 @@ def assert_the_same(workdir: Path, other: Path) -> None:
         one, two = checkpoints.restore(workdir, part), checkpoints.restore(other, part)
         assert one.epoch == two.epoch == EPOCHS
         assert checkpoints.digest(one.arrays) == checkpoints.digest(two.arrays)
-    assert figures(workdir) == figures(other)
-    assert not being_written(workdir)
+    assert metrics(workdir) == metrics(other)
+    assert not is_saving(workdir)
     timeless = ("val_accuracy", "val_loss", "ece", "best_epoch", "data_fingerprint", "parameters", "n_train", "n_val")
-    one, two = (runs.read_json(each / "summary.json") for each in (workdir, other))
+    one, two = (runs.read_json(run / "summary.json") for run in (workdir, other))
     assert [one[name] for name in timeless] == [two[name] for name in timeless]
 
 
 @pytest.mark.parametrize("number", range(5 if LONG else 1))
-def test_killed_four_times(whole, number):
-    """At any time of the process, after any epoch, and twice while a checkpoint is written."""
-    folder, undisturbed, seconds = whole
+def test_killed_four_times(uninterrupted, number):
+    """At any time, after any epoch, and twice while a checkpoint is being written."""
+    folder, expected, seconds = uninterrupted
     rng = random.Random(number)
     workdir = folder / f"killed-{number}"
     kinds = ["any time", "an epoch", "a checkpoint", "a checkpoint"]
     rng.shuffle(kinds)
-    left = []
+    states = []
     for kind in kinds:
         process = start(folder, workdir)
-        wait_for_the_moment(kind, process, workdir, rng, seconds)
+        wait_until(kind, process, workdir, rng, seconds)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-        left.append(f"{len(figures(workdir))} epochs{' and half a checkpoint' if being_written(workdir) else ''}")
+        states.append(f"{len(metrics(workdir))} epochs{' and half a checkpoint' if is_saving(workdir) else ''}")
     assert start(folder, workdir).wait(300) == 0, (folder / f"{workdir.name}.log").read_text()
-    print(f"killed at {kinds}, which left {left}")
-    assert_the_same(workdir, undisturbed)
+    print(f"killed at {kinds}, leaving {states}")
+    assert_the_same(workdir, expected)
 
 
 @pytest.mark.parametrize("epoch", [EPOCHS // 2, EPOCHS])
-def test_killed_and_its_newest_checkpoint_damaged(whole, epoch):
-    """It goes on from the one before, and the damaged one is written anew."""
-    folder, undisturbed, _ = whole
+def test_killed_and_its_newest_checkpoint_damaged(uninterrupted, epoch):
+    """It resumes from the checkpoint before, and replaces the damaged one."""
+    folder, expected, _ = uninterrupted
     workdir = folder / f"damaged-{epoch}"
     process = start(folder, workdir)
     while process.poll() is None and not (workdir / "checkpoints" / str(epoch)).exists():
@@ -124,12 +122,12 @@ def test_killed_and_its_newest_checkpoint_damaged(whole, epoch):
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert start(folder, workdir).wait(300) == 0
     assert f"checkpoint {newest} is damaged" in (folder / f"{workdir.name}.log").read_text()
-    assert_the_same(workdir, undisturbed)
+    assert_the_same(workdir, expected)
 
 
-def test_a_disk_that_fills_up(whole, small_disk):
-    """One line that names the folder; once there is room the same command ends as a run that always had it."""
-    folder, undisturbed, _ = whole
+def test_a_disk_that_fills_up(uninterrupted, small_disk):
+    """The error names the folder; once there is room, the same command ends like an uninterrupted run."""
+    folder, expected, _ = uninterrupted
     workdir = small_disk / "full"
     process = start(folder, workdir)
     while process.poll() is None and not (workdir / "checkpoints" / "2").exists():
@@ -146,12 +144,12 @@ def test_a_disk_that_fills_up(whole, small_disk):
     filler.unlink()
     assert start(folder, workdir).wait(300) == 0, log.read_text()
     print(f"full after {before} epochs")
-    assert_the_same(workdir, undisturbed)
+    assert_the_same(workdir, expected)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_a_checkpoint_harmed_anywhere(tmp_path, caplog):
-    """Each file, at random places: what is read is what was written, or the one before it and the harm is named."""
+def test_a_checkpoint_damaged_anywhere(tmp_path, caplog):
+    """Each file, at random places: reading returns what was saved, or the checkpoint before and logs the damage."""
     trees = [{"a": jnp.arange(3000.0) + epoch, "b": jnp.full((30, 40), epoch)} for epoch in (1, 2)]
     with checkpoints.open_manager(tmp_path) as manager:
         for epoch, tree in enumerate(trees, 1):
@@ -163,23 +161,22 @@ def test_a_checkpoint_harmed_anywhere(tmp_path, caplog):
     for file in files:
         content = file.read_bytes()
         for _ in range(10 if LONG else 1):
-            for how in ("flipped", "cut"):
+            for damage in ("flipped", "cut"):
                 place = rng.randrange(max(1, len(content)))
-                harmed = bytearray(content)
-                if how == "cut":
-                    del harmed[place:]
+                damaged = bytearray(content)
+                if damage == "cut":
+                    del damaged[place:]
                 elif content:
-                    harmed[place] ^= 1 << rng.randrange(8)
-                file.write_bytes(harmed)
+                    damaged[place] ^= 1 << rng.randrange(8)
+                file.write_bytes(damaged)
                 caplog.clear()
                 for part in ("model", "training"):
-                    found = checkpoints.restore(tmp_path, part)
-                    expected = checkpoints.flat(
-                        trees[found.epoch - 1] if part == "model" else {"state": trees[found.epoch - 1]}
-                    )
-                    assert checkpoints.digest(found.arrays) == checkpoints.digest(expected), (file, how, place)
-                    noticed[found.epoch == 1] += 1
-                    assert found.epoch == 2 or f"checkpoint {newest} is damaged" in caplog.text
+                    checkpoint = checkpoints.restore(tmp_path, part)
+                    tree = trees[checkpoint.epoch - 1]
+                    expected = checkpoints.flat(tree if part == "model" else {"state": tree})
+                    assert checkpoints.digest(checkpoint.arrays) == checkpoints.digest(expected), (file, damage, place)
+                    noticed[checkpoint.epoch == 1] += 1
+                    assert checkpoint.epoch == 2 or f"checkpoint {newest} is damaged" in caplog.text
         file.write_bytes(content)
     print(f"{len(files)} files, {noticed.total()} readings, {noticed[True]} of them of the checkpoint before")
     assert noticed[True] > noticed.total() // 10

@@ -1,0 +1,87 @@
+"""The trainings that an experiment consists of, in groups that share a program."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from gradejax import prepare, recipe
+from gradejax.ablate import population
+from gradejax.ablate.experiment import Experiment
+from gradejax.dataset import Dataset
+from gradejax.stores import Store
+
+
+class Training(NamedTuple):
+    """One training of an experiment.
+
+    Attributes:
+        variant: its name.
+        seed: also `seed` in the config.
+        member: its config and drawings.
+        digest: SHA-256 of everything its outcome depends on, drawings included.
+    """
+
+    variant: str
+    seed: int
+    member: population.Member
+    digest: str
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder below trainings/."""
+        return self.digest[:16]
+
+
+Group = Sequence[Training]
+"""Trainings that share a program."""
+
+
+def trainings_of(experiment: Experiment, seeds: int, store: Store) -> list[Training]:
+    """Every variant with every seed from 0 to `seeds` - 1.
+
+    Raises:
+        UserError: when the store lacks the drawings, or has too few for the split.
+    """
+    datasets: dict[str, Dataset] = {}  # variants share the drawings that are decoded in the same way
+    trainings = []
+    for variant, base in experiment.variants.items():
+        key = repr((base.data.tags, base.data.size, base.data.resampling))
+        if key not in datasets:
+            datasets[key] = prepare.dataset(base, store)
+        for seed in range(seeds):
+            config = copy.deepcopy(base)
+            config.seed = seed
+            member = population.Member(config, *prepare.split_and_mix(config, datasets[key]))
+            trainings.append(Training(variant, seed, member, _digest(member)))
+    return trainings
+
+
+def _digest(member: population.Member) -> str:
+    settings = recipe.as_json(member.config)
+    # These do not affect the outcome of a training.
+    for group, key in (("data", "store"), ("data", "cache"), ("train", "checkpoint_every")):
+        del settings[group][key]
+    del settings["evaluate"]
+    return hashlib.sha256(json.dumps([settings, member.dataset.digest], sort_keys=True).encode()).hexdigest()
+
+
+def groups_of(trainings: Sequence[Training], max_members: int) -> list[Group]:
+    """Groups trainings by program, at most `max_members` to a group; groups of one program follow each other."""
+    programs: dict[str, list[Training]] = {}
+    for training in trainings:
+        programs.setdefault(population.program_key(training.member.config), []).append(training)
+    return [
+        alike[start : start + max_members] for alike in programs.values() for start in range(0, len(alike), max_members)
+    ]
+
+
+def describe(group: Group) -> str:
+    """The variants and seeds in a group: `dropout 0.3 (seeds 0, 1); dropout 0 (seed 0)`."""
+    descriptions = []
+    for variant, trainings in groupby(group, lambda training: training.variant):
+        seeds = [str(training.seed) for training in trainings]
+        descriptions.append(f"{variant} (seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)})")
+    return "; ".join(descriptions)
