@@ -170,15 +170,19 @@ def _checked_png(value: Any) -> bytes:
         raise BadDrawing("data is not text")
     if len(value) > (MAX_PNG_BYTES if isinstance(value, bytes) else MAX_PNG_BYTES * 3 // 2):
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
-    png = bytes(value) if isinstance(value, bytes) else _from_base64(value)
+    png = bytes(value) if isinstance(value, bytes) else png_from_base64(value)
     if len(png) > MAX_PNG_BYTES:
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
     stripped_png(png)
     return png
 
 
-def _from_base64(text: str) -> bytes:
-    """Also in lines, without padding, in the alphabet for URLs, and behind `data:image/png;base64,`."""
+def png_from_base64(text: str) -> bytes:
+    """Decodes base64: with or without padding and line breaks, in the URL alphabet too, after `data:image/png;base64,`.
+
+    Raises:
+        BadDrawing: if it is not base64, or a data URL of another type.
+    """
     if text[:5].lower() == "data:":
         url = _DATA_URL.match(text)
         if url is None:
