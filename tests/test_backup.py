@@ -35,7 +35,7 @@ def drawings(store, draw):
     ids = [drawing.id for drawing in store.find(EVERYTHING)]
     store.relabel(ids[:3], "C")
     store.relabel(ids[1:4], "E-")
-    store.put_aside(ids[2:3])
+    store.exclude(ids[2:3])
     return list(store.find(EVERYTHING))
 
 
@@ -43,7 +43,7 @@ def test_a_backup_brings_everything_back(store, any_store_uri, drawings, tmp_pat
     status, told, log = data(tmp_path, "backup", "backup", f"--store={any_store_uri}")
     assert (status, told, log) == (0, "5 drawings backed up to backup\n", "")
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
-    store.put_aside([drawings[0].id])
+    store.exclude([drawings[0].id])
     restored = f"sqlite:///{tmp_path}/backup"
     if any_store_uri.startswith("mongodb"):
         restored = f"sqlite:///{tmp_path}/restored.db"

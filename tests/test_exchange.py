@@ -517,7 +517,7 @@ class TestCommand:
             assert succeeds(tmp_path, "generate", "30", "--writers=2", "--store=sqlite:///a.db") == expected
         succeeds(tmp_path, "generate", "15", "--seed=7", "--store=sqlite:///a.db")
         store = open_store(f"sqlite:///{tmp_path}/a.db")
-        store.put_aside([next(store.find()).id])
+        store.exclude([next(store.find()).id])
         table = succeeds(tmp_path, "stats", "--store=sqlite:///a.db")
         row = next(line for line in table.splitlines() if "synthetic" in line).split()
         assert [row[0], row[-1], sum(map(int, row[1:-1]))] == ["synthetic", "44", 44]
@@ -537,7 +537,7 @@ class TestCommand:
         store.add([draw(), one])
         assert succeeds(tmp_path, "check", "--store=sqlite:///a.db") == "sqlite:///a.db: nothing wrong\n"
         store.add([blank, same, bad, aside := draw(png=one.png)])
-        store.put_aside([aside.id])
+        store.exclude([aside.id])
         with sqlite3.connect(tmp_path / "a.db") as connection:
             connection.execute("UPDATE drawing SET label = 'F' WHERE id = ?", (bad.id,))
         done = run(tmp_path, "check", "--store=sqlite:///a.db")

@@ -116,7 +116,7 @@ def test_the_order_is_of_insertion_whatever_the_ids(store, draw):
 def test_drawings_without_their_pictures(store, draw):
     strokes = [[{"x": 1, "y": 2}]]
     store.add(drawings := [draw(strokes=strokes, writer="ann"), draw(), draw()])
-    store.put_aside([drawings[2].id])
+    store.exclude([drawings[2].id])
     bare = [replace(drawing, png=b"", strokes=None) for drawing in drawings]
     assert list(store.find(pictures=False)) == bare[:2]
     assert list(store.find(pictures=False, newest_first=True, limit=1)) == bare[1:2]
@@ -125,7 +125,7 @@ def test_drawings_without_their_pictures(store, draw):
 
 def test_many_at_once_by_id(store, draw):
     store.add(drawings := [draw() for _ in range(250)])
-    store.put_aside([drawings[2].id])
+    store.exclude([drawings[2].id])
     asked = [*ids(reversed(drawings)), "nowhere", drawings[0].id]
     there = store.get_many(asked)
     assert list(there) == ids(reversed(drawings))
@@ -184,7 +184,7 @@ def test_pages_put_together_are_the_whole(store, draw):
 def test_a_drawing_put_aside_still_marks_the_place_in_the_pages(store, draw):
     drawings = [draw() for _ in range(5)]
     store.add(drawings)
-    store.put_aside([drawings[2].id])
+    store.exclude([drawings[2].id])
     assert ids(store.find(after=drawings[2].id)) == ids(drawings[3:])
 
 
@@ -199,7 +199,7 @@ def test_a_slow_reader_stops_no_writer(store, draw):
 def test_the_summary_counts_sets_of_tags_by_label(store, draw):
     store.add([draw(tags=("a", "b")), draw(tags=("b", "a")), draw(tags=("a",)), draw(tags=("a",), label="C")])
     store.add([aside := draw(tags=("a",), label="C")])
-    store.put_aside([aside.id])
+    store.exclude([aside.id])
     assert store.summary() == Counter({(("a", "b"), "A+"): 2, (("a",), "A+"): 1, (("a",), "C"): 1})
 
 
@@ -238,8 +238,8 @@ def test_put_aside_and_restored(store, draw):
     store.add(drawings)
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     chosen = ids(drawings[1:3])
-    assert store.put_aside([*chosen, chosen[0], "nowhere"]) == 2
-    assert store.put_aside(chosen) == 0
+    assert store.exclude([*chosen, chosen[0], "nowhere"]) == 2
+    assert store.exclude(chosen) == 0
     assert ids(store.find()) == [drawings[0].id, drawings[3].id]
     aside = list(store.find(Query(deleted=True)))
     assert [replace(drawing, deleted=None) for drawing in aside] == drawings[1:3]
@@ -254,7 +254,7 @@ def test_the_fingerprint_follows_each_change(store, draw):
         lambda: store.add(drawings[:2]),
         lambda: store.add(drawings[2:]),
         lambda: store.relabel([drawings[0].id], "E"),
-        lambda: store.put_aside([drawings[1].id]),
+        lambda: store.exclude([drawings[1].id]),
         lambda: store.restore([drawings[1].id]),
         lambda: store.relabel([drawings[0].id], drawings[0].label),
     ]
@@ -268,14 +268,14 @@ def test_the_fingerprint_follows_each_change(store, draw):
     assert len(seen) >= len(changes)
     store.add(drawings)
     assert store.fingerprint() == fingerprint
-    store.put_aside([drawings[1].id])
+    store.exclude([drawings[1].id])
     assert store.fingerprint(Query(deleted=True)) != store.fingerprint()
 
 
 @pytest.mark.parametrize("id", [{"$ne": None}, ["a"], None, 5])
 def test_an_id_is_text(store, draw, id):
     store.add([draw()])
-    several = (lambda id: store.put_aside([id]), lambda id: store.relabel([id], "E"), lambda id: store.get_many([id]))
+    several = (lambda id: store.exclude([id]), lambda id: store.relabel([id], "E"), lambda id: store.get_many([id]))
     for call in (store.get, *several):
         with pytest.raises(BadDrawing, match="an id is not text"):
             call(id)
@@ -459,7 +459,7 @@ class TestSqlite:
                 for write in (
                     lambda: reader.add([draw()]),
                     lambda: reader.relabel([drawings[0].id], "E"),
-                    lambda: reader.put_aside([drawings[0].id]),
+                    lambda: reader.exclude([drawings[0].id]),
                 ):
                     with pytest.raises(StoreError, match=r"grades\.db: .*readonly.*: make it and its folder writable"):
                         write()
@@ -532,7 +532,7 @@ class TestSqlite:
 
     def test_a_folder_that_cannot_be_made(self, tmp_path):
         (tmp_path / "file").touch()
-        with pytest.raises(StoreError, match=r"cannot make the folder of .*file.*grades\.db"):
+        with pytest.raises(StoreError, match=r"cannot create the folder of .*file.*grades\.db"):
             open_store(f"sqlite:///{tmp_path}/file/grades.db")
 
     def test_a_commit_survives_a_power_cut(self, store, path):
@@ -648,7 +648,7 @@ class TestMongo:
             assert ids(store.find(after=id, newest_first=True)) == expected[:i][::-1]
             assert store.get(id).id == id
         assert store.relabel(expected, "E-") == 8
-        assert store.put_aside(expected) == 8
+        assert store.exclude(expected) == 8
         assert store.restore(expected) == 8
         assert {drawing.label for drawing in store.find()} == {"E-"}
 
@@ -701,7 +701,7 @@ class TestMongo:
         assert len(set(there)) == len(named)
         for id in there:
             assert store.relabel([id], "C") == 1
-            assert store.put_aside([id]) == 1
+            assert store.exclude([id]) == 1
             assert ids(store.find(Query(deleted=True))) == [id]
             assert store.restore([id]) == 1
             assert store.get(id).label == "C"
@@ -734,7 +734,7 @@ class TestMongo:
         assert store.get("b").deleted is None
         assert store.get("f").deleted == store.get("f").date
         seen = {store.fingerprint()}
-        assert store.put_aside(list("abf")) == 2
+        assert store.exclude(list("abf")) == 2
         seen.add(store.fingerprint())
         assert ids(store.find()) == list("cdei")
         assert store.restore(list("abfgh")) == 5
@@ -888,7 +888,7 @@ class TestMongo:
         assert store.summary().total() == store.count()
         assert len(store.fingerprint()) == 16
         exchange.write(BytesIO(), store.find(every))
-        assert store.put_aside(found) + store.restore(found) >= len(found)
+        assert store.exclude(found) + store.restore(found) >= len(found)
 
 
 def test_object_ids_are_what_mongodb_makes_of_hex_ids(draw):

@@ -13,7 +13,7 @@ from gradejax import checkpoints, recipe, runs
 from gradejax.errors import StoreError, UserError
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.stores.sqlite import migrate
+from gradejax.stores.sqlite_schema import migrate
 
 
 @pytest.fixture
