@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from mangle import bombs, edited, mangled, real_pngs
 
 from gradejax.data import exchange
-from gradejax.data.documents import MAX_DOCUMENT_BYTES
+from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
