@@ -72,7 +72,7 @@ def utc_milliseconds(date: datetime) -> datetime:
     return date.replace(microsecond=date.microsecond // 1000 * 1000)
 
 
-def from_document(document: Mapping[str, Any], *, pictures: bool = True) -> Drawing:
+def from_document(document: Any, *, pictures: bool = True) -> Drawing:
     """Validates a document and returns its drawing.
 
     The PNG is examined down to its chunks' checksums; only `decode_ink` reads the pixels.
