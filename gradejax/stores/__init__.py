@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing, StoreError
@@ -41,7 +41,6 @@ IN_USE = Query()
 """All drawings that are not excluded."""
 
 
-@runtime_checkable
 @runtime_checkable
 class Store(Protocol):
     """The methods of both stores. Each may be called from several threads and processes at once.
