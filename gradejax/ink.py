@@ -7,11 +7,10 @@ channel; a scan or a photo shows it as dark on light, or the reverse.
 import struct
 import sys
 import zlib
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 
 from gradejax.errors import BadDrawing
 
@@ -143,7 +142,7 @@ def encode_png(ink: UInt8[np.ndarray, "height width"]) -> bytes:
     return cv2.imencode(".png", picture)[1].tobytes()
 
 
-def _ink_of(picture: np.ndarray) -> np.ndarray:
+def _ink_of(picture: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "height width"]:
     if picture.ndim == 2 or picture.shape[2] == 3:
         return _ink_on_paper(picture)
     alpha, colours = cv2.extractChannel(picture, 3), cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
@@ -171,11 +170,16 @@ def _ink_of(picture: np.ndarray) -> np.ndarray:
         return ink
     white, dark = (shades.min(axis=1) > 230).mean(), (shades.min(axis=1) < 128).mean()
     if white > 0.05 and dark > 0.01 and white + dark > 0.7:  # white below the strokes, or painted over some
-        return _ink_on_paper(_laid_on((255, 255, 255), colours, alpha))
+        return _ink_on_paper(_laid_on(np.full(3, 255.0), colours, alpha))
     return alpha
 
 
-def _laid_on(paper: Sequence[float], colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def _laid_on(
+    paper: Float[np.ndarray, "3"],
+    colours: UInt8[np.ndarray, "height width 3"],
+    alpha: UInt8[np.ndarray, "height width"],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Lays a transparent picture on opaque paper."""
     top = int(alpha.max())
     through = np.uint8(top) - alpha
     layers = []
@@ -185,7 +189,7 @@ def _laid_on(paper: Sequence[float], colours: np.ndarray, alpha: np.ndarray) -> 
     return cv2.merge(layers)
 
 
-def _ink_on_paper(colours: np.ndarray) -> np.ndarray:
+def _ink_on_paper(colours: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.ndarray, "height width"]:
     """Returns each pixel's distance from the paper in the channel where it is largest: yellow is as bright as paper."""
     step = _step(colours)
     sample = np.atleast_3d(colours[::step, ::step])
@@ -217,7 +221,7 @@ def _ink_on_paper(colours: np.ndarray) -> np.ndarray:
     return _without_frame(ink)
 
 
-def _band(sample: np.ndarray) -> np.ndarray:
+def _band(sample: UInt8[np.ndarray, "height width channels"]) -> Bool[np.ndarray, "height width"]:
     """Marks where the ground is sampled: along the border, wide enough that a frame is less than half of it."""
     height, width = sample.shape[:2]
     band = np.ones((height, width), bool)
@@ -226,7 +230,7 @@ def _band(sample: np.ndarray) -> np.ndarray:
     return band
 
 
-def _ground(sample: np.ndarray) -> np.ndarray:
+def _ground(sample: UInt8[np.ndarray, "height width channels"]) -> Float32[np.ndarray, "height width channels"]:
     """Returns the paper's colour at each pixel.
 
     If most of the border has one colour, that is the paper's. Otherwise the light is uneven, and a quadratic surface is
@@ -250,7 +254,7 @@ def _ground(sample: np.ndarray) -> np.ndarray:
     return surface.reshape(sample.shape).clip(0, 255).astype(np.float32)
 
 
-def _without_frame(ink: np.ndarray) -> np.ndarray:
+def _without_frame(ink: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
     """Erases lines along the edges of the picture, if all four edges have them."""
     for depth in range(min(ink.shape) // 20 + 1):
         edges = ink[depth], ink[-1 - depth], ink[:, depth], ink[:, -1 - depth]
@@ -261,12 +265,14 @@ def _without_frame(ink: np.ndarray) -> np.ndarray:
     return ink
 
 
-def _step(picture: np.ndarray) -> int:
+def _step(picture: UInt8[np.ndarray, "height width *channels"]) -> int:
     """Returns the stride that samples about 128 rows and columns, which are enough to judge by."""
     return max(1, max(picture.shape[:2]) // 128)
 
 
-def _to_uint8(picture: np.ndarray) -> np.ndarray:
+def _to_uint8(
+    picture: UInt8[np.ndarray, "height width *channels"] | UInt16[np.ndarray, "height width *channels"],
+) -> UInt8[np.ndarray, "height width *channels"]:
     if picture.dtype == np.uint8:
         return picture
     # The high bytes of 16-bit numbers, because shifting would double the memory.

@@ -9,11 +9,11 @@ from gradejax.data.utf8 import open_utf8
 from gradejax.errors import BadDrawing
 
 
-def texts(file: io.RawIOBase) -> Iterator[tuple[str, bytes | BrokenOff]]:
+def texts(file: io.RawIOBase | io.BufferedIOBase) -> Iterator[tuple[str, bytes | BrokenOff]]:
     """Yields each document's place, for people, and its text; if the rest cannot be read, the reason comes last.
 
     Args:
-        file: open for reading bytes, unbuffered; gzipped or not, in UTF-8 or UTF-16.
+        file: open for reading bytes; unbuffered if it is a stream; gzipped or not, in UTF-8 or UTF-16.
     """
     text, broken = open_utf8(file)
     number = 1

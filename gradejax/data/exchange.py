@@ -46,14 +46,14 @@ class Outcome:
     broken_off: str = ""
 
 
-def from_file(file: io.RawIOBase, tags: tuple[str, ...] = ()) -> Iterator[Source]:
+def from_file(file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = ()) -> Iterator[Source]:
     """Yields the documents in a file: NDJSON, JSON documents one after another, or JSON arrays; all extended JSON.
 
     A document without `_id` gets one derived from its text, so that importing it again adds nothing. If the file is
     truncated or damaged, everything before is read, and the last source raises BrokenOff.
 
     Args:
-        file: open for reading bytes, unbuffered; gzipped or not, in UTF-8 or UTF-16.
+        file: open for reading bytes; unbuffered if it is a stream; gzipped or not, in UTF-8 or UTF-16.
         tags: added to each drawing's own.
     """
     for place, text in documents.texts(file):

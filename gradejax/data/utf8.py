@@ -13,11 +13,11 @@ _GZIP = b"\x1f\x8b"
 _MAX_RATIO = 250  # documents compress to a fifth; a bomb to a thousandth
 
 
-def open_utf8(file: io.RawIOBase) -> tuple[io.BufferedReader, list[BrokenOff]]:
+def open_utf8(file: io.RawIOBase | io.BufferedIOBase) -> tuple[io.BufferedReader, list[BrokenOff]]:
     """Opens the text of a file.
 
     Args:
-        file: open for reading bytes, unbuffered; gzipped or not, in any UTF.
+        file: open for reading bytes; unbuffered if it is a stream; gzipped or not, in any UTF.
 
     Returns:
         The text as UTF-8 without a byte order mark, and a list that is empty until the text has been read to its end:
