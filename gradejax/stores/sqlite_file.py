@@ -56,7 +56,7 @@ class SqliteFile:
             self._real = self._place.resolve()  # SQLite puts the log next to this
             self._file = _identity(self._place.stat())
             if not os.access(self._real, os.R_OK):
-                raise StoreError(f"{path} may not be read by you: ask its owner, or name another with --store")
+                raise StoreError(f"you have no permission to read {path}: ask its owner, or name another with --store")
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror}") from error
         self._writable = os.access(self._real, os.W_OK) and os.access(self._real.parent, os.W_OK | os.X_OK)
@@ -72,8 +72,8 @@ class SqliteFile:
         """Yields a connection that no other thread uses; after an error it is not used again.
 
         Raises:
-            StoreError: for an error of SQLite. Also if the files are no longer those that were opened: then the work
-                was done in vain, and nothing written counts as saved.
+            StoreError: for an error of SQLite. Also if the files are no longer those that were opened: then nothing
+                written counts as saved.
         """
         with self._errors(), self._borrowed() if self._writable else self._opened_to_read() as connection:
             yield connection
@@ -112,11 +112,9 @@ class SqliteFile:
         finally:
             with self._lock:
                 self._in_use -= 1
-                if connection is None:
-                    pass
-                elif sound and self._anchor is not None:
+                if connection is not None and sound and self._anchor is not None:
                     self._idle.append(connection)
-                else:
+                elif connection is not None:
                     connection.close()
 
     @contextmanager
@@ -219,7 +217,7 @@ class SqliteFile:
         if _identity(_status(self._place)) == self._file:
             return StoreAway(f"{self._path}-wal or -shm was deleted or replaced while in use: try again")
         return StoreAway(
-            f"{self._path} was moved, deleted or replaced while in use: put it back, or start this program again"
+            f"{self._path} was moved, deleted or replaced while in use: put it back, or restart this program"
         )
 
     @contextmanager
