@@ -51,7 +51,7 @@ class Drawing:
     png: bytes
     date: datetime
     writer: str | None = None
-    strokes: Sequence[Sequence[Mapping[str, int | float]]] | None = None
+    strokes: Sequence[Sequence[Mapping[str, float]]] | None = None
     history: Sequence[Mapping[str, Any]] = ()
     deleted: datetime | None = None
 
@@ -218,7 +218,7 @@ def _checked_deleted(value: Any, drawn: datetime) -> datetime | None:
     return None if value is None else _checked_date(value, "deleted")
 
 
-def _checked_strokes(value: Any) -> list[list[dict[str, int | float]]]:
+def _checked_strokes(value: Any) -> list[list[dict[str, float]]]:
     if not isinstance(value, list | tuple):
         raise BadDrawing("strokes are not a list")
     # FerretDB cannot nest lists; its strokes are {points: […]}.
@@ -230,7 +230,7 @@ def _checked_strokes(value: Any) -> list[list[dict[str, int | float]]]:
     return [[_checked_point(point) for point in stroke] for stroke in strokes]
 
 
-def _checked_point(value: Any) -> dict[str, int | float]:
+def _checked_point(value: Any) -> dict[str, float]:
     if not isinstance(value, Mapping) or not {"x", "y"} <= set(value) <= {"x", "y", "t", "pressure"}:
         raise BadDrawing("a stroke's point is not {x, y, t, pressure}")
     # Below 1e15, and so neither infinite nor NaN: every store and JSON keep such numbers exactly.
