@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from typing import IO, NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 from bson import json_util
 
@@ -44,6 +44,13 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
     first_refused: list[tuple[str, str]] = field(default_factory=list)
     broken_off: str = ""
+
+
+@runtime_checkable
+class BinaryWriter(Protocol):
+    """A file to write bytes to."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 def from_file(file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = ()) -> Iterator[Source]:
@@ -89,7 +96,7 @@ def fill(store: Store, drawings: Iterable[Drawing]) -> int:
     return sum(store.add(batch) for batch in iter(lambda: list(islice(drawings, _BATCH)), []))
 
 
-def write(file: IO[bytes], drawings: Iterable[Drawing]) -> int:
+def write(file: BinaryWriter, drawings: Iterable[Drawing]) -> int:
     """Writes NDJSON (relaxed extended JSON, as mongoexport does) that reads back unchanged; returns how many lines."""
     n = 0
     for drawing in drawings:
