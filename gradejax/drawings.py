@@ -1,4 +1,4 @@
-"""One drawing as a document, checked."""
+"""One drawing as a document, validated field by field."""
 
 import base64
 import binascii
@@ -20,29 +20,29 @@ from gradejax.ink import MAX_PNG_BYTES, stripped_png
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
 """Characters in an id, a tag or a writer's name. The pages have the same rule: `static/drawings.js`."""
-_NOT_IN_NAMES = {"Cc", "Cs", "Zl", "Zp"}  # controls, halves of a pair, and what ends a line or paragraph
+_NOT_IN_NAMES = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and paragraph separators
 
 MAX_POINTS = 50_000
-"""In all strokes together: with the largest PNG they fit into MongoDB's 16 MB."""
+"""In all strokes together: with the largest PNG they fit into MongoDB's 16 MB a document."""
 
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]{0,200})(;[^;,]{0,200}){0,9}?;\s*base64\s*,", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """One drawing, as DESIGN's document with the PNG unpacked. Made by `from_document` from anything unknown.
+    """One drawing. `from_document` makes it from untrusted input.
 
     Attributes:
-        id: 24 hex digits (an ObjectId in MongoDB), or any other string of at most 200 characters; `ids` tells numbers,
+        id: 24 hex digits (an ObjectId in MongoDB), or another string of at most 200 characters; `ids` writes numbers,
             UUIDs and dates as text.
         tags: names of teams, classes or sessions; at least one.
         label: one of the fifteen grades.
         png: the picture, a PNG file.
-        date: when it was drawn; UTC, to the millisecond (what MongoDB keeps).
-        writer: an anonymous id of the hand that drew it.
+        date: when it was drawn; UTC, to the millisecond (MongoDB's precision).
+        writer: an anonymous id of the person who drew it.
         strokes: the pen's path: per stroke a sequence of `{x, y, t, pressure}`.
         history: earlier labels, oldest first, each `{label, date}`.
-        deleted: when it was put aside; never trained on, never lost.
+        deleted: when it was excluded, if it was; such a drawing is never trained on and never lost.
     """
 
     id: str
@@ -57,26 +57,32 @@ class Drawing:
 
 
 def new_id() -> str:
-    """An id nobody else has: 24 hex digits that rise with time."""
+    """Returns a unique id: 24 hex digits that increase with time."""
     return str(ObjectId())
 
 
+def printable(text: str) -> str:
+    """Escapes control characters and line ends in text that people wrote, so that it prints as one line."""
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in _NOT_IN_NAMES else c for c in text)
+
+
 def utc_milliseconds(date: datetime) -> datetime:
-    """`date` in UTC (where naive: taken as UTC), cut to the millisecond, so that both stores keep it exactly."""
+    """Converts to UTC (a naive date is taken as UTC), truncated to milliseconds, which both stores keep exactly."""
     date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     return date.replace(microsecond=date.microsecond // 1000 * 1000)
 
 
-def from_document(document: Mapping[str, Any], *, pictures: bool = True) -> Drawing:
-    """The drawing in a document of DESIGN's schema, checked field by field.
+def from_document(document: Any, *, pictures: bool = True) -> Drawing:
+    """Validates a document and returns its drawing.
 
-    The PNG is examined as far as its chunks' checksums; only `decode_ink` sees each pixel. Fields that the
-    schema does not name are ignored. A document without `_id` gets a new one. Besides the schema's base64 `data` may be
-    the PNG's bytes, and a stroke `{points: […]}`: so the stores keep them. `deleted` may be a date, or a flag: false
-    and 0 are in use like null, true and 1 are put aside, as if on the day they were drawn.
+    The PNG is examined down to its chunks' checksums; only `decode_ink` reads the pixels.
 
     Args:
-        pictures: False for a document without `data` and `strokes`; `png` is empty then.
+        document: the fields of `Drawing`, with `_id` for `id` and the PNG in `data`, as base64 or bytes. Unknown fields
+            are ignored, and a missing `_id` is replaced by a new one. A stroke may also be `{points: […]}`, as
+            FerretDB stores it. `deleted` may be a flag instead of a date: false and 0 mean in use, true and 1 mean
+            excluded since the day it was drawn.
+        pictures: False for a document without `data` and `strokes`; `png` is then empty.
 
     Raises:
         BadDrawing: with the reason: `no tags`, `unknown label 'F'`, `not base64`, `not a PNG`,
@@ -100,7 +106,7 @@ def from_document(document: Mapping[str, Any], *, pictures: bool = True) -> Draw
 
 
 def to_document(drawing: Drawing) -> dict[str, Any]:
-    """The inverse of `from_document`; optional fields are left out where they hold nothing."""
+    """Returns the document of a drawing, for `from_document`, without empty optional fields."""
     document: dict[str, Any] = {
         "_id": ObjectId(drawing.id) if is_object_id(drawing.id) else ids.from_text(drawing.id),
         "tags": list(drawing.tags),
@@ -120,7 +126,7 @@ def to_document(drawing: Drawing) -> dict[str, Any]:
 
 
 def is_object_id(text: str) -> bool:
-    """Whether `text` is how an ObjectId prints: 24 lower-case hex digits."""
+    """Whether `text` is an ObjectId's: 24 lower-case hex digits."""
     return len(text) == 24 and not set(text) - set("0123456789abcdef")
 
 
@@ -135,7 +141,7 @@ def _checked_id(value: Any) -> str:
 
 
 def _checked_name(value: Any, field: str) -> str:
-    if type(value) is not str:  # bson's Code is a kind of str, and no name
+    if type(value) is not str:  # bson's Code is a subclass of str
         raise BadDrawing(f"{field} is not text")
     kinds = set(map(unicodedata.category, value[: MAX_NAME_LENGTH + 1]))
     invisible = all(kind in ("Cc", "Cf") or kind.startswith("Z") for kind in kinds)
@@ -155,7 +161,7 @@ def _checked_tags(value: Any) -> tuple[str, ...]:
 
 
 def checked_label(value: Any) -> str:
-    """`value` where it is one of the fifteen grades; raises BadDrawing where not."""
+    """Returns `value` if it is one of the fifteen grades; raises BadDrawing if not."""
     if value is None:
         raise BadDrawing("no label")
     if type(value) is not str or value not in GRADE_INDEX:
@@ -170,15 +176,19 @@ def _checked_png(value: Any) -> bytes:
         raise BadDrawing("data is not text")
     if len(value) > (MAX_PNG_BYTES if isinstance(value, bytes) else MAX_PNG_BYTES * 3 // 2):
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
-    png = bytes(value) if isinstance(value, bytes) else _from_base64(value)
+    png = bytes(value) if isinstance(value, bytes) else png_from_base64(value)
     if len(png) > MAX_PNG_BYTES:
         raise BadDrawing(f"image of more than {MAX_PNG_BYTES // 2**20} MB")
     stripped_png(png)
     return png
 
 
-def _from_base64(text: str) -> bytes:
-    """Also in lines, without padding, in the alphabet for URLs, and behind `data:image/png;base64,`."""
+def png_from_base64(text: str) -> bytes:
+    """Decodes base64: with or without padding and line breaks, in the URL alphabet too, after `data:image/png;base64,`.
+
+    Raises:
+        BadDrawing: if it is not base64, or a data URL of another type.
+    """
     if text[:5].lower() == "data:":
         url = _DATA_URL.match(text)
         if url is None:
@@ -204,15 +214,15 @@ def _checked_date(value: Any, field: str) -> datetime:
 
 def _checked_deleted(value: Any, drawn: datetime) -> datetime | None:
     if isinstance(value, bool | int | float) and value in (0, 1):
-        value = drawn if value else None  # when it was put aside nobody knows
+        value = drawn if value else None  # nobody knows when it was excluded
     return None if value is None else _checked_date(value, "deleted")
 
 
 def _checked_strokes(value: Any) -> list[list[dict[str, float]]]:
     if not isinstance(value, list | tuple):
         raise BadDrawing("strokes are not a list")
-    # FerretDB holds no lists in lists; its strokes are {points: […]}.
-    strokes = [stroke.get("points") if isinstance(stroke, Mapping) else stroke for stroke in value]
+    # FerretDB cannot nest lists; its strokes are {points: […]}.
+    strokes: list[Any] = [stroke.get("points") if isinstance(stroke, Mapping) else stroke for stroke in value]
     if not all(isinstance(stroke, list | tuple) for stroke in strokes):
         raise BadDrawing("a stroke is not a list of points")
     if sum(map(len, strokes)) > MAX_POINTS:
@@ -223,9 +233,9 @@ def _checked_strokes(value: Any) -> list[list[dict[str, float]]]:
 def _checked_point(value: Any) -> dict[str, float]:
     if not isinstance(value, Mapping) or not {"x", "y"} <= set(value) <= {"x", "y", "t", "pressure"}:
         raise BadDrawing("a stroke's point is not {x, y, t, pressure}")
-    # Not 1e15 or more, and so neither infinite nor NaN: what every store and JSON keep exactly.
+    # Below 1e15, and so neither infinite nor NaN: every store and JSON keep such numbers exactly.
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15 for v in value.values()):
-        raise BadDrawing("a stroke's point holds something that is no number")
+        raise BadDrawing("a stroke's point holds something that is not a number")
     return {axis: float(v) if isinstance(v, float) else int(v) for axis, v in value.items()}
 
 
@@ -244,7 +254,7 @@ def _checked_history(value: Any) -> tuple[dict[str, Any], ...]:
 
 
 def _checked_earlier_label(value: Any) -> str:
-    # It may be one that was no grade: that is what the relabelling mended. But no half of a surrogate pair.
+    # It need not be a grade, since relabelling may have corrected that. But lone surrogates cannot be stored.
     if type(value) is not str or not value.encode(errors="replace").decode() == value:
         raise BadDrawing("history is not a list of {label, date}")
     return value

@@ -1,21 +1,21 @@
-"""The one family of errors that a user can mend."""
+"""The one family of errors that a user can fix."""
 
 
 class UserError(Exception):
-    """Something only the user can put right; `str()` is one line that says what to do."""
+    """An error that only the user can fix; `str()` is one line that says how."""
 
 
 class StoreError(UserError):
-    """A store that cannot be opened, reached or written; names the host or file, never a password."""
+    """A store cannot be opened, reached or written; the message names the host or file, never a password."""
 
 
 class StoreAway(StoreError):
-    """A store that does not answer for now: the same may be asked of it again."""
+    """A store does not answer for now; the operation may be repeated."""
 
 
 class StoreFull(StoreError):
-    """A store with no room left on its disk."""
+    """A store has no room left on its disk."""
 
 
 class BadDrawing(UserError):
-    """A document or picture that is no drawing; `str()` is the reason, fit for a log or a web page."""
+    """A document or picture is not a valid drawing; `str()` is the reason, fit for a log or a web page."""

@@ -3,14 +3,16 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+Item = TypeVar("Item")
 
 
 @runtime_checkable
@@ -70,3 +72,10 @@ def _lines(description: str, total: float | None, log: logging.Logger | None) ->
             next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
 
     return update
+
+
+def track(items: Iterable[Item], update: Callable[[float], None]) -> Iterator[Item]:
+    """Yields `items`, and calls `update(1)` after each."""
+    for item in items:
+        yield item
+        update(1)

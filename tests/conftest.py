@@ -1,8 +1,8 @@
-"""What the tests share: a MongoDB server, empty stores of both kinds, and drawings to put into them.
+"""Shared fixtures: a MongoDB server, empty stores of both kinds, and drawings to put into them.
 
-The server is GRADEJAX_TEST_MONGODB_URI's, else a `mongod` or `ferretdb` on the PATH or the one built in
-tests/ferretdb, started for the tests; without any of them the tests that need one are skipped. Where the environment
-has CI set, whatever is skipped fails.
+The server is the one at GRADEJAX_TEST_MONGODB_URI, else a `mongod` or `ferretdb` on the PATH, or the one built in
+tests/ferretdb, started for the tests; otherwise the tests that need it are skipped. If the environment variable CI is
+set, a skipped test fails.
 """
 
 import os
@@ -28,11 +28,11 @@ from gradejax.drawings import Drawing, new_id, utc_milliseconds
 from gradejax.ink import encode_png
 from gradejax.stores import Store, open_store
 
-# Many tests and processes compile the same small networks: once is enough.
+# Many tests and processes compile the same small networks.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla-tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-# A busy machine is no failure.
+# A slow machine must not fail a test.
 settings.register_profile("gradejax", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gradejax")
 
@@ -59,16 +59,16 @@ def _no_skip_in_ci(report):
 @pytest.fixture(scope="session")
 def mongodb() -> Iterator[str]:
     """The address of a MongoDB-protocol server, without a database."""
-    given = os.environ.get("GRADEJAX_TEST_MONGODB_URI")
-    if given:
-        yield given
+    uri = os.environ.get("GRADEJAX_TEST_MONGODB_URI")
+    if uri:
+        yield uri
         return
     with own_server() as server:
         yield server.uri
 
 
 class MongoServer:
-    """A MongoDB-protocol server that can be killed, and started again on the same port and data."""
+    """A MongoDB-protocol server that can be killed and restarted on the same port and data."""
 
     def __init__(self, program: str, folder: str):
         self._program = program
@@ -81,7 +81,7 @@ class MongoServer:
         return f"mongodb://127.0.0.1:{self._port}/"
 
     def start(self) -> subprocess.Popen:
-        """Another program may take the port before the server does; the first time another port is tried then."""
+        """Starts it. Another program may take the first port before the server does; then another is tried."""
         for _ in range(5):
             port = self._port or _free_port()
             if Path(self._program).name == "mongod":
@@ -103,23 +103,23 @@ class MongoServer:
         raise RuntimeError(f"{self._program} does not start: {Path(self._folder, 'log').read_text()[-500:]}")
 
     def kill(self) -> None:
-        """With SIGKILL."""
+        """Kills it with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
 
 @contextmanager
 def own_server() -> Iterator[MongoServer]:
-    """Started for whoever asks."""
-    found = shutil.which("mongod") or shutil.which("ferretdb") or (BUILT_SERVER.exists() and str(BUILT_SERVER))
-    if not found:
+    """A server of one's own."""
+    program = shutil.which("mongod") or shutil.which("ferretdb") or (BUILT_SERVER.exists() and str(BUILT_SERVER))
+    if not program:
         pytest.skip(
             "no MongoDB server: set GRADEJAX_TEST_MONGODB_URI, or in tests/ferretdb run"
             " go build -tags ferretdb_no_postgresql -o ferretdb ."
         )
-    # Not pytest's own folder: that may be deeper than a server likes its socket to be.
+    # Not in pytest's folder, whose path may be too long for a socket.
     with tempfile.TemporaryDirectory(prefix="gradejax-") as folder:
-        server = MongoServer(found, folder)
+        server = MongoServer(program, folder)
         try:
             yield server
         finally:
@@ -128,17 +128,17 @@ def own_server() -> Iterator[MongoServer]:
 
 
 def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
 def mortal_mongodb() -> Iterator[MongoServer]:
-    """A MongoDB-protocol server of the test's own, to be killed."""
+    """A MongoDB-protocol server for one test, which may kill it."""
     with own_server() as server:
         yield server
-        server.kill()  # it would wait for its clients
+        server.kill()  # otherwise it waits for its clients
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def draw() -> Callable[..., Drawing]:
         ink = np.zeros((56, 56), np.uint8)
         points = random.integers(4, 52, (5, 1, 2), dtype=np.int32)
         cv2.polylines(ink, [points], False, 255, 4, cv2.LINE_AA)
-        made = {"id": new_id(), "tags": ("class",), "label": "A+", "png": encode_png(ink)}
-        return Drawing(**{"date": utc_milliseconds(datetime.now(UTC)), **made, **changes})
+        default = {"id": new_id(), "tags": ("class",), "label": "A+", "png": encode_png(ink)}
+        return Drawing(**{"date": utc_milliseconds(datetime.now(UTC)), **default, **changes})
 
     return one

@@ -1,4 +1,4 @@
-"""`python -m gradejax.data backup`, and putting back what it wrote."""
+"""`python -m gradejax.data backup`, and restoring from it."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ EVERYTHING = Query(deleted=None)
 
 
 def data(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """Status, standard output and log of a command in `folder`."""
+    """Exit status, standard output and log of a command run in `folder`."""
     command = [sys.executable, "-m", "gradejax.data", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stdout, done.stderr
@@ -27,23 +27,23 @@ def data(folder: Path, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.fixture
 def drawings(store, draw):
-    """All that a drawing can have, in a store of each kind."""
+    """Drawings with every optional field, in a store of each kind."""
     date = datetime(2026, 3, 1, 10, 0, 0, 123000, UTC)
     strokes = [[{"x": 1, "y": 2.5, "t": 0, "pressure": 0.25}], [{"x": 3, "y": 4}]]
-    store.add([draw(id="z by someone"), draw(), draw(writer="hand 7", strokes=strokes, date=date), draw(deleted=date)])
+    store.add([draw(id="z by someone"), draw(), draw(writer="pupil 7", strokes=strokes, date=date), draw(deleted=date)])
     store.add([draw(id="a, but the last")])
     ids = [drawing.id for drawing in store.find(EVERYTHING)]
     store.relabel(ids[:3], "C")
     store.relabel(ids[1:4], "E-")
-    store.put_aside(ids[2:3])
+    store.exclude(ids[2:3])
     return list(store.find(EVERYTHING))
 
 
 def test_a_backup_brings_everything_back(store, any_store_uri, drawings, tmp_path):
-    status, told, log = data(tmp_path, "backup", "backup", f"--store={any_store_uri}")
-    assert (status, told, log) == (0, "5 drawings backed up to backup\n", "")
+    status, out, log = data(tmp_path, "backup", "backup", f"--store={any_store_uri}")
+    assert (status, out, log) == (0, "5 drawings backed up to backup\n", "")
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
-    store.put_aside([drawings[0].id])
+    store.exclude([drawings[0].id])
     restored = f"sqlite:///{tmp_path}/backup"
     if any_store_uri.startswith("mongodb"):
         restored = f"sqlite:///{tmp_path}/restored.db"
@@ -80,7 +80,7 @@ def test_a_backup_is_of_one_moment_while_drawings_are_saved(draw, tmp_path):
         saving = threading.Thread(target=save)
         saving.start()
         try:
-            status, told, log = data(tmp_path, "backup", "b.db", "--store=sqlite:///a.db")
+            status, out, log = data(tmp_path, "backup", "b.db", "--store=sqlite:///a.db")
         finally:
             stop.set()
             saving.join()
@@ -90,15 +90,15 @@ def test_a_backup_is_of_one_moment_while_drawings_are_saved(draw, tmp_path):
     assert ids[:300] == [drawing.id for drawing in first]
     assert ids[300:] == saved[: len(ids) - 300]
     assert len(ids) > 300
-    assert told == f"{len(ids)} drawings backed up to b.db\n"
+    assert out == f"{len(ids)} drawings backed up to b.db\n"
 
 
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("there", "there is there already, and a backup replaces nothing: name another file"),
-        (".", ". is there already"),
-        ("link", "link is there already"),
+        ("there", "there already exists, and a backup replaces nothing: name another file"),
+        (".", ". already exists"),
+        ("link", "link already exists"),
         ("nowhere/b.db", "nowhere/b.db cannot be written: No such file or directory"),
         ("there/b.db", "there/b.db cannot be written: Not a directory"),
     ],
@@ -109,8 +109,8 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(draw, tmp_path, target, 
     (tmp_path / "there").write_text("yesterday's")
     (tmp_path / "link").symlink_to("elsewhere")
     before = sorted(tmp_path.rglob("*"))
-    status, told, log = data(tmp_path, "backup", target, "--store=sqlite:///a.db")
-    assert (status, told, log.count("\n")) == (1, "", 1)
+    status, out, log = data(tmp_path, "backup", target, "--store=sqlite:///a.db")
+    assert (status, out, log.count("\n")) == (1, "", 1)
     assert log.startswith(f"error: {reason}")
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "there").read_text() == "yesterday's"
@@ -122,25 +122,25 @@ def test_an_empty_store_is_no_backup(any_store_uri, tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_damage_is_told_and_not_backed_up(draw, tmp_path):
+def test_damage_is_reported_and_not_backed_up(draw, tmp_path):
     path = tmp_path / "a.db"
     with closing(open_store(f"sqlite:///{path}")) as store:
         store.add([draw(png=draw().png + bytes(3000)) for _ in range(100)])
     with path.open("r+b") as file:
         file.seek(20 * 4096)
         file.write(bytes(80 * 4096))
-    status, told, log = data(tmp_path, "check", "--store=sqlite:///a.db")
-    assert (status, told.startswith("damaged: ")) == (1, True)
+    status, out, log = data(tmp_path, "check", "--store=sqlite:///a.db")
+    assert (status, out.startswith("damaged: ")) == (1, True)
     assert log == "error: sqlite:///a.db is damaged: put a backup in its place, as docs/backup.md says\n"
-    status, told, log = data(tmp_path, "backup", "b.db", "--store=sqlite:///a.db")
-    assert (status, told, log.count("\n")) == (1, "", 1)
+    status, out, log = data(tmp_path, "backup", "b.db", "--store=sqlite:///a.db")
+    assert (status, out, log.count("\n")) == (1, "", 1)
     assert "damaged" in log
     assert [file.name for file in tmp_path.iterdir()] == ["a.db"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_command_that_is_stopped_leaves_one_whole_file(draw, tmp_path, how):
-    """Here in the middle of an import: the other end of the pipe is held open."""
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_command_leaves_one_whole_file(draw, tmp_path, stop):
+    """It is stopped in the middle of an import, while the other end of the pipe is open."""
     with closing(open_store(f"sqlite:///{tmp_path}/some.db")) as store:
         store.add([draw() for _ in range(700)])
     assert data(tmp_path, "export", "some.ndjson", "--store=sqlite:///some.db")[0] == 0
@@ -154,13 +154,13 @@ def test_a_command_that_is_stopped_leaves_one_whole_file(draw, tmp_path, how):
         pipe.write((tmp_path / "some.ndjson").read_bytes())
         pipe.flush()
         with closing(open_store(f"sqlite:///{tmp_path}/new.db")) as store:
-            while store.count() < 500:  # they are written together
+            while store.count() < 500:  # the first batch
                 assert importing.poll() is None
                 time.sleep(0.01)
-        importing.send_signal(how)
-        _, told = importing.communicate(timeout=60)
-    assert importing.returncode == (130 if how == signal.SIGINT else -how)
-    assert "Traceback" not in told
+        importing.send_signal(stop)
+        _, log = importing.communicate(timeout=60)
+    assert importing.returncode == (130 if stop == signal.SIGINT else -stop)
+    assert "Traceback" not in log
     assert not list(tmp_path.glob("new.db-*"))
     with closing(open_store(f"sqlite:///{tmp_path}/new.db")) as store:
         assert store.count() == 500

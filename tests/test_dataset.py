@@ -76,7 +76,7 @@ def test_a_stale_cache_is_not_used(filled, drawings, tmp_path, change):
     if change == "relabel":
         filled.relabel([drawings[0].id], "E-" if drawings[0].label != "E-" else "A")
     elif change == "put aside":
-        filled.put_aside([drawings[0].id])
+        filled.exclude([drawings[0].id])
     else:
         filled.add([drawing(1)])
     after = prepare.load(filled, ALL, 28, tmp_path / "cache")

@@ -1,6 +1,6 @@
-"""Documents and pictures, good and bad: what becomes a drawing, and with which reason the rest is refused.
+"""Documents and pictures, good and bad: which become drawings, and for which reason the others are refused.
 
-The PNGs are made here from the specification (https://www.w3.org/TR/png-3/), without the library that decodes them.
+The PNGs are written from the specification (https://www.w3.org/TR/png-3/), without the library that decodes them.
 """
 
 import base64
@@ -119,7 +119,7 @@ class TestDocuments:
         )
         assert to_document(from_document(full)) == full
 
-    def test_what_it_does_not_know_is_ignored_and_what_is_null_is_not_there(self):
+    def test_unknown_fields_are_ignored_and_null_ones_are_absent(self):
         others = dict.fromkeys(["writer", "strokes", "history", "deleted"])
         assert from_document(document(colour="red", added=ObjectId(), **others)) == from_document(document())
 
@@ -235,11 +235,11 @@ class TestDocuments:
             ({"strokes": [[[1, 2]]]}, "a stroke's point is not {x, y, t, pressure}"),
             ({"strokes": [[{"x": 1}]]}, "a stroke's point is not {x, y, t, pressure}"),
             ({"strokes": [[{"x": 1, "y": 1, "z": 1}]]}, "a stroke's point is not {x, y, t, pressure}"),
-            ({"strokes": [[{"x": 1, "y": float("nan")}]]}, "a stroke's point holds something that is no number"),
-            ({"strokes": [[{"x": 1, "y": float("-inf")}]]}, "a stroke's point holds something that is no number"),
-            ({"strokes": [[{"x": 1, "y": True}]]}, "a stroke's point holds something that is no number"),
-            ({"strokes": [[{"x": 1, "y": None}]]}, "a stroke's point holds something that is no number"),
-            ({"strokes": [[{"x": 1, "y": 10**400}]]}, "a stroke's point holds something that is no number"),
+            ({"strokes": [[{"x": 1, "y": float("nan")}]]}, "a stroke's point holds something that is not a number"),
+            ({"strokes": [[{"x": 1, "y": float("-inf")}]]}, "a stroke's point holds something that is not a number"),
+            ({"strokes": [[{"x": 1, "y": True}]]}, "a stroke's point holds something that is not a number"),
+            ({"strokes": [[{"x": 1, "y": None}]]}, "a stroke's point holds something that is not a number"),
+            ({"strokes": [[{"x": 1, "y": 10**400}]]}, "a stroke's point holds something that is not a number"),
             ({"strokes": [[{"x": 1, "y": 1}] * 30_000] * 2}, "strokes of more than 50000 points"),
             ({"history": {}}, "history is not a list of {label, date}"),
             ({"history": [5]}, "history is not a list of {label, date}"),
@@ -312,7 +312,7 @@ class TestInk:
         np.testing.assert_array_equal(decode_ink(make_png(samples, depth, colour, adam7)), ink)
 
     @pytest.mark.parametrize(("colour", "depth"), [(GREY_ALPHA, 8), (GREY_ALPHA, 16), (RGBA, 8), (RGBA, 16)])
-    def test_where_all_is_opaque_alpha_says_nothing(self, colour, depth):
+    def test_a_fully_opaque_alpha_channel_is_ignored(self, colour, depth):
         samples = np.repeat((1 - RING)[..., None], CHANNELS[colour], axis=2) * np.int64(2**depth - 1)
         samples[..., -1] = 2**depth - 1
         np.testing.assert_array_equal(decode_ink(make_png(samples, depth, colour)), RING * 255)
@@ -328,7 +328,7 @@ class TestInk:
         extra = chunk(b"PLTE", bytes([9, 9, 9, 200, 0, 0])) + chunk(b"tRNS", bytes([0, 240]))
         np.testing.assert_array_equal(decode_ink(make_png(RING, depth, PALETTE, extra=extra)), RING * 240)
 
-    def test_a_veil_of_grey_paper_is_taken_away(self):
+    def test_grey_paper_leaves_no_ink(self):
         paper = np.where(RING, 40, 190)
         ink = decode_ink(make_png(paper))
         assert ink[RING == 0].max() == 0
@@ -339,9 +339,9 @@ class TestInk:
         text = chunk(b"tEXt", b"Comment\0hello")[:-1] + b"!"  # not even its checksum
         png = encode_png(RING * 255)
         with_extras = png[:33] + bomb + text + chunk(b"acTL", bytes(8)) + png[33:]
-        np.testing.assert_array_equal(decode_ink(with_extras + b"and more behind the end"), RING * 255)
+        np.testing.assert_array_equal(decode_ink(with_extras + b"and more after the end"), RING * 255)
 
-    def test_what_the_ink_does_not_need_can_be_left_out(self):
+    def test_chunks_that_the_ink_does_not_need_are_stripped(self):
         png = encode_png(RING * 255)
         with_extras = png[:33] + chunk(b"tEXt", b"Comment\0hello") + chunk(b"pHYs", bytes(9)) + png[33:] + b"more"
         assert stripped_png(with_extras) == stripped_png(png) == png
@@ -355,7 +355,7 @@ class TestInk:
     @given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
     def test_ink_is_the_same_after_its_png(self, height, width, random):
         ink = np.frombuffer(random.randbytes(height * width), np.uint8).reshape(height, width).copy()
-        ink[0, 0] = 7  # where all is solid there is no telling ink from ground
+        ink[0, 0] = 7  # a fully solid picture does not tell ink from ground
         np.testing.assert_array_equal(decode_ink(encode_png(ink)), ink)
 
     def test_resampling_keeps_the_share_of_ink_and_the_shape(self):
@@ -371,7 +371,7 @@ class TestInk:
 
 @pytest.fixture(scope="module")
 def grades_ink() -> list[np.ndarray]:
-    """The ink of a few grades at the size that a canvas has."""
+    """The ink of a few grades at a canvas's size."""
     return [decode_ink(drawing.png) for drawing in write_drawings(15, seed=4, writers=5)]
 
 
@@ -460,11 +460,11 @@ PICTURES = {
 @pytest.mark.parametrize("kind", PICTURES)
 def test_the_same_ink_whatever_the_picture(grades_ink, kind):
     for ink in grades_ink[:3]:
-        found = decode_ink(png_of(PICTURES[kind](ink)))
-        missed = np.square(found - ink.astype(float)).sum() / np.square(ink.astype(float)).sum()
-        assert missed < 0.15
-        assert found[cv2.dilate(ink, np.ones((9, 9))) == 0].mean() < 3, "ink where there is none"
-        assert found[ink > 200].mean() > 150
+        decoded = decode_ink(png_of(PICTURES[kind](ink)))
+        error = np.square(decoded - ink.astype(float)).sum() / np.square(ink.astype(float)).sum()
+        assert error < 0.15
+        assert decoded[cv2.dilate(ink, np.ones((9, 9))) == 0].mean() < 3, "ink on bare ground"
+        assert decoded[ink > 200].mean() > 150
 
 
 @pytest.mark.parametrize("kind", ["a canvas", "a canvas, blue", "a canvas, white", "dark on light", "light on dark"])
@@ -482,7 +482,7 @@ def test_a_window_and_its_shadow(grades_ink):
 
 
 @pytest.mark.parametrize(("colour", "paper"), [(GREY, [255]), (RGB, [255, 255, 255])])
-def test_a_colour_that_is_transparent(colour, paper):
+def test_a_transparent_colour(colour, paper):
     """The chunk tRNS of a picture without an alpha channel names one colour."""
     samples = np.repeat((1 - RING)[..., None] * 255, CHANNELS[colour], axis=2)
     extra = chunk(b"tRNS", struct.pack(f">{len(paper)}H", *paper))
@@ -528,7 +528,7 @@ class TestBadPictures:
         for end in range(len(self.PNG)):
             assert why_not(self.PNG[:end]).startswith(("not a PNG", "damaged PNG"))
 
-    def test_any_bit_flipped_where_it_matters(self):
+    def test_any_flipped_bit(self):
         for place in range(len(self.PNG)):
             for bit in (1, 128):
                 flipped = bytearray(self.PNG)
@@ -546,7 +546,7 @@ class TestBadPictures:
             (zlib.compress(b"\x07" * (30 * 44)), "filters that do not exist"),
         ],
     )
-    def test_data_that_is_no_picture_though_each_chunk_is_whole(self, content, what):
+    def test_invalid_data_in_whole_chunks(self, content, what):
         height, width = RING.shape
         png = SIGNATURE + header(width, height) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
         assert why_not(png) == "damaged PNG: its pixels cannot be read", what
@@ -555,16 +555,16 @@ class TestBadPictures:
     def test_data_that_unpacks_to_more_than_the_picture_is_not_unpacked(self, side):
         deflate = zlib.compressobj()
         start = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
-        # What comes behind a full flush can come again and again: 4 GB from 4 MB.
+        # Blocks after a full flush can be repeated: 4 GB from 4 MB.
         more = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
         png = SIGNATURE + header(side, side) + chunk(b"IDAT", start + more * 4096) + chunk(b"IEND", b"")
         assert len(png) < MAX_PNG_BYTES
         began = time.process_time()
-        assert why_not(png) == "damaged PNG: its data are more than its pixels"
+        assert why_not(png) == "damaged PNG: it has more data than pixels"
         assert time.process_time() - began < 0.5
 
     @pytest.mark.parametrize("adam7", [False, True])
-    def test_a_large_picture_is_not_taken_for_one(self, adam7):
+    def test_a_large_picture_is_not_taken_for_a_bomb(self, adam7):
         noise = np.random.default_rng(0).integers(0, 256, (500, 333, 3))
         noise[[0, -1]] = 255
         assert decode_ink(make_png(noise, 8, RGB, adam7)).shape == (500, 333)
@@ -573,14 +573,14 @@ class TestBadPictures:
         ("png", "expected"),
         [
             (SIGNATURE + header(4, 4) + header(4000, 4000) + TestInk.__name__.encode(), "two headers"),
-            (SIGNATURE + header(4, 4, 3), "no picture is of colour type 0 and 3 bits"),
-            (SIGNATURE + header(4, 4, 8, 5), "no picture is of colour type 5 and 8 bits"),
+            (SIGNATURE + header(4, 4, 3), "colour type 0 does not go with 3 bits"),
+            (SIGNATURE + header(4, 4, 8, 5), "colour type 5 does not go with 8 bits"),
             (SIGNATURE + header(4, 4) + chunk(b"IEND", b""), "it has no pixels"),
             (SIGNATURE + header(4, 4, 8, PALETTE) + chunk(b"IDAT", zlib.compress(bytes(20))) + chunk(b"IEND", b""), ""),
             (SIGNATURE + b"\0\0\0\x0eIHDR" + bytes(30), "not a PNG"),
         ],
     )
-    def test_chunks_that_make_no_picture(self, png, expected):
+    def test_chunks_that_do_not_make_a_picture(self, png, expected):
         assert expected in why_not(png)
 
     EDITS = st.lists(
@@ -590,16 +590,16 @@ class TestBadPictures:
     @given(EDITS)
     def test_a_mangled_picture_is_ink_or_refused(self, edits):
         mangled = self.PNG
-        for place, cut, put in edits:
-            mangled = mangled[:place] + put + mangled[place + cut :]
+        for place, cut, inserted in edits:
+            mangled = mangled[:place] + inserted + mangled[place + cut :]
         self.assert_ink_or_refused(mangled)
 
     @given(EDITS)
     def test_mangled_data_in_whole_chunks_is_ink_or_refused(self, edits):
         content = zlib.compress(packed(np.zeros((16, 16, 4)), 8))
-        for place, cut, put in edits:
+        for place, cut, inserted in edits:
             place = min(place, len(content))
-            content = content[:place] + put + content[place + cut :]
+            content = content[:place] + inserted + content[place + cut :]
         png = SIGNATURE + header(16, 16, 8, RGBA) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
         self.assert_ink_or_refused(png)
 
@@ -627,7 +627,7 @@ def test_a_drawing_cannot_be_changed_by_accident():
     assert replace(from_document(document()), label="A").label == "A"
 
 
-def test_a_point_sample_misses_what_an_area_holds():
+def test_point_sampling_misses_ink_that_area_sampling_keeps():
     """A line one pixel wide between the sampled points."""
     ink = np.zeros((100, 100), np.uint8)
     ink[:, 2] = 255

@@ -10,9 +10,9 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from gradejax.data.exchange import Source, refuse
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
-from gradejax.data.exchange import Source, refuse
 from gradejax.ink import MAX_PNG_BYTES
 
 _OTHER_PICTURES = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff"}
@@ -20,35 +20,35 @@ _SIGNS = str.maketrans("‐‑‒–—―−➖➕", "--------+")
 _COPY = "(copy|copie|kopie|kopia|copia)"
 _REST = rf"([ _.-]*(\d+|\(\d+\)|{_COPY}|\({_COPY}\)|img|dsc[nf]?|pxl|scan|image|photo)(?![a-z]))*[ _]*"
 _PLUS, _MINUS = r"[ _-]*plus|[ _]*\+", r"[ _-]*minus|-(?![a-z\d])|[ _]-$"
-# Without a sign no hyphen follows, but that of Windows: `A - Copy`.
+# Without a sign no hyphen follows, except in Windows's `A - Copy`.
 _GRADE = re.compile(
     rf"(?P<letter>[a-e])((?P<plus>{_PLUS})|(?P<minus>{_MINUS})|(?![ _]*-)|(?= - {_COPY})){_REST}", re.IGNORECASE
 )
-# A letter and a sign, and the rest says neither that it is a grade nor that it is none: A-1, B+ Anna, A++.
-_DOUBTFUL = re.compile(r"[a-e][ _]*([+-]|(plus|minus)(?![a-z]))", re.IGNORECASE)
+# A letter and a sign, but the rest makes it neither a grade nor something else for sure: A-1, B+ Anna, A++.
+_AMBIGUOUS = re.compile(r"[a-e][ _]*([+-]|(plus|minus)(?![a-z]))", re.IGNORECASE)
 
 
 def from_folder(folder: Path, tags: tuple[str, ...]) -> list[Source]:
-    """The PNG files anywhere below `folder`; what is hidden, and macOS's `__MACOSX`, is passed over.
+    """Lists the PNG files anywhere below `folder`, except hidden ones and those in macOS's `__MACOSX`.
 
     The grade is in the nearest folder's name that holds one (`A+`, `Aplus`, `a_plus`, `A-minus`, …), or in the file's
-    own (`A+_0017.png`, `Bminus (3).png`). Where the two are not the same the file is refused. The id is made of the
-    picture and its grade, the date is the file's.
+    own (`A+_0017.png`, `Bminus (3).png`). If both hold one and they differ, the file is refused. The id derives from
+    the picture and its grade; the date is the file's.
     """
     return [(str(path.relative_to(folder)), read) for path, read in _walk(folder, folder, tags, set())]
 
 
 def grade_in(name: str) -> str | None:
-    """The grade that is a file's or folder's name, but for a number or a mark of a copy; None where there is none.
+    """Returns the grade that names a file or folder, apart from a number or a copy mark; None if it is not a grade.
 
     Raises:
-        BadDrawing: where it could be a grade, and could be another.
+        BadDrawing: if the name is ambiguous.
     """
     plain = unicodedata.normalize("NFKC", name).translate(_SIGNS).strip()
     match = _GRADE.fullmatch(plain)
     if match is None:
-        if _DOUBTFUL.match(plain):
-            raise BadDrawing(f"{name!r} may be a grade and may be none: write it as A+ or A+_01")
+        if _AMBIGUOUS.match(plain):
+            raise BadDrawing(f"{name!r} may or may not be a grade: write it as A+ or A+_01")
         return None
     return match["letter"].upper() + ("+" if match["plus"] else "-" if match["minus"] else "")
 
@@ -57,11 +57,11 @@ def _walk(
     top: Path, folder: Path, tags: tuple[str, ...], seen: set[tuple[int, int]]
 ) -> Iterator[tuple[Path, Callable[[], Drawing]]]:
     try:
-        own = folder.stat()
-        if (own.st_dev, own.st_ino) in seen:  # a link may lead to a folder that it lies in
-            yield folder, partial(refuse, "a link to a folder that is read already")
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link may lead to a folder that contains it
+            yield folder, partial(refuse, "a link to a folder that has already been read")
             return
-        seen.add((own.st_dev, own.st_ino))
+        seen.add((status.st_dev, status.st_ino))
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
     except OSError as error:
         yield folder, partial(refuse, f"cannot be read: {error.strerror}")
@@ -88,7 +88,7 @@ def _from_picture(path: Path, top: Path, tags: tuple[str, ...]) -> Drawing:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise BadDrawing("not a file")
-        # A little more than is allowed, so that what is too large is refused, not cut.
+        # One byte more than is allowed, so that a larger file is refused, not truncated.
         with path.open("rb") as file:
             png = file.read(MAX_PNG_BYTES + 1)
         date = datetime.fromtimestamp(status.st_mtime, UTC)

@@ -1,4 +1,4 @@
-"""Where drawings live: the same few verbs over one SQLite file or a MongoDB collection."""
+"""Where drawings are kept: the same methods over one SQLite file or a MongoDB collection."""
 
 import logging
 import os
@@ -11,22 +11,22 @@ from typing import Any, Protocol, runtime_checkable
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing, StoreError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 DEFAULT_URI = "sqlite:///data/grades.db"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which drawings are meant; the default is all that are not put aside.
+    """Selects drawings; the default selects all in use, that is, all that are not excluded.
 
     Attributes:
-        tags: drawings that carry any of these; empty for all.
-        label: of this grade only.
-        writer: by this hand only.
+        tags: drawings with any of these tags; empty for all.
+        label: drawings with this grade only.
+        writer: drawings by this writer only.
         since: drawn at this time or later.
         until: drawn before this time.
-        deleted: those put aside, instead of those in use; None for both.
+        deleted: False for drawings in use, True for excluded ones, None for both.
     """
 
     tags: tuple[str, ...] = ()
@@ -38,31 +38,39 @@ class Query:
 
 
 IN_USE = Query()
-"""All drawings that are not put aside."""
+"""All drawings that are not excluded."""
 
 
 @runtime_checkable
 class Store(Protocol):
-    """What both stores do. Every call is safe from several threads, and from several processes at once.
+    """The methods of both stores. Each may be called from several threads and processes at once.
 
-    Raises (every method): StoreError, in one line that names the file or host.
+    Every method may raise StoreError, whose one line names the file or host.
     """
 
     uri: str
-    """The address without its credentials: fit for logs and files."""
+    """The address without its credentials, safe to log and to write to files."""
 
     def add(self, drawings: Iterable[Drawing]) -> int:
-        """Writes the drawings whose ids are not there yet, all of them durably before it returns; how many."""
+        """Adds drawings with new ids, durably; returns how many."""
+        ...
 
     def get(self, id: str) -> Drawing | None:
-        """The drawing of that id, put aside or not. Raises BadDrawing where the document is none."""
+        """Returns one drawing, excluded or not, or None if no drawing has this id.
+
+        Raises:
+            BadDrawing: if the document is not a valid drawing.
+        """
+        ...
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
-        """The drawings of those ids that are there and readable, put aside or not, in the order of `ids`.
+        """Returns the valid drawings with these ids, excluded or not, in the order of `ids`.
 
         Args:
-            pictures: False leaves PNGs and strokes where they are, as `find` does.
+            ids: ids that no drawing has are ignored.
+            pictures: False skips PNGs and strokes, as in `find`.
         """
+        ...
 
     def find(
         self,
@@ -74,57 +82,68 @@ class Store(Protocol):
         pictures: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
-        """The drawings meant, in order of insertion, streamed.
+        """Streams the selected drawings in order of insertion.
 
         Args:
-            newest_first: in the reverse order.
-            after: begins behind the drawing of this id (for paging: the last id of the page before), which may have
-                been put aside since. Raises StoreError where there is none.
-            limit: at most so many.
-            pictures: False leaves PNGs and strokes unread: `png` is empty, `strokes` None. Whether they are sound is
-                then not known.
-            refused: called with the id and the reason for each document that is no drawing; without it such
-                documents are logged and passed over.
+            query: which drawings.
+            newest_first: reverses the order.
+            after: starts after the drawing with this id, which may have been excluded since. To page, pass the last
+                id of the previous page.
+            limit: the most drawings to yield.
+            pictures: False skips PNGs and strokes: `png` is empty and `strokes` None, and neither is validated.
+            refused: called with the id and the reason for each invalid document; by default these are logged and
+                skipped.
+
+        Raises:
+            StoreError: if no drawing has the id `after`.
         """
+        ...
 
     def count(self, query: Query = IN_USE) -> int:
-        """How many documents `query` means."""
+        """Counts the selected documents, valid or not."""
+        ...
 
     def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
-        """How many documents in use there are of each set of tags and label (of the stored, unchecked label)."""
+        """Counts the documents in use by their set of tags and their stored, unvalidated label."""
+        ...
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
-        """Gives drawings another label and appends the one before, with the time, to their history; how many changed.
+        """Changes labels, and appends the previous label with the time to each history; returns how many changed.
 
-        Raises: BadDrawing for a label that is none.
+        Raises:
+            BadDrawing: if `label` is not a grade.
         """
+        ...
 
-    def put_aside(self, ids: Sequence[str]) -> int:
-        """Takes drawings out of use without losing them (`deleted` is now); how many changed."""
+    def exclude(self, ids: Sequence[str]) -> int:
+        """Takes drawings out of use by setting `deleted`, without losing them; returns how many changed."""
+        ...
 
     def restore(self, ids: Sequence[str]) -> int:
-        """Brings back drawings put aside; how many changed."""
+        """Puts excluded drawings back in use; returns how many changed."""
+        ...
 
     def fingerprint(self, query: Query = IN_USE) -> str:
-        """16 hex digits that change whenever what `find(query)` returns would change."""
+        """Returns 16 hex digits that change whenever the result of `find(query)` would."""
+        ...
 
     def close(self) -> None:
-        """Lets go of the connections; the store is not used after."""
+        """Closes all connections; the store must not be used afterwards."""
+        ...
 
 
 def open_store(uri: str, *, patience: float = 60.0) -> Store:
-    """The store at `uri`: `sqlite:///relative/file.db`, `sqlite:////absolute/file.db`, `mongodb://…`,
-    `mongodb+srv://…`.
-
-    MongoDB's database and collection are `tbs` and `grades` unless the address names others
-    (`mongodb://host/school?collection=drawings`). A SQLite file and its folder are made when missing.
+    """Opens the store at `uri`.
 
     Args:
-        patience: seconds for which a MongoDB that has gone away in the middle of the work is waited for; what was
-            being written or read then goes on where it was.
+        uri: `sqlite:///relative/file.db`, `sqlite:////absolute/file.db`, `mongodb://…` or `mongodb+srv://…`. A missing
+            SQLite file is created with its folder. MongoDB's database and collection are `tbs` and `grades` unless
+            the address names others (`mongodb://host/school?collection=drawings`).
+        patience: seconds to wait for a MongoDB server that went away, before an operation fails. It resumes where it
+            stopped when the server is back in time.
 
     Raises:
-        StoreError: for an address of another kind, or a store that cannot be opened or reached.
+        StoreError: if the address is of another kind, or the store cannot be opened or reached.
     """
     scheme, separator, rest = uri.partition("://")
     if separator and scheme == "sqlite":
@@ -141,16 +160,22 @@ def open_store(uri: str, *, patience: float = 60.0) -> Store:
     )
 
 
-def readable(
+def store_uri(flag: str | None = None, config: str | None = None) -> str:
+    """Returns the address to use: `flag` (`--store`), else `config` (`data.store`), else GRADEJAX_STORE, else the
+    default."""
+    return flag or config or os.environ.get("GRADEJAX_STORE") or DEFAULT_URI
+
+
+def valid_drawings(
     documents: Iterable[Mapping[str, Any]], refused: Callable[[str, BadDrawing], None] | None, pictures: bool = True
 ) -> Iterator[Drawing]:
-    """The drawings among `documents`; the others go to `refused`, or to the log."""
+    """Yields the valid drawings among `documents`; the others go to `refused`, or to the log if it is None."""
     for document in documents:
         try:
             drawing = from_document(document, pictures=pictures)
         except BadDrawing as error:
             if refused is None:
-                logger.warning("passed over document %s: %s", document.get("_id"), error)
+                log.warning("skipped document %s: %s", document.get("_id"), error)
             else:
                 refused(str(document.get("_id")), error)
         else:
@@ -158,17 +183,12 @@ def readable(
 
 
 def checked_id(id: Any) -> str:
-    """`id` where it is text; raises BadDrawing for anything else, such as a database's operator."""
+    """Returns `id` if it is text; raises BadDrawing for anything else, such as a MongoDB operator."""
     if not isinstance(id, str):
         raise BadDrawing("an id is not text")
     return id
 
 
 def tag_set(tags: Any) -> tuple[str, ...]:
-    """A document's tags, whatever they are, as a key of `summary`: sorted, each once."""
+    """Returns a document's unvalidated tags as `summary` groups them: sorted, without duplicates."""
     return tuple(sorted({str(tag) for tag in tags})) if isinstance(tags, list) else ()
-
-
-def store_uri(flag: str | None = None, config: str | None = None) -> str:
-    """The address in force: `flag` (`--store`), else `config` (`data.store`), else GRADEJAX_STORE, else the default."""
-    return flag or config or os.environ.get("GRADEJAX_STORE") or DEFAULT_URI

@@ -1,7 +1,11 @@
-"""MongoDB's order of documents, so that a search can go on behind any of them: a comparison sees one type only."""
+"""MongoDB's order of documents, so that a search can resume after any of them.
+
+An `_id` may be of several types in one collection, and a comparison matches values of its own type only. So the
+documents after one are those with a greater `_id` of the same type, and all with a later type in BSON's order.
+"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import NoneType
 from typing import Any
@@ -21,8 +25,8 @@ from bson import (
 )
 
 _NUMBERS = (int, Int64, float, Decimal128)
-# What MongoDB calls each type and what pymongo reads it as, in BSON's order (https://www.mongodb.com/docs/manual/reference/
-# bson-type-comparison-order/).
+# MongoDB's name of each type and the Python types that pymongo reads it as, in BSON's order
+# (https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/).
 _TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...]], ...] = (
     (("minKey",), (MinKey,)),
     (("null",), (NoneType,)),
@@ -42,52 +46,53 @@ _TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...]], ...] = (
 _NOT_IN_FERRETDB = frozenset({"minKey", "symbol", "dbPointer", "javascript", "javascriptWithScope", "maxKey"})
 
 
-def behind(last: dict[str, Any], direction: int, *, ferretdb: bool) -> dict[str, Any]:
-    """Matches what comes after `last`, and what was added in the same moment, also where `_id` has several types.
+def following(last: Mapping[str, Any], direction: int, *, ferretdb: bool) -> dict[str, Any]:
+    """Returns a filter for the documents after `last`, including those with the same `added`.
 
     Args:
         last: a document's `_id` and `added`.
         direction: 1 or -1.
+        ferretdb: whether the server is FerretDB, which knows fewer types.
     """
     if isinstance(last.get("added"), ObjectId):
         if direction == 1:
             return {"added": {"$gte": last["added"]}}
         return {"$or": [{"added": {"$lte": last["added"]}}, {"added": None}]}
     id = last.get("_id")
-    kind = next(kind for kind, (_, types) in enumerate(_TYPES) if type(id) in types)
-    later = [{"_id": {"$gt" if direction == 1 else "$lt": id}}]
+    rank = next(rank for rank, (_, types) in enumerate(_TYPES) if type(id) in types)
+    conditions: list[dict[str, Any]] = [{"_id": {"$gt" if direction == 1 else "$lt": id}}]
     if type(id) in _NUMBERS and not ferretdb:
-        # Nothing is greater or less than NaN, which comes before the other numbers. FerretDB has none.
+        # Nothing is greater or less than NaN, which sorts before the other numbers. FerretDB cannot hold it.
         is_nan = str(id).lower() == "nan"
         if direction == 1 and is_nan:
-            later.append({"_id": {"$gte": -math.inf, "$ne": math.nan}})
+            conditions.append({"_id": {"$gte": -math.inf, "$ne": math.nan}})
         elif direction == -1 and not is_nan:
-            later.append({"_id": math.nan})
-    if types := _names(_TYPES[kind + 1 :] if direction == 1 else _TYPES[:kind], ferretdb):
-        later.append({"_id": {"$type": types}})
+            conditions.append({"_id": math.nan})
+    if names := _names(_TYPES[rank + 1 :] if direction == 1 else _TYPES[:rank], ferretdb):
+        conditions.append({"_id": {"$type": names}})
     if not is_strange(last):
-        later = [{"added": None, **one} for one in later]
+        conditions = [{"added": None, **condition} for condition in conditions]
         if direction == 1:
-            later.append({"added": {"$type": "objectId"}})
-    return {"$or": later}
+            conditions.append({"added": {"$type": "objectId"}})
+    return {"$or": conditions}
 
 
 def strange(*, ferretdb: bool) -> dict[str, Any]:
-    """Matches documents of which `is_strange` is true, and perhaps a few more."""
-    others = [one for one in _TYPES if not {NoneType, ObjectId} & {*one[1]}]
-    return {"added": {"$type": _names(others, ferretdb)}}
+    """Returns a filter for the documents that `is_strange` accepts, and perhaps a few more."""
+    types = [entry for entry in _TYPES if not {NoneType, ObjectId} & {*entry[1]}]
+    return {"added": {"$type": _names(types, ferretdb)}}
 
 
-def is_strange(document: dict[str, Any]) -> bool:
-    """Whether others keep something of their own in `added`."""
+def is_strange(document: Mapping[str, Any]) -> bool:
+    """Whether another program keeps something of its own in `added`."""
     return not isinstance(document.get("added"), ObjectId | None)
 
 
-def identity(document: dict[str, Any]) -> tuple[type, Any]:
+def identity(document: Mapping[str, Any]) -> tuple[type, Any]:
+    """Returns `_id` with its type, because 1 == True in Python."""
     id = document.get("_id")
-    return type(id), id  # to Python 1 is True
+    return type(id), id
 
 
-def _names(among: Iterable[tuple[tuple[str, ...], tuple[type, ...]]], ferretdb: bool) -> list[str]:
-    """The names of types that the server knows."""
-    return [name for names, _ in among for name in names if not (ferretdb and name in _NOT_IN_FERRETDB)]
+def _names(types: Iterable[tuple[tuple[str, ...], tuple[type, ...]]], ferretdb: bool) -> list[str]:
+    return [name for names, _ in types for name in names if not (ferretdb and name in _NOT_IN_FERRETDB)]

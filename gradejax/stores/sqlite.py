@@ -1,13 +1,11 @@
-"""Drawings in one SQLite file: nothing to install, and safe from several threads and programs at once."""
+"""Drawings in one SQLite file: nothing to install, and safe to use from several threads and programs at once."""
 
 import json
-import sqlite3
 import threading
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
@@ -15,70 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from gradejax.drawings import Drawing, checked_label, from_document, utc_milliseconds
-from gradejax.errors import StoreError
-from gradejax.stores import IN_USE, BadDrawing, Query, checked_id, readable, tag_set
-from gradejax.stores.sqlite_file import SqliteFile, copy
+from gradejax.errors import BadDrawing, StoreError
+from gradejax.stores import IN_USE, Query, checked_id, sqlite_schema, tag_set, valid_drawings
+from gradejax.stores.sqlite_file import SqliteFile
 
-SCHEMA_VERSION = 1
-# Says in the file's header whose it is (https://www.sqlite.org/pragma.html#pragma_application_id).
-_APPLICATION_ID = int.from_bytes(b"grad")
-# The large columns come last: what precedes them is read without touching their pages. The tag table is an
-# index of drawing.tags, and `state` a new random number after each change; triggers keep both, so that they
-# are right whichever program writes.
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS drawing (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of insertion
-    id TEXT NOT NULL UNIQUE,
-    label TEXT NOT NULL,
-    date INTEGER NOT NULL,                 -- milliseconds since 1970, UTC
-    writer TEXT,
-    deleted INTEGER,                       -- milliseconds since 1970, UTC
-    tags TEXT NOT NULL,                    -- JSON: ["a", "b"]
-    history TEXT,                          -- JSON: [{{"label": "A+", "date": 1700000000000}}]
-    strokes TEXT,                          -- JSON: [[{{"x": 1, "y": 2, "t": 0, "pressure": 0.5}}]]
-    png BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS tag (tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS state (state BLOB NOT NULL);
-INSERT INTO state SELECT randomblob(16) WHERE NOT EXISTS (SELECT 1 FROM state);
--- Partial, so that each gives the drawings in use by their seq, without sorting.
-CREATE INDEX IF NOT EXISTS drawing_label ON drawing (label) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_writer ON drawing (writer) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_date ON drawing (date) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_summary ON drawing (tags, label) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_aside ON drawing (seq) WHERE deleted IS NOT NULL;
-CREATE TRIGGER IF NOT EXISTS drawing_insert AFTER INSERT ON drawing BEGIN
-    INSERT OR IGNORE INTO tag SELECT value, new.seq FROM json_each(new.tags);
-    UPDATE state SET state = randomblob(16);
-END;
-CREATE TRIGGER IF NOT EXISTS drawing_delete AFTER DELETE ON drawing BEGIN
-    DELETE FROM tag WHERE tag IN (SELECT value FROM json_each(old.tags)) AND seq = old.seq;
-    UPDATE state SET state = randomblob(16);
-END;
-CREATE TRIGGER IF NOT EXISTS drawing_update AFTER UPDATE ON drawing BEGIN
-    UPDATE state SET state = randomblob(16);
-END;
-CREATE TRIGGER IF NOT EXISTS drawing_tags AFTER UPDATE OF seq, tags ON drawing BEGIN
-    DELETE FROM tag WHERE tag IN (SELECT value FROM json_each(old.tags)) AND seq = old.seq;
-    INSERT OR IGNORE INTO tag SELECT value, new.seq FROM json_each(new.tags);
-END;
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-Migration = Callable[[sqlite3.Connection], None]
-_MIGRATIONS: Sequence[Migration] = ()
-"""From version 1 to 2, 2 to 3, …: each changes the tables inside the transaction it is called in."""
-_ASIDE = {False: "deleted IS NULL", True: "deleted IS NOT NULL", None: "TRUE"}
+_DELETED = {False: "deleted IS NULL", True: "deleted IS NOT NULL", None: "TRUE"}
 _COLUMNS = "seq, id, label, date, writer, deleted, tags, history, strokes, png"
 _INSERT = """
 INSERT INTO drawing (id, label, date, writer, deleted, tags, history, strokes, png)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 _PAGE = 100  # drawings read at a time
-_KEYS = 50_000  # row numbers looked up at a time
+_NUMBERS = 50_000  # row numbers looked up at a time
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_Row = tuple[Any, ...]
 
 
 class SqliteStore:
@@ -90,19 +39,22 @@ class SqliteStore:
             raise StoreError(f"{self.uri} names no file: write sqlite:///relative.db or sqlite:////absolute.db")
         self._path = Path(address[1:])
         self._writing = threading.Lock()
-        self._waiting: deque[tuple[list[tuple], Future[int]]] = deque()
-        self.file = SqliteFile(self._path, self._prepare)
+        # Batches of rows that wait to be written, each with a future of how many were new.
+        self._waiting: deque[tuple[list[_Row], Future[int]]] = deque()
+        self.file = SqliteFile(
+            self._path, lambda connection, writable: sqlite_schema.prepare(connection, self._path, writable)
+        )
         self._connection = self.file.connection
 
     def add(self, drawings: Iterable[Drawing]) -> int:
-        # What a commit costs is the wait for the disk. So those that come while one is written wait for the
-        # lock, and whoever gets it first writes all of them in one transaction.
-        written: Future[int] = Future()
-        self._waiting.append(([_row(drawing) for drawing in drawings], written))
+        # A commit costs a wait for the disk. Batches that arrive during one wait for the lock, and the first thread to
+        # get it writes all of them in one transaction.
+        added: Future[int] = Future()
+        self._waiting.append(([_row(drawing) for drawing in drawings], added))
         with self._writing:
-            if not written.done():
+            if not added.done():
                 self._write_waiting()
-        return written.result()
+        return added.result()
 
     def get(self, id: str) -> Drawing | None:
         with self._connection() as connection:
@@ -111,13 +63,13 @@ class SqliteStore:
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         statement = f"SELECT {_columns(pictures)} FROM drawing WHERE id IN (SELECT value FROM json_each(?))"
-        found = {}
+        by_id = {}
         for start in range(0, len(ids), _PAGE):
-            some = json.dumps([checked_id(id) for id in ids[start : start + _PAGE]])
+            page = json.dumps([checked_id(id) for id in ids[start : start + _PAGE]])
             with self._connection() as connection:
-                rows = connection.execute(statement, (some,)).fetchall()
-            found |= {drawing.id: drawing for drawing in readable(map(_document, rows), None, pictures)}
-        return {id: found[id] for id in ids if id in found}
+                rows = connection.execute(statement, (page,)).fetchall()
+            by_id |= {drawing.id: drawing for drawing in valid_drawings(map(_document, rows), None, pictures)}
+        return {id: by_id[id] for id in ids if id in by_id}
 
     def find(
         self,
@@ -129,14 +81,14 @@ class SqliteStore:
         pictures: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
-        order, at_once = "DESC" if newest_first else "ASC", min(limit or _KEYS, _KEYS)
-        rows = self._rows(_columns(pictures), query, order, after, at_once)
-        return islice(readable(map(_document, rows), refused, pictures), limit)
+        order, batch_size = "DESC" if newest_first else "ASC", min(limit or _NUMBERS, _NUMBERS)
+        rows = self._rows(_columns(pictures), query, order, after, batch_size)
+        return islice(valid_drawings(map(_document, rows), refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
-        keys, values = _keys(query)
+        selection, values = _selection(query)
         with self._connection() as connection:
-            return connection.execute(f"SELECT count(*) FROM ({keys})", values).fetchone()[0]
+            return connection.execute(f"SELECT count(*) FROM ({selection})", values).fetchone()[0]
 
     def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
         with self._connection() as connection:
@@ -156,7 +108,7 @@ class SqliteStore:
             [(_now(), checked_label(label), checked_id(id), label) for id in ids],
         )
 
-    def put_aside(self, ids: Sequence[str]) -> int:
+    def exclude(self, ids: Sequence[str]) -> int:
         return self._change(
             "UPDATE drawing SET deleted = ? WHERE id = ? AND deleted IS NULL", [(_now(), checked_id(id)) for id in ids]
         )
@@ -174,29 +126,6 @@ class SqliteStore:
     def close(self) -> None:
         self.file.close()
 
-    def _prepare(self, connection: sqlite3.Connection, writable: bool) -> None:
-        connection.execute("BEGIN")  # or another program could make the schema between two of these
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (owner,) = connection.execute("PRAGMA application_id").fetchone()
-        (objects,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        connection.execute("COMMIT")
-        if owner != _APPLICATION_ID and (version or objects):
-            raise StoreError(f"{self._path} is a SQLite file of another program")
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path} has schema version {version} and this gradejax knows {SCHEMA_VERSION}: update gradejax"
-            )
-        if version < SCHEMA_VERSION and not writable:
-            raise StoreError(
-                f"{self._path} is "
-                + ("of an earlier version" if version else "empty")
-                + " and may only be read: name a copy that may be written with --store"
-            )
-        if version == 0:
-            connection.executescript(_SCHEMA)
-        elif version < SCHEMA_VERSION:
-            migrate(connection, self._path, _MIGRATIONS)
-
     def _write_waiting(self) -> None:
         batches = []
         try:
@@ -204,40 +133,41 @@ class SqliteStore:
                 batches.append(self._waiting.popleft())
             with self._connection() as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                added = [connection.executemany(_INSERT, rows).rowcount for rows, _ in batches]
+                counts = [connection.executemany(_INSERT, rows).rowcount for rows, _ in batches]
                 connection.execute("COMMIT")
         except BaseException as error:
-            for _, written in batches:
-                written.set_exception(error)
+            for _, added in batches:
+                added.set_exception(error)
         else:
-            for (_, written), n in zip(batches, added, strict=True):
-                written.set_result(n)
+            for (_, added), count in zip(batches, counts, strict=True):
+                added.set_result(count)
 
-    def _change(self, statement: str, values: list[tuple]) -> int:
+    def _change(self, statement: str, values: list[_Row]) -> int:
         with self._writing, self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             changed = connection.executemany(statement, values).rowcount
             connection.execute("COMMIT")
         return changed
 
-    def _rows(self, columns: str, query: Query, order: str, after: str | None, at_once: int) -> Iterator[tuple]:
-        """The rows that `query` means. Nothing is held open between two pages, for a slow reader's sake."""
-        aside = _ASIDE[query.deleted]
-        page = f"SELECT {columns} FROM drawing WHERE seq IN (SELECT value FROM json_each(?)) AND {aside}"
+    def _rows(self, columns: str, query: Query, order: str, after: str | None, batch_size: int) -> Iterator[_Row]:
+        """Yields the selected rows. Nothing stays open between two pages, because a reader may be slow."""
+        page = (
+            f"SELECT {columns} FROM drawing WHERE seq IN (SELECT value FROM json_each(?)) AND {_DELETED[query.deleted]}"
+        )
         last = None if after is None else self._sequence_number(after)
-        found = None
-        while found is None or len(found) == at_once:
-            behind = [] if last is None else [("seq > ?" if order == "ASC" else "seq < ?", last)]
-            keys, values = _keys(query, behind)
+        numbers = None
+        while numbers is None or len(numbers) == batch_size:
+            beyond = [] if last is None else [("seq > ?" if order == "ASC" else "seq < ?", last)]
+            selection, values = _selection(query, beyond)
             with self._connection() as connection:
-                cursor = connection.execute(f"{keys} ORDER BY seq {order} LIMIT ?", (*values, at_once))
-                found = array("q", (seq for (seq,) in cursor))
-            for start in range(0, len(found), _PAGE):
-                numbers = json.dumps(found[start : start + _PAGE].tolist())
+                cursor = connection.execute(f"{selection} ORDER BY seq {order} LIMIT ?", (*values, batch_size))
+                numbers = array("q", (seq for (seq,) in cursor))
+            for start in range(0, len(numbers), _PAGE):
+                page_numbers = json.dumps(numbers[start : start + _PAGE].tolist())
                 with self._connection() as connection:
-                    rows = connection.execute(f"{page} ORDER BY seq {order}", (numbers,)).fetchall()
+                    rows = connection.execute(f"{page} ORDER BY seq {order}", (page_numbers,)).fetchall()
                 yield from rows
-            last = found[-1] if found else None
+            last = numbers[-1] if numbers else None
 
     def _sequence_number(self, id: str) -> int:
         with self._connection() as connection:
@@ -247,41 +177,13 @@ class SqliteStore:
         return row[0]
 
 
-def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:
-    """Brings a store to version `len(migrations) + 1`, all in one transaction, once whoever else opens it meanwhile.
-
-    What it held before lies then in `grades.db.v1-backup` beside it, whole and on the disk before anything changes.
-
-    Args:
-        migrations: the first leads from version 1 to 2, and so on.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version <= len(migrations):
-            backup = path.with_name(f"{path.name}.v{version}-backup")
-            part = backup.with_name(f"{backup.name}.part")
-            part.unlink(missing_ok=True)
-            # By a connection of its own: BEGIN keeps others from writing, not from reading.
-            with closing(sqlite3.connect(path, isolation_level=None)) as source:
-                copy(source, part, lambda done, total: None)
-            part.replace(backup)
-            for change in migrations[version - 1 :]:
-                change(connection)
-            connection.execute(f"PRAGMA user_version = {len(migrations) + 1}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-
-
 def _columns(pictures: bool) -> str:
     return _COLUMNS if pictures else _COLUMNS.replace("strokes, png", "NULL, NULL")
 
 
-def _keys(query: Query, behind: Sequence[tuple[str, Any]] = ()) -> tuple[str, list[Any]]:
-    """The statement that selects `seq` of what `query` means, without an order, and its parameters."""
-    conditions = [(_ASIDE[query.deleted],), *behind]
+def _selection(query: Query, extra: Sequence[tuple[str, Any]] = ()) -> tuple[str, list[Any]]:
+    """Returns a statement that selects the `seq` of each drawing in `query`, in any order, and its parameters."""
+    conditions: list[tuple[Any, ...]] = [(_DELETED[query.deleted],), *extra]
     if query.label is not None:
         conditions.append(("label = ?", query.label))
     if query.writer is not None:
@@ -298,7 +200,7 @@ def _keys(query: Query, behind: Sequence[tuple[str, Any]] = ()) -> tuple[str, li
     return f"{select} WHERE {where}", [value for _, *values in conditions for value in values]
 
 
-def _row(drawing: Drawing) -> tuple:
+def _row(drawing: Drawing) -> _Row:
     history = [{**entry, "date": _milliseconds(entry["date"])} for entry in drawing.history]
     return (
         drawing.id,
@@ -313,12 +215,14 @@ def _row(drawing: Drawing) -> tuple:
     )
 
 
-def _document(row: tuple) -> dict[str, Any]:
-    """The document that `from_document` checks, the PNG as bytes. Fits a row that another program wrote, too."""
+def _document(row: _Row) -> dict[str, Any]:
+    """Returns the document for `from_document`, with the PNG as bytes; accepts rows that other programs wrote."""
     _, id, label, date, writer, deleted, tags, history, strokes, png = row
     history = _unpacked(history)
     if isinstance(history, list):
-        history = [{**e, "date": _date(e.get("date"))} if isinstance(e, dict) else e for e in history]
+        history = [
+            {**entry, "date": _date(entry.get("date"))} if isinstance(entry, dict) else entry for entry in history
+        ]
     return {
         "_id": id,
         "label": label,

@@ -1,12 +1,12 @@
-"""The file of a SQLite store: made, opened, watched, copied, and left whole.
+"""The file of a SQLite store: created, opened, watched, copied, and left as one whole file.
 
-What is written last lies in a log beside it, `grades.db-wal`, until SQLite brings it into `grades.db`: now and then,
-and when the last program that has the store open closes it. When somebody moves, deletes or replaces these files,
-SQLite goes on writing to what nobody finds (https://www.sqlite.org/howtocorrupt.html). So after each use they are
-compared with those that were opened.
+The latest changes are in a log next to it, `grades.db-wal`, until SQLite moves them into `grades.db`: now and then, and
+when the last program closes the store. If somebody moves, deletes or replaces these files, SQLite goes on writing to
+files that nobody can open (https://www.sqlite.org/howtocorrupt.html). So after each use they are compared with those
+that were opened.
 
-A store that may only be read is opened for each use. Where it has no log SQLite must take it for a file that never
-changes, because it could not make the file that its locks need; whether it has changed is looked at after each use.
+A read-only store is opened for each use. If it has no log, SQLite must treat it as a file that never changes, because
+it cannot create the file that its locks need; a change is detected after each use.
 """
 
 import logging
@@ -23,11 +23,11 @@ from urllib.parse import quote
 
 from gradejax.errors import StoreAway, StoreError, StoreFull
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 30.0  # how long a write waits for another program's
-_CLOSING_SECONDS = 1.0  # how long a program that ends waits for others that read
-_LARGEST_LOG = 4 * 2**20  # bytes; a longer one is cut as soon as all of it is in the file
+_CLOSING_SECONDS = 1.0  # how long closing waits for programs that read
+_LARGEST_LOG = 4 * 2**20  # bytes; a longer log is truncated once it has been moved into the file
 _PAGES = 1000  # copied at a time
 
 
@@ -35,28 +35,28 @@ class SqliteFile:
     """Connections to one SQLite file, for all threads of a program."""
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection, bool], None]) -> None:
-        """Opens the file. What is missing is made, the folder too, for its owner only.
+        """Opens the file; a missing file or folder is created, for its owner only.
 
         Args:
-            path: an error names it as it is given.
+            path: errors name it as given here.
             prepare: called once, with a connection and whether it may write.
         """
         self._path = path
-        self._place = path.absolute()  # also when the program goes to another folder
-        self._lock = threading.Lock()  # for all that follows
+        self._place = path.absolute()  # valid even if the program changes its working folder
+        self._lock = threading.Lock()  # for the next three
         self._idle: deque[sqlite3.Connection] = deque()
         self._in_use = 0
-        # Open all the time: or another program could be the last to close, and remove the log.
+        # Always open: otherwise another program could be the last to close, and remove the log.
         self._anchor: sqlite3.Connection | None = None
         try:
             if not self._place.exists():
-                self._make()
+                self._create()
             elif not self._place.is_file():
                 raise StoreError(f"{path} is not a regular file: name one with --store=sqlite:///FILE")
-            self._real = self._place.resolve()  # beside which SQLite puts the log
+            self._real = self._place.resolve()  # SQLite puts the log next to this
             self._file = _identity(self._place.stat())
             if not os.access(self._real, os.R_OK):
-                raise StoreError(f"{path} may not be read by you: ask its owner, or name another with --store")
+                raise StoreError(f"you have no permission to read {path}: ask its owner, or name another with --store")
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror}") from error
         self._writable = os.access(self._real, os.W_OK) and os.access(self._real.parent, os.W_OK | os.X_OK)
@@ -69,30 +69,30 @@ class SqliteFile:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that no other thread uses meanwhile; one that met an error is not used again.
+        """Yields a connection that no other thread uses; after an error it is not used again.
 
         Raises:
-            StoreError: for what SQLite raises; and where the files are no longer those that were opened, although the
-                work is done: who wrote something must not take it for saved.
+            StoreError: for an error of SQLite. Also if the files are no longer those that were opened: then nothing
+                written counts as saved.
         """
         with self._errors(), self._borrowed() if self._writable else self._opened_to_read() as connection:
             yield connection
 
-    def copy_to(self, target: Path, announce: Callable[[int, int], None]) -> None:
-        """Writes all that the store holds at this moment to the new file `target`; see `copy`."""
+    def copy_to(self, target: Path, progress: Callable[[int, int], None]) -> None:
+        """Writes the store's present content to the new file `target`; see `copy`."""
         with self.connection() as connection:
-            copy(connection, target, announce)
+            copy(connection, target, progress)
 
     def damage(self) -> list[str]:
-        """What SQLite itself finds wrong with the file, the first ten; empty where it is sound."""
+        """Returns the first ten errors of SQLite's integrity check; empty if the file is sound."""
         with self.connection() as connection:
-            found = [" ".join(line.split()) for (line,) in connection.execute("PRAGMA integrity_check(10)")]
-        return [] if found == ["ok"] else found
+            lines = [" ".join(line.split()) for (line,) in connection.execute("PRAGMA integrity_check(10)")]
+        return [] if lines == ["ok"] else lines
 
     def close(self) -> None:
-        """Leaves one whole file behind; if another program has it open, that one does when it ends."""
+        """Closes the file and merges the log into it, unless another program has it open and will do so."""
         with self._lock:
-            self._let_go()
+            self._release()
 
     @contextmanager
     def _borrowed(self) -> Iterator[sqlite3.Connection]:
@@ -101,26 +101,26 @@ class SqliteFile:
                 self._attach()
             connection = self._idle.pop() if self._idle else None
             self._in_use += 1
-        whole = False
+        sound = False
         try:
-            self._check()  # before another file is opened: closing it would bring this one's log in there
+            self._check()  # before opening: closing another file would merge this one's log into it
             connection = connection or self._connect("mode=rw")
             self._check()
             yield connection
             self._check()
-            whole = True
+            sound = True
         finally:
             with self._lock:
                 self._in_use -= 1
-                if whole and self._anchor is not None:
+                if connection is not None and sound and self._anchor is not None:
                     self._idle.append(connection)
                 elif connection is not None:
                     connection.close()
 
     @contextmanager
     def _opened_to_read(self) -> Iterator[sqlite3.Connection]:
-        beside = [Path(f"{self._real}{end}") for end in ("-wal", "-journal")]
-        unfinished = [file for file in beside if file.exists() and file.stat().st_size]
+        logs = [Path(f"{self._real}{suffix}") for suffix in ("-wal", "-journal")]
+        unfinished = [file for file in logs if file.exists() and file.stat().st_size]
         before = _status(self._place)
         try:
             connection = self._connect("mode=ro" if unfinished else "mode=ro&immutable=1")
@@ -139,20 +139,20 @@ class SqliteFile:
         if not unfinished and (after.st_mtime_ns, after.st_size) != (before.st_mtime_ns, before.st_size):
             raise StoreAway(f"{self._path} was written to while it was read: try again")
 
-    def _connect(self, how: str) -> sqlite3.Connection:
+    def _connect(self, options: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            f"{self._place.as_uri()}?{how}",
+            f"{self._place.as_uri()}?{options}",
             uri=True,
             timeout=_BUSY_SECONDS,
             isolation_level=None,
             check_same_thread=False,
         )
         try:
-            # A commit is on the disk before it returns, also without a log: what was saved survives a power cut.
+            # A commit is on the disk before it returns, even without a log, so it survives a power cut.
             connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("PRAGMA fullfsync = ON")
             connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
-            # Text that another program wrote wrongly spoils its own drawing only.
+            # Malformed text from another program must spoil its own drawing only.
             connection.text_factory = lambda text: text.decode(errors="replace")
             _read(connection)
         except BaseException:
@@ -160,12 +160,12 @@ class SqliteFile:
             raise
         return connection
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         try:
             self._place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"cannot make the folder of {self._path}: {error.strerror}") from error
-        # SQLite makes the file with this one's permissions, and with the file's own those that it puts beside it.
+            raise StoreError(f"cannot create the folder of {self._path}: {error.strerror}") from error
+        # SQLite creates the file with the permissions of this one, and its logs with those of the file.
         with self._errors(), NamedTemporaryFile(dir=self._place.parent, prefix=".gradejax-") as private:
             sqlite3.connect(f"{self._place.as_uri()}?mode=rwc&modeof={quote(private.name)}", uri=True).close()
 
@@ -173,43 +173,43 @@ class SqliteFile:
         connection = self._connect("mode=rw")
         try:
             prepare(connection)
-            _keep_a_log(connection)
+            _use_write_ahead_log(connection)
             _read(connection)
-            self._anchor, (self._files, self._size) = connection, self._seen()
+            self._anchor, (self._files, self._size) = connection, self._snapshot()
         except BaseException:
             connection.close()
             raise
 
     def _check(self) -> None:
-        """Raises StoreError unless the files are those that were opened; then lets go of those."""
-        files, size = self._seen()
+        """Raises StoreError, and closes the files, if they are no longer those that were opened."""
+        files, size = self._snapshot()
         if self._anchor is None or files != self._files:
             with self._lock:
-                self._let_go()
+                self._release()
             raise self._gone()
         if size < self._size:
-            raise StoreAway(
-                f"{self._path} was overwritten while in use: stop this program, then put there what it is to be"
-            )
+            raise StoreAway(f"{self._path} was overwritten while in use: stop this program before you replace the file")
         self._size = size
 
-    def _let_go(self) -> None:
-        """Closes what nobody uses; those in use are closed after it. The last to be closed brings the log in."""
+    def _release(self) -> None:
+        """Closes idle connections, and the others after use; the last one closed merges the log into the file."""
         anchor, self._anchor = self._anchor, None
         if anchor is None:
             return
         while self._idle:
             self._idle.pop().close()
         try:
-            # Where another program has the file open SQLite would leave this to that one.
+            # While another program has the file open, SQLite itself would leave this to that one.
             anchor.execute(f"PRAGMA busy_timeout = {_CLOSING_SECONDS * 1000:.0f}")
             anchor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            logger.warning("%s: %s; what was saved last is in %s-wal: keep it beside", self._path, error, self._path)
+            log.warning(
+                "%s: %s; the latest drawings are in %s-wal: keep it next to the file", self._path, error, self._path
+            )
         anchor.close()
 
-    def _seen(self) -> tuple[list[tuple[int, int]], int]:
-        """Which files are at the store's place now; and the size of the first, which with a log can only grow."""
+    def _snapshot(self) -> tuple[list[tuple[int, int]], int]:
+        """Returns which files are in place now, and the size of the first, which can only grow if there is a log."""
         file, log, index = _status(self._place), _status(f"{self._real}-wal"), _status(f"{self._real}-shm")
         return [_identity(file), _identity(log), _identity(index)], file.st_size if log.st_ino else 0
 
@@ -217,16 +217,16 @@ class SqliteFile:
         if _identity(_status(self._place)) == self._file:
             return StoreAway(f"{self._path}-wal or -shm was deleted or replaced while in use: try again")
         return StoreAway(
-            f"{self._path} was moved, deleted or replaced while in use: put it back, or start this program again"
+            f"{self._path} was moved, deleted or replaced while in use: put it back, or restart this program"
         )
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """SQLite's errors in one line that says what to do, where something can be done."""
+        """Turns SQLite's exceptions into a StoreError of one line, with advice if there is any."""
         try:
             yield
         except sqlite3.Error as error:
-            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what makes it an extended code
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary part of an extended code
             if kind == sqlite3.SQLITE_FULL:
                 raise StoreFull(f"{self._path}: {error}") from error
             advice = {
@@ -237,43 +237,45 @@ class SqliteFile:
             raise StoreError(f"{self._path}: {error}{advice}") from error
 
 
-def copy(source: sqlite3.Connection, target: Path, announce: Callable[[int, int], None]) -> None:
-    """Writes all that `source` holds at this moment to a new file that only its owner may read.
+def copy(source: sqlite3.Connection, target: Path, progress: Callable[[int, int], None]) -> None:
+    """Writes the present content of `source` to a new file that only its owner may read.
 
-    It is on the disk and sound when this returns. Others may write to the source meanwhile.
+    The copy is durable and checked when this returns. Others may write to the source meanwhile.
 
     Args:
-        announce: called now and then with how many pages are written, and of how many.
+        source: an open store.
+        target: the file to create.
+        progress: called now and then with the number of pages written and their total.
 
     Raises:
-        StoreError: where the disk is full, or what is copied is damaged.
-        OSError: where there is such a file already, or none can be made.
+        StoreError: if the disk is full, or the store is damaged.
+        OSError: if the file exists already or cannot be created.
     """
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(sqlite3.connect(target.absolute().as_uri(), uri=True)) as copied:
         source.execute("BEGIN")
         try:
-            # From here on the source is read as it is now, and is not begun again whenever somebody writes.
+            # This starts the transaction: otherwise the copy would start again whenever somebody writes.
             _read(source)
-            source.backup(copied, pages=_PAGES, progress=lambda _, left, total: announce(total - left, total))
-            (found,) = copied.execute("PRAGMA quick_check(1)").fetchone()
+            source.backup(copied, pages=_PAGES, progress=lambda _, left, total: progress(total - left, total))
+            (result,) = copied.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.Error as error:
             raise StoreError(f"cannot copy the store to {target}: {error}") from error
         finally:
             source.execute("COMMIT")
-    if found != "ok":
-        raise StoreError(f"the store is damaged, and not copied: {' '.join(found.split())}")
+    if result != "ok":
+        raise StoreError(f"the store is damaged, and not copied: {' '.join(result.split())}")
 
 
 def _read(connection: sqlite3.Connection) -> None:
-    """Reads something: before that SQLite has opened no log, and a transaction has not begun."""
+    """Reads something: only then does SQLite open the log and begin a transaction."""
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
-def _keep_a_log(connection: sqlite3.Connection) -> None:
-    """Turns the write-ahead log on. On a file system that cannot have one, SQLite keeps its rollback journal."""
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Turns on the write-ahead log. On a file system that does not support it, SQLite keeps its rollback journal."""
     deadline = time.monotonic() + _BUSY_SECONDS
-    while True:  # SQLite does not itself wait for another program here
+    while True:  # SQLite's own timeout does not apply here
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             return
@@ -284,7 +286,7 @@ def _keep_a_log(connection: sqlite3.Connection) -> None:
 
 
 def _status(path: str | Path) -> os.stat_result:
-    """That of the file there; all zeros where there is none to be seen."""
+    """Returns the file's status, or all zeros if there is no file or it is not visible."""
     try:
         return os.stat(path)  # noqa: PTH116
     except OSError:

@@ -132,7 +132,7 @@ def routes(store: Store, model: Model, rankings: Rankings) -> APIRouter:
     @in_threads
     def put_aside(selection: Selection) -> Changed:
         """Takes drawings out of use; none is lost."""
-        changed = store.put_aside(selection.ids)
+        changed = store.exclude(selection.ids)
         totals.forget()
         rankings.forget()
         return Changed(changed=changed)

@@ -1,10 +1,10 @@
-"""Judges drawings one after another in a process of its own, and prints what each was and what it cost.
+"""Examines drawings one after another in a separate process, and prints each outcome and its cost.
 
     python examine.py < parts > lines
 
 A part is its length in four bytes, `P` for a PNG or `L` for lines of NDJSON, and the content. A line of output is JSON:
-`outcomes`, for each document the reason or null where it is a drawing; `cpu` seconds; `megabytes` of memory at the
-peak, above what there was before.
+`outcomes`, for each document the reason for its refusal, or null; `cpu`, in seconds; `megabytes`, by how much the peak
+of memory exceeded the memory in use before.
 """
 
 import io
@@ -12,6 +12,7 @@ import json
 import struct
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,11 +24,10 @@ from gradejax.ink import decode_ink, encode_png, resample
 _DATE = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def outcome(drawing_of) -> str | None:
-    """The reason why there is no drawing, or None where there is one, decoded and brought to the network's size."""
+def outcome(read: Callable[[], Drawing]) -> str | None:
+    """Why a document is refused; None if it is a drawing that can be decoded and resampled."""
     try:
-        drawing: Drawing = drawing_of()
-        resample(decode_ink(drawing.png), 28)
+        resample(decode_ink(read().png), 28)
     except BadDrawing as error:
         return str(error)
     return None
@@ -44,24 +44,23 @@ def examine(kind: bytes, content: bytes) -> tuple[list[str | None], float]:
 
 
 def _memory() -> tuple[int, int]:
-    """Kilobytes: the most since it was last cleared, and now."""
+    """Kilobytes: the peak since it was last cleared, and now."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]), int(status["VmRSS"].split()[0])
 
 
 def main() -> None:
-    # What libraries allocate once is not the first drawing's.
+    # Libraries allocate some memory once, which is not the first drawing's.
     warm = encode_png(resample(decode_ink((Path(__file__).parents[1] / "b-minus.png").read_bytes()), 28))
     examine(b"P", warm)
     while head := sys.stdin.buffer.read(5):
         length, kind = struct.unpack(">Ic", head)
-        Path("/proc/self/clear_refs").write_text(
-            "5"
-        )  # the peak begins anew: https://docs.kernel.org/filesystems/proc.html
+        # Clears the peak: https://docs.kernel.org/filesystems/proc.html
+        Path("/proc/self/clear_refs").write_text("5")
         _, before = _memory()
         content = sys.stdin.buffer.read(length)
         outcomes, cpu = examine(kind, content)
-        if cpu > 0.3:  # a core shared with others is slow at times: the quickest of three is the program's own
+        if cpu > 0.3:  # perhaps on a busy core: the quickest of three counts
             cpu = min(cpu, *(examine(kind, content)[1] for _ in range(2)))
         peak, _ = _memory()
         print(json.dumps({"outcomes": outcomes, "cpu": cpu, "megabytes": (peak - before) * 1024 / 1e6}), flush=True)

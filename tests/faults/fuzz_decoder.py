@@ -1,9 +1,9 @@
-"""A coverage-guided fuzzer (https://github.com/google/atheris) of the way from a PNG's bytes to ink.
+"""A coverage-guided fuzzer (https://github.com/google/atheris) of the path from a PNG's bytes to ink.
 
     python tests/faults/fuzz_decoder.py -runs=100000 [-seed=1]
 
-The flags are libFuzzer's. It begins with PNGs of real drawings and harms them as `mangle` does. It stops with a
-traceback at anything but ink or a refusal with a reason, and at more than a second of processor time.
+The flags are libFuzzer's. It starts from valid PNGs and damages them as `mangle` does. It stops with a traceback at
+anything but ink or a refusal with a reason, and at more than a second of processor time.
 """
 
 import random
@@ -34,7 +34,7 @@ def one_input(content: bytes) -> None:
 
 def mutate(content: bytes, max_size: int, seed: int) -> bytes:
     rng = random.Random(seed)
-    # Seldom anew from a whole one: what the fuzzer found to lead somewhere new is the better beginning.
+    # Rarely start from a valid one: the fuzzer's own inputs have reached more of the code.
     if len(content) < 33 or rng.random() < 0.1:
         content = rng.choice(_PNGS)
     if rng.random() < 0.2:

@@ -1,4 +1,4 @@
-"""PNGs of real drawings in every flavour, and the harm that can come to them, all from a seeded generator."""
+"""PNGs of drawings in every format, and ways to damage them, all from a seeded generator."""
 
 import random
 import struct
@@ -31,11 +31,11 @@ def header(width: int, height: int, colour: int, depth: int, interlaced: int = 0
 
 
 def assembled(chunks: list[Chunk]) -> bytes:
-    return SIGNATURE + b"".join(chunk(*each) for each in chunks)
+    return SIGNATURE + b"".join(chunk(kind, content) for kind, content in chunks)
 
 
 def taken_apart(png: bytes) -> list[Chunk]:
-    """The chunks of a whole PNG."""
+    """Returns the chunks of a valid PNG."""
     chunks, start = [], len(SIGNATURE)
     while start < len(png):
         (length,) = struct.unpack(">I", png[start : start + 4])
@@ -45,7 +45,7 @@ def taken_apart(png: bytes) -> list[Chunk]:
 
 
 def real_pngs(n: int) -> list[bytes]:
-    """Made-up drawings as a canvas saves them, and as PNGs of every colour type and depth, flat and interlaced."""
+    """Synthetic drawings as a canvas saves them, and as PNGs of every colour type and depth, interlaced or not."""
     pngs = []
     for drawing in write_drawings(n, seed=7):
         pngs.append(drawing.png)
@@ -79,26 +79,26 @@ def _packed(row: np.ndarray, depth: int) -> bytes:
 
 
 def mangled(png: bytes, rng: random.Random) -> bytes:
-    """`png` after one to three of the harms below; most of them with checksums that are right again."""
+    """Damages `png` in one to three of the ways below, most of which correct the checksums afterwards."""
     for _ in range(rng.randint(1, 3)):
-        # An earlier harm may have left nothing to take apart.
+        # Earlier damage may have left nothing to take apart.
         with suppress(struct.error, zlib.error, IndexError, ValueError):
-            png = rng.choice(_HARMS)(png, rng)
+            png = rng.choice(_DAMAGES)(png, rng)
     return png
 
 
 def edited(content: bytes, rng: random.Random) -> bytes:
-    """Any bytes after a flipped bit, a cut, a piece repeated, or noise put in."""
+    """Flips a bit, truncates, cuts out or repeats a piece, or inserts noise."""
     place = rng.randrange(len(content) + 1)
-    how = rng.randrange(5)
-    if how == 0 and content:
+    edit = rng.randrange(5)
+    if edit == 0 and content:
         place = rng.randrange(len(content))
         return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1 :]
-    if how == 1:
+    if edit == 1:
         return content[:place]
-    if how == 2:
+    if edit == 2:
         return content[:place] + content[place + rng.randint(1, 20) :]
-    if how == 3:
+    if edit == 3:
         return content[:place] + content[max(0, place - rng.randint(1, 40)) :]
     return content[:place] + rng.randbytes(rng.randint(1, 20)) + content[place:]
 
@@ -123,10 +123,10 @@ def _header(png: bytes, rng: random.Random) -> bytes:
 def _order(png: bytes, rng: random.Random) -> bytes:
     chunks = taken_apart(png)
     n, m = rng.randrange(len(chunks)), rng.randrange(len(chunks))
-    how = rng.randrange(3)
-    if how == 0:
+    edit = rng.randrange(3)
+    if edit == 0:
         chunks[n], chunks[m] = chunks[m], chunks[n]
-    elif how == 1:
+    elif edit == 1:
         del chunks[n]
     else:
         chunks.insert(m, chunks[n])
@@ -154,10 +154,10 @@ def _pixels(png: bytes, rng: random.Random) -> bytes:
     chunks = taken_apart(png)
     content = zlib.decompress(b"".join(content for kind, content in chunks if kind == b"IDAT"))
     content = zlib.compress(edited(content, rng) + bytes(rng.choice((0, 0, 1, 2**16))), rng.choice((0, 1, 9)))
-    # More chunks than are allowed, yet not millions: the lists would take a gigabyte here.
+    # More chunks than are allowed, but not millions, whose lists would take a gigabyte.
     size = max(rng.choice((1, 3, 100, len(content))), len(content) // 20_000)
     pieces = [(b"IDAT", content[n : n + size]) for n in range(0, len(content), size)]
-    rest = [each for each in chunks if each[0] != b"IDAT"]
+    rest = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
     return assembled([*rest[:-1], *pieces, *rest[-1:]])
 
 
@@ -165,53 +165,53 @@ def _bytes(png: bytes, rng: random.Random) -> bytes:
     return edited(png, rng)
 
 
-_HARMS = (_any_chunk, _header, _order, _extra, _length, _pixels, _bytes)
+_DAMAGES = (_any_chunk, _header, _order, _extra, _length, _pixels, _bytes)
 
 
 def bombs() -> dict[str, bytes]:
-    """Pictures made to take as much time and memory as a decoder will give."""
-    made = {}
+    """Pictures crafted to cost a decoder as much time and memory as possible."""
+    pngs = {}
     for colour, depths in DEPTHS.items():
         for depth in depths:
             for interlaced in (0, 1):
-                made[f"{MAX_SIDE}² colour {colour} depth {depth} interlaced {interlaced}"] = _blank(
+                pngs[f"{MAX_SIDE}² colour {colour} depth {depth} interlaced {interlaced}"] = _blank(
                     MAX_SIDE, MAX_SIDE, colour, depth, interlaced
                 )
     widest = isqrt(MAX_DEEP_PIXELS)
     for colour in (0, 2):
-        made[f"{widest}² colour {colour} depth 16, transparent"] = _blank(
+        pngs[f"{widest}² colour {colour} depth 16, transparent"] = _blank(
             widest, widest, colour, 16, 0, extra=[(b"tRNS", bytes(CHANNELS[colour] * 2))]
         )
-    made["largest of 64 bits, slow filter"] = _blank(widest, widest, 6, 16, 0, filter_kind=4)
-    made["largest of 32 bits, slow filter"] = _blank(MAX_SIDE, MAX_SIDE, 6, 8, 0, filter_kind=4)
-    made["a column"], made["a row"] = _blank(1, MAX_SIDE, 6, 16, 1), _blank(MAX_SIDE, 1, 6, 16, 1)
+    pngs["largest of 64 bits, slow filter"] = _blank(widest, widest, 6, 16, 0, filter_kind=4)
+    pngs["largest of 32 bits, slow filter"] = _blank(MAX_SIDE, MAX_SIDE, 6, 8, 0, filter_kind=4)
+    pngs["a column"], pngs["a row"] = _blank(1, MAX_SIDE, 6, 16, 1), _blank(MAX_SIDE, 1, 6, 16, 1)
     deflate = zlib.compressobj()
     start = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
-    # What comes behind a full flush can come again and again: 4 GB from 4 MB.
+    # Blocks after a full flush can be repeated: 4 GB from 4 MB.
     more = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
     for side in (4, MAX_SIDE):
-        made[f"4 GB in {side}²"] = assembled([header(side, side, 6, 8), (b"IDAT", start + more * 4096), (b"IEND", b"")])
+        pngs[f"4 GB in {side}²"] = assembled([header(side, side, 6, 8), (b"IDAT", start + more * 4096), (b"IEND", b"")])
     pixels = (b"IDAT", zlib.compress(bytes(20 * 21)))
     for kind in KINDS[1:]:
         chunks = [header(20, 20, 0, 8), pixels, (b"IEND", b"")]
         flood = chunk(kind, b"") * (8 * 2**20 // 12 - 20)
-        made[f"8 MB of {kind.decode()}"] = assembled(chunks[:1]) + flood + assembled(chunks[1:])[len(SIGNATURE) :]
+        pngs[f"8 MB of {kind.decode()}"] = assembled(chunks[:1]) + flood + assembled(chunks[1:])[len(SIGNATURE) :]
     noise = random.Random(0).randbytes(8 * 2**20 - 4000)
     for name, compressed in (("noise", noise), ("stored noise", zlib.compress(noise, 0))):
-        made[name] = assembled([header(MAX_SIDE, 2047, 0, 8), (b"IDAT", compressed), (b"IEND", b"")])
+        pngs[name] = assembled([header(MAX_SIDE, 2047, 0, 8), (b"IDAT", compressed), (b"IEND", b"")])
     unpacks = zlib.compress(bytes(2**28))
     for kind, content in ((b"iCCP", b"p\0\0"), (b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0")):
-        made[f"256 MB in {kind.decode()}"] = assembled(
+        pngs[f"256 MB in {kind.decode()}"] = assembled(
             [header(20, 20, 0, 8), (kind, content + unpacks), pixels, (b"IEND", b"")]
         )
-    return made
+    return pngs
 
 
 def _blank(width: int, height: int, colour: int, depth: int, interlaced: int, filter_kind: int = 0, extra=()) -> bytes:
     row = bytes([filter_kind]) + b"\1\2\3\4\5\6\7\x08" * (width * CHANNELS[colour] * depth // 64 + 1)
     row = row[: (width * CHANNELS[colour] * depth + 7) // 8 + 1]
     if interlaced:
-        row = bytes(len(row))  # whose filter bytes are right wherever a pass's rows begin
+        row = bytes(len(row))  # a valid filter byte wherever a pass's rows begin
     deflate = zlib.compressobj(1)
     content = b"".join(deflate.compress(row) for _ in range(height)) + deflate.compress(bytes(3 * height + 64))
     extra = [(b"PLTE", bytes(3 * min(256, 2**depth))), (b"tRNS", b"\0")] if colour == 3 else extra

@@ -1,4 +1,4 @@
-"""MongoDB goes away in the middle of the work: nothing is lost, nothing is there twice, and somebody says so."""
+"""MongoDB goes away in the middle of the work: nothing is lost or doubled, and the log says so."""
 
 import json
 import signal
@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pymongo
@@ -26,17 +27,17 @@ from gradejax.web.saving import PATIENCE
 
 
 @contextmanager
-def away(server, seconds: float, how: str) -> Iterator[None]:
-    """The server is killed, or frozen so that its port is open and silent, and back after some seconds."""
+def away(server, seconds: float, outage: str) -> Iterator[None]:
+    """Kills the server, or freezes it so that its port is open but silent, and brings it back after some seconds."""
 
     def come_back() -> None:
         time.sleep(seconds)
-        if how == "killed":
+        if outage == "killed":
             server.start()
         else:
             server.process.send_signal(signal.SIGCONT)
 
-    if how == "killed":
+    if outage == "killed":
         server.kill()
     else:
         server.process.send_signal(signal.SIGSTOP)
@@ -48,66 +49,66 @@ def away(server, seconds: float, how: str) -> Iterator[None]:
         coming_back.join()
 
 
-def wait_until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while not true():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 @pytest.fixture
 def drawings(draw: Callable[..., Drawing]) -> list[Drawing]:
-    return [draw(writer=f"hand-{n % 7}") for n in range(3000)]
+    return [draw(writer=f"writer-{n % 7}") for n in range(3000)]
 
 
 @pytest.fixture
 def store(mortal_mongodb) -> Iterator[Store]:
-    with_patience = open_store(mortal_mongodb.uri)
-    yield with_patience
-    with_patience.close()
+    store = open_store(mortal_mongodb.uri)
+    yield store
+    store.close()
 
 
 def pictures(store: Store) -> dict[str, bytes]:
-    """By id, of which each is there once."""
-    found = list(store.find(Query(deleted=None)))
-    assert store.count(Query(deleted=None)) == len(found)
-    kept = {drawing.id: drawing.png for drawing in found}
-    assert len(kept) == len(found)
-    return kept
+    """The PNGs by id; checks that each id occurs once."""
+    drawings = list(store.find(Query(deleted=None)))
+    assert store.count(Query(deleted=None)) == len(drawings)
+    by_id = {drawing.id: drawing.png for drawing in drawings}
+    assert len(by_id) == len(drawings)
+    return by_id
 
 
-@pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_an_import_goes_on(mortal_mongodb, store, drawings, how_often, tmp_path: Path, how: str):
+@pytest.mark.parametrize("outage", ["killed", "frozen"])
+def test_an_import_continues(mortal_mongodb, store, drawings, how_often, tmp_path: Path, outage: str):
     file = tmp_path / "class.ndjson"
     with file.open("wb") as opened:
         exchange.write(opened, drawings)
     command = [sys.executable, "-m", "gradejax.data", "import", str(file), f"--store={mortal_mongodb.uri}"]
     importing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: store.count() > 0)
-    with away(mortal_mongodb, how_often.outage_seconds, how):
-        told, log = importing.communicate(timeout=120)
+    with away(mortal_mongodb, how_often.outage_seconds, outage):
+        out, log = importing.communicate(timeout=120)
     assert importing.returncode == 0, log
-    assert told == f"imported {len(drawings)}, already there 0, refused 0\n"
-    if how == "killed":
+    assert out == f"imported {len(drawings)}, already there 0, refused 0\n"
+    if outage == "killed":
         assert "trying for another" in log
     assert pictures(store) == {drawing.id: drawing.png for drawing in drawings}
-    print(f"{how} for {how_often.outage_seconds} s in an import of {len(drawings)}: 0 lost, 0 doubled\n{log}")
+    print(f"{outage} for {how_often.outage_seconds} s in an import of {len(drawings)}: 0 lost, 0 doubled\n{log}")
 
 
-@pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_a_search_goes_on_where_it_was(mortal_mongodb, store, drawings, how_often, how: str):
+@pytest.mark.parametrize("outage", ["killed", "frozen"])
+def test_a_search_resumes_where_it_was(mortal_mongodb, store, drawings, how_often, outage: str):
     store.add(drawings)
     for newest_first in (False, True):
-        found = store.find(newest_first=newest_first)
-        ids = [next(found).id for _ in range(700)]
-        with away(mortal_mongodb, how_often.outage_seconds, how):
-            ids += [drawing.id for drawing in found]
+        results = store.find(newest_first=newest_first)
+        ids = [next(results).id for _ in range(700)]
+        with away(mortal_mongodb, how_often.outage_seconds, outage):
+            ids += [drawing.id for drawing in results]
         assert ids == [drawing.id for drawing in drawings][:: -1 if newest_first else 1]
-    print(f"{how} for {how_often.outage_seconds} s in two searches of {len(drawings)}: all found, in order, once")
+    print(f"{outage} for {how_often.outage_seconds} s in two searches of {len(drawings)}: all there, in order, once")
 
 
-def test_a_search_goes_on_among_the_documents_of_others(mortal_mongodb, store, draw):
-    """Without `added`, and with ids of several kinds."""
+def test_a_search_resumes_among_documents_of_other_programs(mortal_mongodb, store, draw):
+    """They lack `added`, and their ids are of several types."""
     theirs = [draw(id=f"{n:04}") for n in range(600)] + [draw(id=new_id()) for _ in range(600)]
     with pymongo.MongoClient(mortal_mongodb.uri) as client:
         client["tbs"]["grades"].insert_many(map(to_document, theirs))
@@ -116,48 +117,49 @@ def test_a_search_goes_on_among_the_documents_of_others(mortal_mongodb, store, d
     whole = [drawing.id for drawing in store.find()]
     assert sorted(whole) == sorted(drawing.id for drawing in theirs + ours)
     for seen in (550, 1150):
-        found = store.find()
-        ids = [next(found).id for _ in range(seen)]
+        results = store.find()
+        ids = [next(results).id for _ in range(seen)]
         with away(mortal_mongodb, 0.1, "killed"):
-            ids += [drawing.id for drawing in found]
+            ids += [drawing.id for drawing in results]
         assert ids == whole
 
 
-class Forsaken:
-    """A store whose server is killed in the middle of what is looked for."""
+@contextmanager
+def killed_in_search(store: Store, server, seconds: float) -> Iterator[None]:
+    """Kills the server for some seconds in the middle of each search."""
+    find = store.find
 
-    def __init__(self, store: Store, server, seconds: float):
-        self._store = store
-        self._server = server
-        self._seconds = seconds
+    def interrupted(*args: object, **options: object) -> Iterator[Drawing]:
+        drawings = find(*args, **options)
+        yield from islice(drawings, 700)
+        with away(server, seconds, "killed"):
+            yield from drawings
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    def find(self, *args: object, **given: object) -> Iterator[Drawing]:
-        found = self._store.find(*args, **given)
-        yield from islice(found, 700)
-        with away(self._server, self._seconds, "killed"):
-            yield from found
+    with mock.patch.object(store, "find", interrupted):
+        yield
 
 
 def test_a_load_is_whole_or_not_at_all(mortal_mongodb, store, drawings, how_often, tmp_path: Path):
     store.add(drawings)
     expected = prepare.load(store, IN_USE, 28, None)
-    impatient = open_store(mortal_mongodb.uri, patience=0)
-    with pytest.raises(StoreAway, match="MongoDB at 127") as error:
-        prepare.load(Forsaken(impatient, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
+    seconds = how_often.outage_seconds
+    with (
+        closing(open_store(mortal_mongodb.uri, patience=0)) as impatient,
+        killed_in_search(impatient, mortal_mongodb, seconds),
+        pytest.raises(StoreAway, match="MongoDB at 127") as error,
+    ):
+        prepare.load(impatient, IN_USE, 28, tmp_path)
     assert "\n" not in str(error.value)
-    assert not list(tmp_path.rglob("about.json"))  # nothing half done is taken for a cache
-    impatient.close()
+    assert not list(tmp_path.rglob("about.json"))  # no partial cache
     for _ in range(2):  # read from the store, then from the cache
-        loaded = prepare.load(Forsaken(store, mortal_mongodb, how_often.outage_seconds), IN_USE, 28, tmp_path)
+        with killed_in_search(store, mortal_mongodb, seconds):
+            loaded = prepare.load(store, IN_USE, 28, tmp_path)
         np.testing.assert_array_equal(loaded.ink, expected.ink)
         np.testing.assert_array_equal(loaded.labels, expected.labels)
-    print(f"killed for {how_often.outage_seconds} s in a load of {len(expected.ink)}: all there, in order")
+    print(f"killed for {seconds} s in a load of {len(expected.ink)}: all there, in order")
 
 
-def test_out_of_patience_is_one_line_and_the_same_again_goes_on(mortal_mongodb, drawings):
+def test_out_of_patience_is_one_line_and_the_same_import_continues(mortal_mongodb, drawings):
     store = open_store(f"{mortal_mongodb.uri}?serverSelectionTimeoutMS=500", patience=1)
     outcome = exchange.Outcome()
 
@@ -181,8 +183,8 @@ def test_out_of_patience_is_one_line_and_the_same_again_goes_on(mortal_mongodb, 
     store.close()
 
 
-@pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_a_class_goes_on_drawing(mortal_mongodb, store, serve, how_often, message, draw, how: str):
+@pytest.mark.parametrize("outage", ["killed", "frozen"])
+def test_a_class_keeps_drawing(mortal_mongodb, store, serve, how_often, message, draw, outage: str):
     web = serve(f"--store={mortal_mongodb.uri}")
     sent: dict[str, bytes] = {}
     answered: set[str] = set()
@@ -197,42 +199,42 @@ def test_a_class_goes_on_drawing(mortal_mongodb, store, serve, how_often, messag
             status = None
             while status != 201:
                 begun = time.monotonic()
-                status, _, said = web.ask("POST", "/api/drawings", message(drawing))
+                status, _, body = web.ask("POST", "/api/drawings", message(drawing))
                 slowest[0] = max(slowest[0], time.monotonic() - begun)
                 answers[status] += 1
                 if status != 201:
-                    assert (status, b"does not answer" in said) == (503, True), said
+                    assert (status, b"does not answer" in body) == (503, True), body
                     time.sleep(0.5)
             answered.add(drawing.id)
             time.sleep(0.1)
 
     draws = [draw() for _ in range(20_000)]
     people = [threading.Thread(target=person) for _ in range(how_often.people)]
-    for one in people:
-        one.start()
+    for thread in people:
+        thread.start()
     wait_until(lambda: len(answered) > how_often.people)
-    with away(mortal_mongodb, how_often.outage_seconds, how):
-        # What needs no store is there all the while.
+    with away(mortal_mongodb, how_often.outage_seconds, outage):
+        # Routes that need no store still answer.
         assert web.ask("GET", "/")[0] == 200
         assert web.ask("GET", "/static/draw.js")[0] == 200
         assert web.ask("POST", "/api/guess", {"data": message(draws[0])["data"]})[0] == 503  # there is no model
         before = set(answered)
     wait_until(lambda: len(answered) > len(before) + how_often.people)
     done.set()
-    for one in people:
-        one.join(timeout=60)
+    for thread in people:
+        thread.join(timeout=60)
     assert answered == sent.keys()
     assert pictures(store) == sent
-    assert slowest[0] < PATIENCE + 10  # a busy machine's
+    assert slowest[0] < PATIENCE + 10  # a busy machine needs a margin
     print(
-        f"{how} for {how_often.outage_seconds} s: {how_often.people} people saved {len(sent)} drawings, "
+        f"{outage} for {how_often.outage_seconds} s: {how_often.people} people saved {len(sent)} drawings, "
         f"{answers[503]} answers of 503, the slowest after {slowest[0]:.1f} s, 0 lost, 0 doubled"
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_server_ends_although_the_database_does_not_answer(
-    mortal_mongodb, store, serve, message, draw, how: signal.Signals
+    mortal_mongodb, store, serve, message, draw, stop: signal.Signals
 ):
     store.add(drawings := [draw() for _ in range(5)])
     web = serve(f"--store={mortal_mongodb.uri}")
@@ -257,25 +259,25 @@ def test_the_server_ends_although_the_database_does_not_answer(
     mortal_mongodb.process.send_signal(signal.SIGSTOP)
     try:
         asking = [threading.Thread(target=ask, args=(name, *what)) for name, what in asked.items()]
-        for one in asking:
-            one.start()
+        for thread in asking:
+            thread.start()
         wait_until(lambda: len(sent) == len(asked) and not _unread_bytes(web.port))
         begun = time.monotonic()
-        web.process.send_signal(how)
+        web.process.send_signal(stop)
         status = web.process.wait(timeout=60)
         seconds = time.monotonic() - begun
-        for one in asking:
-            one.join(timeout=60)
+        for thread in asking:
+            thread.join(timeout=60)
     finally:
         mortal_mongodb.process.send_signal(signal.SIGCONT)
     assert answers == {name: (503, "5") for name in asked}
-    assert status == (-signal.SIGTERM if how == signal.SIGTERM else 130)
-    assert web.log.read_text() == ("" if how == signal.SIGTERM else "error: interrupted\n")
-    assert seconds < 20  # a busy machine's: it is 5 s at most
-    print(f"{how.name} with a frozen database and {len(asked)} requests: each 503, the end after {seconds:.1f} s")
+    assert status == (-signal.SIGTERM if stop == signal.SIGTERM else 130)
+    assert web.log.read_text() == ("" if stop == signal.SIGTERM else "error: interrupted\n")
+    assert seconds < 20  # 5 s on an idle machine
+    print(f"{stop.name} with a frozen database and {len(asked)} requests: each 503, the end after {seconds:.1f} s")
 
 
 def _unread_bytes(port: int) -> int:
-    """How many bytes the server has been sent and not read."""
+    """Counts the bytes that were sent to the server and not yet read."""
     fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(int(queues.split(":")[1], 16) for _, local, _, _, queues, *_ in fields if local.endswith(f":{port:04X}"))

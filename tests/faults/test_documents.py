@@ -1,6 +1,6 @@
-"""Bad documents: whatever comes, each is a drawing or refused with a reason, soon and in little memory.
+"""Bad documents: each is a drawing or refused with a reason, quickly and in little memory.
 
-GRADEJAX_FAULTS=long makes ten thousand of them and more.
+GRADEJAX_FAULTS=long tries more than ten thousand.
 """
 
 import base64
@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from mangle import bombs, edited, mangled, real_pngs
 
 from gradejax.data import exchange
-from gradejax.data.documents import MAX_DOCUMENT_BYTES
+from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
@@ -35,10 +35,10 @@ from gradejax.stores import open_store
 LONG = os.environ.get("GRADEJAX_FAULTS") == "long"
 HERE = Path(__file__).parent
 SECONDS, MEGABYTES = 1.0, 300
-"""Of processor time and of memory: the most one drawing may take."""
+"""The most processor time and memory that one drawing may take."""
 COSTS = ("cpu", "megabytes")
 
-# Each example measures its own processor time; Hypothesis would count that of others.
+# Each example measures its own processor time; Hypothesis's deadline would include that of other processes.
 at_length = settings(
     max_examples=3000 if LONG else 150,
     deadline=None,
@@ -52,25 +52,25 @@ def fit_to_be_read(reason: str) -> bool:
 
 
 def examined(parts: list[tuple[bytes, bytes]], folder: Path) -> list[dict]:
-    """What `examine.py`, in a process of its own, says of each part. Fails where one ends the process."""
+    """Returns the verdicts of `examine.py` in a separate process; fails if a part ends the process."""
     with (folder / "parts").open("wb") as file:
         for kind, content in parts:
             file.write(struct.pack(">Ic", len(content), kind) + content)
     with (folder / "parts").open("rb") as file, (folder / "errors").open("wb") as errors:
-        # Meant to stop one that hangs for good; how long each took is measured in the process.
+        # The timeout stops a process that hangs; the process itself measures each part.
         done = subprocess.run(
             [sys.executable, HERE / "examine.py"], stdin=file, stdout=subprocess.PIPE, stderr=errors, timeout=600
         )
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     if len(verdicts) < len(parts):
         (folder / "fatal").write_bytes(parts[len(verdicts)][1])
-        said = (folder / "errors").read_text(errors="replace")[-2000:]
-        pytest.fail(f"status {done.returncode} at part {len(verdicts)}, kept in {folder / 'fatal'}: {said}")
+        errors_text = (folder / "errors").read_text(errors="replace")[-2000:]
+        pytest.fail(f"status {done.returncode} at part {len(verdicts)}, kept in {folder / 'fatal'}: {errors_text}")
     return verdicts
 
 
 def cheap_and_explained(verdicts: list[dict], names: list[str]) -> Counter[str]:
-    """Every one kept to the limits and every refusal has its reason; how many there were of each."""
+    """Checks that each kept to the limits and each refusal has a reason; returns how many had each outcome."""
     outcomes: Counter[str] = Counter()
     for name, verdict in zip(names, verdicts, strict=True):
         assert verdict["cpu"] < SECONDS, (name, verdict)
@@ -88,7 +88,7 @@ def test_mangled_pictures(tmp_path):
     whole = real_pngs(30 if LONG else 6)
     parts = [(b"P", mangled(rng.choice(whole), rng)) for _ in range(8000 if LONG else 500)]
     outcomes = cheap_and_explained(examined(parts, tmp_path), [f"number {n}" for n in range(len(parts))])
-    # Both sides of the line were tried, in more ways than one.
+    # Both outcomes occur, in several variants.
     assert outcomes["a drawing"] > len(parts) // 20
     assert len(outcomes) > 10
 
@@ -101,9 +101,9 @@ def test_whole_pictures_of_every_kind_are_drawings(tmp_path):
     assert outcomes == {"a drawing": len(whole)}
 
 
-def test_pictures_made_to_take_long(tmp_path):
-    made = bombs()
-    cheap_and_explained(examined([(b"P", png) for png in made.values()], tmp_path), list(made))
+def test_pictures_crafted_to_take_long(tmp_path):
+    pngs = bombs()
+    cheap_and_explained(examined([(b"P", png) for png in pngs.values()], tmp_path), list(pngs))
 
 
 def line(drawing: Drawing, **changes: object) -> bytes:
@@ -113,7 +113,7 @@ def line(drawing: Drawing, **changes: object) -> bytes:
 
 
 def test_mangled_lines(tmp_path):
-    """A line of NDJSON with its bytes harmed, or with a value of another kind in one of its places."""
+    """Lines of NDJSON with damaged bytes, or with a value of another type in one field."""
     rng = random.Random(2)
     whole = list(write_drawings(30, seed=3))
     values = [None, True, 0, -1, 2**70, 1e308, "", "A", "\0", "\ud800", [], [[]], {}, {"$oid": 5}, {"$date": "soon"},
@@ -134,14 +134,16 @@ def test_mangled_lines(tmp_path):
     assert len(outcomes) > 10
 
 
-def test_documents_made_to_take_long(tmp_path):
+def test_documents_crafted_to_take_long(tmp_path):
     (drawing,) = write_drawings(1)
     size = 2**24
-    made = [("tags", item, size // (len(item) + 1)) for item in ("[]", "{}", "0", '"a"', '{"$numberDecimal":"1"}')]
-    made.append(("history", '{"label":"A","date":{"$date":0}}', 400_000))
-    made.append(("strokes", '{"x":{"$numberDouble":"1.5"},"y":{"$numberDouble":"1.5"},"t":{"$numberInt":"1"}}', 50_000))
+    fields = [("tags", item, size // (len(item) + 1)) for item in ("[]", "{}", "0", '"a"', '{"$numberDecimal":"1"}')]
+    fields.append(("history", '{"label":"A","date":{"$date":0}}', 400_000))
+    fields.append(
+        ("strokes", '{"x":{"$numberDouble":"1.5"},"y":{"$numberDouble":"1.5"},"t":{"$numberInt":"1"}}', 50_000)
+    )
     parts = []
-    for field, item, n in made:
+    for field, item, n in fields:
         items = "[" + ",".join([item] * n) + "]"
         many = f"[{items}]" if field == "strokes" else items
         parts.append(line(drawing)[:-1] + f', "{field}": {many}}}'.encode())
@@ -151,10 +153,10 @@ def test_documents_made_to_take_long(tmp_path):
     parts.append(line(drawing, data="A" * size))
     parts.append(line(drawing, label="A" * size))
     parts.append(line(drawing, label="\\" * size))
-    names = [*(item for _, item, _ in made), "deep", "keys", "too long", "data", "label", "escapes"]
+    names = [*(item for _, item, _ in fields), "deep", "keys", "too long", "data", "label", "escapes"]
     both = [(b"L", part) for part in parts] + [(b"L", b"[" + part + b"]") for part in parts]
     outcomes = cheap_and_explained(examined(both, tmp_path), names + [f"{name} in an array" for name in names])
-    assert outcomes["a drawing"] == 2, "of the longest strokes that are allowed"
+    assert outcomes["a drawing"] == 2, "only the longest allowed strokes are valid"
 
 
 SCALARS = st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.binary(max_size=30) | st.datetimes()
@@ -205,7 +207,7 @@ def test_documents_with_one_field_of_anything(document, field, value):
 
 @pytest.mark.parametrize("field", [*NEAR, "more"])
 def test_lists_in_lists_of_any_depth(field):
-    """Python gives up somewhere near a thousand, and not at the same depth for reading as for what is done then."""
+    """Python's recursion limit is near a thousand, and parsing reaches it at another depth than validation."""
     (drawing,) = write_drawings(1)
     good = line(drawing)
     lines = [good[:-1] + b', "%s": %s%s}' % (field.encode(), b"[" * n, b"]" * n) for n in range(900, 1010)]
@@ -217,25 +219,25 @@ def test_lists_in_lists_of_any_depth(field):
 
 
 def test_fuzzing_the_decoder(tmp_path):
-    """Coverage-guided, for what the fuzzers above do not think of."""
+    """Coverage-guided, for inputs that the fuzzers above do not try."""
     pytest.importorskip("atheris", reason="atheris has no wheel for this platform")
     runs = 30_000 if LONG else 500
     fuzzer = [sys.executable, HERE / "fuzz_decoder.py", f"-runs={runs}", "-seed=1", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run(
-        # By a shell: Linux counts the memory of whoever starts a program as the program's own peak, which is limited.
+        # By a shell, because Linux counts the parent's memory towards the child's peak, which is limited.
         ["sh", "-c", '"$@"; exit $?', "sh", *fuzzer],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=1200,
     )  # fmt: skip
-    said = done.stderr.decode(errors="replace")
-    assert done.returncode == 0, said[-3000:]
-    assert f"Done {runs} runs" in said
+    log = done.stderr.decode(errors="replace")
+    assert done.returncode == 0, log[-3000:]
+    assert f"Done {runs} runs" in log
 
 
-HARMFUL = [{"label": "F"}, {"label": None}, {"tags": []}, {"tags": "7b"}, {"date": "soon"}, {"data": "no base64!"},
+DAMAGES = [{"label": "F"}, {"label": None}, {"tags": []}, {"tags": "7b"}, {"date": "soon"}, {"data": "no base64!"},
            {"data": TEXT[: len(TEXT) // 8 * 4]}, {"strokes": [5]}, {"history": 5}, {"writer": 5}]  # fmt: skip
 
 
-def test_the_good_ones_beside_bad_ones_in_a_file(tmp_path, store):
+def test_good_documents_next_to_bad_ones_in_a_file(tmp_path, store):
     n = 2000 if LONG else 200
     good = list(write_drawings(n, seed=5))
     rng = random.Random(3)
@@ -243,7 +245,7 @@ def test_the_good_ones_beside_bad_ones_in_a_file(tmp_path, store):
     for number, drawing in enumerate(good):
         lines.append(line(drawing))
         if number % 9 == 8:
-            bad = line(drawing, **rng.choice(HARMFUL))
+            bad = line(drawing, **rng.choice(DAMAGES))
             lines.append(rng.choice((bad, bad[: len(bad) // 2], b"\xff" + bad)))
     file = tmp_path / "mixed.ndjson"
     file.write_bytes(b"\n".join(lines) + b"\n")
@@ -254,15 +256,15 @@ def test_the_good_ones_beside_bad_ones_in_a_file(tmp_path, store):
     assert list(store.find()) == good
 
 
-def test_the_good_ones_beside_bad_ones_in_a_store(any_store_uri):
-    """Every tenth document is spoilt in the database itself, where nothing checks it."""
+def test_good_documents_next_to_bad_ones_in_a_store(any_store_uri):
+    """Every tenth document is damaged in the database itself, where nothing validates it."""
     n = 1000 if LONG else 100
     drawings = list(write_drawings(n, seed=6))
     store = open_store(any_store_uri)
     store.add(drawings)
-    spoilt = [drawing.id for drawing in drawings[9::10]]
+    damaged = [drawing.id for drawing in drawings[9::10]]
     if any_store_uri.startswith("sqlite"):
-        harms = [
+        damages = [
             "label = 'F'",
             "png = x'00'",
             "tags = '[]'",
@@ -271,16 +273,16 @@ def test_the_good_ones_beside_bad_ones_in_a_store(any_store_uri):
             "strokes = '[5]'",
         ]
         with sqlite3.connect(any_store_uri.removeprefix("sqlite:///")) as connection:
-            for number, id in enumerate(spoilt):
-                connection.execute(f"UPDATE drawing SET {harms[number % len(harms)]} WHERE id = ?", (id,))
+            for number, id in enumerate(damaged):
+                connection.execute(f"UPDATE drawing SET {damages[number % len(damages)]} WHERE id = ?", (id,))
     else:
         with pymongo.MongoClient(any_store_uri) as client:
             grades = client.get_default_database()["grades"]
-            for number, id in enumerate(spoilt):
-                grades.update_one({"_id": ObjectId(id)}, {"$set": HARMFUL[number % len(HARMFUL)]})
+            for number, id in enumerate(damaged):
+                grades.update_one({"_id": ObjectId(id)}, {"$set": DAMAGES[number % len(DAMAGES)]})
     refused = {}
-    found = list(store.find(refused=lambda id, reason: refused.update({id: str(reason)})))
+    valid = list(store.find(refused=lambda id, reason: refused.update({id: str(reason)})))
     store.close()
-    assert found == [drawing for drawing in drawings if drawing.id not in spoilt]
-    assert sorted(refused) == sorted(spoilt)
+    assert valid == [drawing for drawing in drawings if drawing.id not in damaged]
+    assert sorted(refused) == sorted(damaged)
     assert all(map(fit_to_be_read, refused.values()))

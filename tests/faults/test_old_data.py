@@ -1,4 +1,4 @@
-"""What an earlier version wrote opens; what a later one wrote is refused with the version it needs."""
+"""Files of earlier versions open; files of later ones are refused with the version they need."""
 
 import json
 import sqlite3
@@ -13,7 +13,7 @@ from gradejax import checkpoints, recipe, runs
 from gradejax.errors import StoreError, UserError
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
-from gradejax.stores.sqlite import migrate
+from gradejax.stores.sqlite_schema import migrate
 
 
 @pytest.fixture
@@ -65,10 +65,10 @@ def test_migrations_run_in_order_after_a_backup(path):
 
 def test_migrations_run_once_however_many_open_the_store(path):
     together = threading.Barrier(4)
-    runs_of_it = []
+    calls = []
 
     def counted(connection: sqlite3.Connection) -> None:
-        runs_of_it.append(1)
+        calls.append(1)
         add_colour(connection)
 
     def open_it() -> None:
@@ -81,7 +81,7 @@ def test_migrations_run_once_however_many_open_the_store(path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(runs_of_it) == 1
+    assert len(calls) == 1
     assert version(path) == 2
 
 
@@ -102,21 +102,21 @@ def test_a_later_store_is_refused_with_the_version_it_has(path):
         open_store(f"sqlite:///{path}")
 
 
-def test_a_run_of_before_a_key_was_added_goes_on(tmp_path):
+def test_a_run_from_before_a_key_was_added_continues(tmp_path):
     config = recipe.as_json(recipe.base())
     earlier = json.loads(json.dumps(config))
     del earlier["train"]["ema_decay"], earlier["evaluate"]
     runs.write_json(tmp_path / "config.json", earlier)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     runs.begin(tmp_path, config)
-    # The default is what it was trained with; another value would be another run.
+    # It was trained with the default; another value would be another run.
     config["train"]["ema_decay"] = 0.5
     with pytest.raises(UserError, match=r"another config \(train\.ema_decay\)"):
         runs.begin(tmp_path, config)
 
 
 @pytest.mark.parametrize("content", ["[]", "5", "{", "\0", '{"train": 5}'])
-def test_a_config_that_is_none_is_refused(tmp_path, content):
+def test_an_invalid_config_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     (tmp_path / "checkpoints" / "1").mkdir(parents=True)
     with pytest.raises(UserError, match=r"workdir|cannot read"):
@@ -128,7 +128,7 @@ def save(workdir: Path) -> None:
         checkpoints.save(manager, 1, {"a": jnp.arange(5)}, {"b": jnp.arange(5)}, {"size": 28})
 
 
-def test_a_checkpoint_of_before_formats_had_numbers_opens(tmp_path):
+def test_a_checkpoint_from_before_format_numbers_opens(tmp_path):
     save(tmp_path)
     metadata = tmp_path / "checkpoints" / "1" / "about" / "metadata"
     about = json.loads(metadata.read_text())

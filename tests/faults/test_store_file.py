@@ -1,4 +1,4 @@
-"""The file of a SQLite store when its server is stopped, and when somebody moves, deletes or replaces it meanwhile."""
+"""A SQLite store's file when its server stops, and when somebody moves, deletes or replaces it while in use."""
 
 import os
 import shutil
@@ -15,18 +15,18 @@ from gradejax.stores import Query, open_store
 
 
 def ids(path: Path) -> set[str]:
-    """Of the drawings in a copy of the one file."""
+    """The ids of the drawings in a copy of the file."""
     copy = path.with_name(f"copy-of-{path.name}")
     shutil.copyfile(path, copy)
     with closing(open_store(f"sqlite:///{copy}")) as store:
-        found = {drawing.id for drawing in store.find(Query(deleted=None))}
+        drawing_ids = {drawing.id for drawing in store.find(Query(deleted=None))}
     copy.unlink()
-    return found
+    return drawing_ids
 
 
 @pytest.fixture
 def save(message, draw) -> Callable[..., tuple[int, str]]:
-    """Sends a drawing to a server; the status, and the drawing's id."""
+    """Sends a drawing to a server; returns the status and the drawing's id."""
 
     def one(web) -> tuple[int, str]:
         drawing: Drawing = draw()
@@ -35,12 +35,12 @@ def save(message, draw) -> Callable[..., tuple[int, str]]:
     return one
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_server_leaves_one_whole_file(serve, save, tmp_path, how):
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_server_leaves_one_whole_file(serve, save, tmp_path, stop):
     web = serve("--store=sqlite:///data/grades.db")
     saved = [save(web) for _ in range(60)]
     assert {status for status, _ in saved} == {201}
-    web.process.send_signal(how)
+    web.process.send_signal(stop)
     web.process.wait(timeout=30)
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["grades.db"]
     assert ids(tmp_path / "data" / "grades.db") == {id for _, id in saved}
@@ -74,7 +74,7 @@ def move_the_folder(path: Path, aside: Path) -> None:
     path.parent.mkdir()
 
 
-def test_no_drawing_is_saved_to_a_file_that_is_not_there(serve, save, tmp_path):
+def test_no_drawing_is_saved_to_a_missing_file(serve, save, tmp_path):
     path, aside = tmp_path / "data" / "grades.db", tmp_path / "aside.db"
     web = serve("--store=sqlite:///data/grades.db")
     answered: set[str] = set()
@@ -87,10 +87,10 @@ def test_no_drawing_is_saved_to_a_file_that_is_not_there(serve, save, tmp_path):
         assert [save(web)[0] for _ in range(10)] == [503] * 10
         assert web.ask("GET", "/api/drawings")[0] == 503
         assert web.ask("GET", "/")[0] == 200
-        # What was answered before is where the file is now, whole; nothing that a new file would take for its own.
+        # The saved drawings are in the moved file, whole, and no log is left for a new file to read.
         assert answered <= ids(aside)
         assert not any(file.stat().st_size for file in path.parent.glob("grades.db-wal"))
-        aside.replace(path)  # and put back, it is written to again
+        aside.replace(path)  # once it is back, saving works again
     web.process.terminate()
     web.process.wait(timeout=30)
     assert answered <= ids(path)

@@ -1,4 +1,4 @@
-"""What gradejax leans on is named with bounds, and nothing it reads is ever run."""
+"""Dependencies are declared with bounds, and nothing that gradejax reads is ever executed."""
 
 import ast
 import configparser
@@ -58,19 +58,18 @@ def test_every_import_is_a_requirement_and_every_requirement_imported():
     used = set()
     for module in MODULES:
         allowed = web if "web" in module.parts else core
-        if module.name == "ablate.py":  # which says how to install it where it is missing
+        if "ablate" in module.parts:  # the command says how to install ray
             allowed = core | {requirement.name for requirement in groups["ray"]}
         for package in imported(module) - sys.stdlib_module_names - {"gradejax"}:
-            found = distributions[package] & allowed
-            # bson comes with pymongo, and with nothing else here.
-            assert found, f"{module} imports {package}, which setup.cfg does not name"
-            used |= found
-    # uvicorn finds two of these by itself, and JAX the third.
+            providers = distributions[package] & allowed  # bson comes with pymongo
+            assert providers, f"{module} imports {package}, which setup.cfg does not name"
+            used |= providers
+    # uvicorn imports two of these itself, and JAX the third.
     assert web - used <= {"httptools", "uvloop", "jaxlib"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_that_runs_what_it_reads(module):
+def test_no_module_executes_what_it_reads(module):
     assert not imported(module) & RUN_WHAT_THEY_READ
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Call):
@@ -79,13 +78,13 @@ def test_nothing_that_runs_what_it_reads(module):
             assert not any(word.arg in ("allow_pickle", "shell") for word in node.keywords), ast.unparse(node)
 
 
-# Run in a process of its own: an audit hook cannot be taken off again.
+# For a separate process, because an audit hook cannot be removed.
 LOADER = textwrap.dedent(
     """
     import sys
     from pathlib import Path
     import jax
-    from gradejax import predict
+    from gradejax import recogniser
     from gradejax.errors import UserError
 
     jax.numpy.zeros(3).block_until_ready()
@@ -107,7 +106,7 @@ LOADER = textwrap.dedent(
         else:
             print("loaded")
     watching = False
-    print("seen:", [each for each in seen if "__pycache__" not in each[1] and each[0] != "marshal.loads"])
+    print("seen:", [event for event in seen if "__pycache__" not in event[1] and event[0] != "marshal.loads"])
     """
 )
 
@@ -122,7 +121,7 @@ def load_in_a_process(*workdirs: Path) -> tuple[list[str], str]:
 
 
 def test_a_strangers_model_runs_no_code(tmp_path):
-    """Whole checkpoints that name what is no model, and pickles in the place of every file, one after another."""
+    """Intact checkpoints of strange models, and checkpoints with a pickle in place of each file in turn."""
     marker = tmp_path / "marker"
     pickled = f"cos\nsystem\n(S'touch {marker}'\ntR.".encode()  # what pickle.loads would run
     source = f"import os; os.system('touch {marker}')"

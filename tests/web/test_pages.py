@@ -218,7 +218,7 @@ def test_the_prompts_even_out_the_store(open_page: Callable[..., Page], class_se
         page.get_by_role("button", name="Skip").click()
     # Not twice in a row, so at most every other time.
     assert asked.count("B") > 5
-    class_server.store.put_aside([drawing.id for drawing in full])
+    class_server.store.exclude([drawing.id for drawing in full])
 
 
 def test_the_prompt_does_not_wait_for_a_slow_network(drawing_page: Page, server, tag: str):

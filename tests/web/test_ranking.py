@@ -152,7 +152,7 @@ def test_what_others_change_in_a_slow_store_is_seen_a_little_later_and_nobody_wa
     rankings = Rankings(slow, model)
     first = ranked(rankings)
     slow.go_on.clear()
-    store.put_aside([first[0].drawing.id])  # as another program does
+    store.exclude([first[0].drawing.id])  # as another program does
     assert ranked(rankings) == first  # although the store does not answer
     slow.go_on.set()
     wait_until(lambda: len(ranked(rankings)) == len(first) - 1)
@@ -160,7 +160,7 @@ def test_what_others_change_in_a_slow_store_is_seen_a_little_later_and_nobody_wa
 
 def test_a_drawing_that_is_gone_has_no_place(rankings: Rankings, store: Store):
     first = ranked(rankings)
-    store.put_aside(ids(first[:3]))
+    store.exclude(ids(first[:3]))
     assert ids(ranked(rankings)) == ids(first[3:])
     store.restore(ids(first[:3]))
     assert ids(ranked(rankings)) == ids(first)

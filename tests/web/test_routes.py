@@ -765,7 +765,7 @@ def test_wrong_labels_come_first(guessing: TestClient, store: Store, run: Path):
     # A correction moves a drawing to where it now belongs; one put aside is gone.
     corrected, gone = first[0], first[1]["id"]
     store.relabel([corrected["id"]], corrected["guess"])
-    store.put_aside([gone])
+    store.exclude([gone])
     again = doubtful(guessing)
     assert gone not in {one["id"] for one in again}
     assert again[0]["id"] != corrected["id"]

@@ -1,0 +1,71 @@
+"""`python -m gradejax.data check`: invalid documents, duplicates, blank drawings and damage to the file."""
+
+import logging
+from collections import Counter
+from contextlib import closing
+from hashlib import blake2b
+
+from gradejax.drawings import Drawing, printable
+from gradejax.errors import BadDrawing, UserError
+from gradejax.ink import decode_ink
+from gradejax.progress import progress, track
+from gradejax.stores import Query, open_store
+from gradejax.stores.sqlite import SqliteStore
+from gradejax.threads import parallel_map
+
+log = logging.getLogger(__name__)
+
+_BLANK = 32  # ink no stronger than this comes from compression and paper, not from a pen
+_KINDS = ("bad", "duplicate", "blank")
+
+
+def check(uri: str) -> None:
+    """Examines every drawing in a store and prints a line for each problem.
+
+    Args:
+        uri: the store's address.
+
+    Raises:
+        UserError: if there is any problem.
+    """
+    problems: list[tuple[str, str]] = []
+    first_with: dict[bytes, str] = {}
+    with closing(open_store(uri)) as store:
+        uri = store.uri
+        if isinstance(store, SqliteStore) and (damage := store.file.damage()):
+            print("\n".join(f"damaged: {line}" for line in damage))
+            raise UserError(f"{uri} is damaged: put a backup in its place, as docs/backup.md says")
+        everything = Query(deleted=None)
+        drawings = store.find(
+            everything, refused=lambda id, reason: problems.append(("bad", f"{printable(id)}: {reason}"))
+        )
+        with progress("checking", store.count(everything), log) as update:
+            for drawing, ink in parallel_map(_ink_digest, track(drawings, update)):
+                id = printable(drawing.id)
+                if isinstance(ink, BadDrawing):
+                    problems.append(("bad", f"{id}: {ink}"))
+                elif drawing.deleted is not None:
+                    continue
+                elif ink == b"":
+                    problems.append(("blank", id))
+                elif first_with.setdefault(ink, drawing.id) != drawing.id:
+                    problems.append(("duplicate", f"{id}: the same ink as {printable(first_with[ink])}"))
+    for kind, line in problems:
+        print(kind, line)
+    if problems:
+        counts = Counter(kind for kind, _ in problems)
+        raise UserError(f"{uri}: " + ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS))
+    print(f"{uri}: nothing wrong")
+
+
+def _ink_digest(drawing: Drawing) -> bytes | BadDrawing:
+    """Returns a digest of the drawing's ink and its shape; empty if it is blank."""
+    try:
+        ink = decode_ink(drawing.png)
+    except BadDrawing as error:
+        return error
+    if ink.max() <= _BLANK:
+        return b""
+    digest = blake2b(repr(ink.shape).encode(), digest_size=16)
+    digest.update(ink)
+    return digest.digest()

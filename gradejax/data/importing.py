@@ -1,0 +1,92 @@
+"""`python -m gradejax.data import`: drawings from a file, a folder or standard input."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from gradejax.data import exchange, folders
+from gradejax.drawings import printable
+from gradejax.errors import StoreError, UserError
+from gradejax.progress import progress, track
+from gradejax.stores import open_store
+
+log = logging.getLogger(__name__)
+
+_MB = 2**20
+_MOST_REASONS = 20
+
+
+def import_drawings(uri: str, name: str, tags: tuple[str, ...]) -> None:
+    """Imports drawings and prints how many were new, already there, and refused.
+
+    Args:
+        uri: the store's address.
+        name: a file or folder; `-` is standard input.
+        tags: added to each drawing's own.
+
+    Raises:
+        UserError: if nothing could be read, or the rest of the file is lost.
+    """
+    _check_source(name, tags)
+    outcome = exchange.Outcome()
+    with closing(open_store(uri)) as store:
+        try:
+            with _sources(name, tags) as sources:
+                exchange.load(store, sources, outcome)
+        except OSError as error:
+            raise UserError(f"{name} cannot be read: {error.strerror}") from error
+        except StoreError as error:
+            raise StoreError(f"{error}; imported {outcome.imported} so far, the same command continues") from error
+        except KeyboardInterrupt:
+            log.warning("imported %d so far; the same command continues", outcome.imported)
+            raise
+    _report(outcome, "standard input" if name == "-" else name)
+
+
+def _check_source(name: str, tags: tuple[str, ...]) -> None:
+    if not name:
+        raise UserError("import what? The name of the file or folder is empty")
+    if name == "-":
+        if sys.stdin is None:
+            raise UserError("standard input is closed")
+    elif not Path(name).exists():
+        raise UserError(f"there is no file or folder {name}")
+    elif Path(name).is_dir() and not tags:
+        raise UserError(f"name the team or class of the drawings in {name}: --tags=name,…")
+
+
+@contextmanager
+def _sources(name: str, tags: tuple[str, ...]) -> Iterator[Iterable[exchange.Source]]:
+    if name != "-" and Path(name).is_dir():
+        sources = folders.from_folder(Path(name), tags)
+        with progress("importing", len(sources), log) as update:
+            yield track(sources, update)
+        return
+    is_stdin = name == "-"
+    with open(sys.stdin.fileno() if is_stdin else name, "rb", buffering=0, closefd=not is_stdin) as file:
+        sources = exchange.from_file(file, tags)
+        size = os.fstat(file.fileno()).st_size  # 0 for a pipe
+        if not size:
+            with progress("importing", None, log) as update:
+                yield track(sources, update)
+        else:
+            with progress("importing (MB)", size / _MB, log) as update:
+                yield track(sources, lambda _: update(completed=file.tell() / _MB))
+
+
+def _report(outcome: exchange.Outcome, name: str) -> None:
+    refused = outcome.refused.total()
+    for place, reason in outcome.first_refused:
+        log.warning("refused %s: %s", printable(place), reason)
+    if refused > len(outcome.first_refused):
+        for reason, n in outcome.refused.most_common(_MOST_REASONS):
+            log.warning("refused %d: %s", n, reason)
+    print(f"imported {outcome.imported}, already there {outcome.already_there}, refused {refused}")
+    if not outcome.imported and not outcome.already_there:
+        reason = "every document was refused" if refused else "there is nothing to import"
+        raise UserError(f"no drawings in {name}: {reason}")
+    if outcome.broken_off:
+        raise UserError(f"{name} is incomplete, and the rest is lost: {outcome.broken_off}")
