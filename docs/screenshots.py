@@ -55,6 +55,7 @@ def served(uri: str) -> Iterator[str]:
     flags = [f"--store={uri}", "--port=0", *([f"--workdir={FLAGS.workdir}"] if FLAGS.workdir else [])]
     server = subprocess.Popen([sys.executable, "-m", "gradejax.web", *flags], stdout=subprocess.PIPE, text=True)
     try:
+        assert server.stdout is not None
         yield server.stdout.readline().split()[-1].rstrip("/")
     finally:
         server.terminate()
@@ -108,8 +109,9 @@ def photograph(page: Page, name: str) -> None:
 def draw(page: Page, drawing: Drawing) -> None:
     """With the mouse, where the drawing's own pen went."""
     box = page.locator("#paper").bounding_box()
+    assert box is not None
     scale = box["width"] / 280
-    for stroke in drawing.strokes:
+    for stroke in drawing.strokes or ():
         for i, point in enumerate(stroke):
             page.mouse.move(box["x"] + point["x"] * scale, box["y"] + point["y"] * scale)
             if i == 0:

@@ -27,13 +27,14 @@ from starlette.testclient import TestClient
 from gradejax.drawings import new_id
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, open_store
-from gradejax.web import access, connections, crowd, guard
+from gradejax.web import access, connections, crowd, guard, rates
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, create_app
 from gradejax.web.connections import Connection
 from gradejax.web.crowd import Crowd
-from gradejax.web.guard import Allowances, source
-from gradejax.web.guessing import Model
+from gradejax.web.guard import source
+from gradejax.web.model import Model
+from gradejax.web.rates import Allowances
 
 CODE = "seven-planted-bees"
 PASSWORD = "planted-pa55word"
@@ -233,7 +234,7 @@ def test_a_stranger_is_not_kept_by_the_server(store):
 
 def test_who_is_signed_in_has_room(store, monkeypatch):
     """However many stand about, at one address or at many, and whatever they have begun to send."""
-    monkeypatch.setattr(crowd, "STRANGERS_OF_ONE_ADDRESS", 50)
+    monkeypatch.setattr(crowd, "STRANGERS_PER_ADDRESS", 50)
     half = request("/sign-in", b'{"code": "').replace(b"Length: 10", b"Length: 100")
     with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
         _, cookie = try_code(port, CODE, "127.0.0.2")
@@ -311,15 +312,15 @@ def test_every_refusal_carries_the_headers(store, sent: bytes, status: int):
 
 
 def test_one_address_is_slowed_down_and_no_other(store, monkeypatch):
-    monkeypatch.setattr(guard, "RATE", 5.0)
-    monkeypatch.setattr(guard, "BURST", 40)
+    monkeypatch.setattr(rates, "RATE", 5.0)
+    monkeypatch.setattr(rates, "BURST", 40)
     with served(create_app(store, model=Model(None))) as port:
         ask = request("/api/status", Connection="close")
         answers = [answer(connect(port, ask, "127.0.0.2")) for _ in range(80)]
         refused = [text for status, text in answers if status == 429]
         assert [status for status, _ in answers[:40]] == [200] * 40
         assert refused
-        assert all(b"retry-after: 1\r\n" in text.lower() and b"slower, please" in text for text in refused)
+        assert all(b"retry-after: 1\r\n" in text.lower() and b"slow down" in text for text in refused)
         assert answer(connect(port, ask, "127.0.0.1"))[0] == 200
         time.sleep(0.5)
         assert answer(connect(port, ask, "127.0.0.2"))[0] == 200
@@ -327,7 +328,7 @@ def test_one_address_is_slowed_down_and_no_other(store, monkeypatch):
 
 def test_a_class_behind_one_router_is_never_slowed_down():
     """A hundred open the page in one second, draw and guess for two minutes, and then all open the gallery at once."""
-    allowances = Allowances(guard.RATE, guard.BURST)
+    allowances = Allowances(rates.RATE, rates.BURST)
     asked = [0.01 * person + 0.01 * file for person in range(100) for file in range(12)]
     for person in range(100):
         asked += [1 + 0.01 * person + 0.4 * stroke for stroke in range(300)]  # a guess after each stroke
@@ -339,22 +340,22 @@ def test_a_class_behind_one_router_is_never_slowed_down():
 @given(st.lists(st.tuples(st.floats(0, 0.01), st.integers(0, 2)), max_size=300))
 @settings(deadline=None)
 def test_nobody_gets_more_than_the_rate(steps: list[tuple[float, int]]):
-    allowances, now = Allowances(guard.RATE, guard.BURST), 0.0
+    allowances, now = Allowances(rates.RATE, rates.BURST), 0.0
     for address in range(3):
-        for _ in range(guard.BURST):
+        for _ in range(rates.BURST):
             allowances.wait(f"{address}", 0.0)
     granted = [0, 0, 0]
     for pause, address in steps:
         now += pause
         granted[address] += allowances.wait(f"{address}", now) == 0
-    assert max(granted) <= guard.RATE * now + 1e-6
+    assert max(granted) <= rates.RATE * now + 1e-6
 
 
 def test_strangers_use_up_nothing_of_the_class_behind_the_same_router(store, monkeypatch):
-    monkeypatch.setattr(guard, "STRANGERS_BURST", 20)
-    monkeypatch.setattr(guard, "STRANGERS_RATE", 1.0)
-    monkeypatch.setattr(guard, "SESSION_BURST", 60)
-    monkeypatch.setattr(guard, "SESSION_RATE", 1.0)
+    monkeypatch.setattr(rates, "STRANGERS_BURST", 20)
+    monkeypatch.setattr(rates, "STRANGERS_RATE", 1.0)
+    monkeypatch.setattr(rates, "SESSION_BURST", 60)
+    monkeypatch.setattr(rates, "SESSION_RATE", 1.0)
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
         cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
 
@@ -369,7 +370,7 @@ def test_strangers_use_up_nothing_of_the_class_behind_the_same_router(store, mon
 
 
 def test_the_table_of_addresses_is_bounded():
-    allowances = Allowances(guard.RATE, guard.BURST)
+    allowances = Allowances(rates.RATE, rates.BURST)
     for n in range(30_000):
         allowances.wait(f"{n}", 0.0)
     assert len(allowances._left) <= 10_000
@@ -433,7 +434,7 @@ def test_a_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
 def test_no_more_codes_wait_than_can_be_kept(store, monkeypatch):
     monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 1)
     monkeypatch.setattr(access, "WRONG_CODES_PER_SECOND", 2.0)
-    monkeypatch.setattr(access, "MOST_WAITING", 5)
+    monkeypatch.setattr(access, "MAX_WAITING", 5)
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(30) as people:
         guesses = [people.submit(try_code, port, "wrong-code", "127.0.0.2") for _ in range(30)]
         assert try_code(port, CODE, "127.0.0.3")[0] == 204
@@ -454,8 +455,8 @@ def test_no_code_can_be_tried_as_a_cookie(store, tmp_path):
 
 def test_wrong_cookies_lock_nobody_out(store, monkeypatch, tmp_path):
     """A class comes back with the cookies of another code; and a stranger among them tries cookies."""
-    monkeypatch.setattr(guard, "STRANGERS_BURST", 50)
-    monkeypatch.setattr(guard, "STRANGERS_RATE", 1.0)
+    monkeypatch.setattr(rates, "STRANGERS_BURST", 50)
+    monkeypatch.setattr(rates, "STRANGERS_RATE", 1.0)
     stale = Access("another-code", tmp_path / "sessions").sessions.begin()
     with served(create_app(store, model=Model(None), access=Access(CODE, tmp_path / "sessions"))) as port:
         _, cookie = try_code(port, CODE, "127.0.0.2")

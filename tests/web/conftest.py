@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Store, open_store
 from gradejax.web.app import create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 # Nothing that looks for a network, and a name that is neither loopback's nor a secure context.
 CHROMIUM_FLAGS = [

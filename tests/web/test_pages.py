@@ -722,7 +722,7 @@ def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server
     page = open_page(f"{class_server.url}/browse")
     page.get_by_label("Access code").fill("six-wasps")
     page.get_by_role("button", name="Come in").click()
-    expect(page.get_by_role("alert")).to_have_text("This is not the code.")
+    expect(page.get_by_role("alert")).to_have_text("That is not the code.")
     page.get_by_label("Access code").fill("seven-bees")
     page.get_by_role("button", name="Come in").click()
     expect(page.get_by_role("heading", name="drawing")).to_be_visible()

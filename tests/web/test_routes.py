@@ -27,7 +27,7 @@ from gradejax.recogniser import load
 from gradejax.stores import Query, Store, open_store
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, STATIC, create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 DRAWINGS = list(write_drawings(45, seed=7, writers=3))
 CODE = "seven-bees"
@@ -121,7 +121,7 @@ from gradejax.web import saving
 saving.datetime = Slow
 from gradejax.stores import open_store
 from gradejax.web.app import create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 logging.basicConfig(format="%(message)s", stream=sys.stderr)
 client = TestClient(create_app(open_store(sys.argv[1]), model=Model(None)), base_url="http://localhost")

@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
 from gradejax.web.app import create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 OPERATIONS = [
     "POST /api/drawings",
