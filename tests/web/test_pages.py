@@ -235,7 +235,7 @@ def test_the_prompt_does_not_wait_for_a_slow_network(drawing_page: Page, server,
 def test_what_is_drawn_offline_arrives_once_each(drawing_page: Page, server, tag: str):
     prompted(drawing_page)
     drawing_page.context.set_offline(True)
-    for n, word in ((1, "1 drawing waits"), (2, "2 drawings wait")):
+    for n, word in ((1, "1 drawing is waiting"), (2, "2 drawings are waiting")):
         draw(drawing_page, A_PLUS[:n])
         drawing_page.get_by_role("button", name="Save").click()
         expect(drawing_page.locator("#note")).to_contain_text(word)
@@ -259,7 +259,7 @@ def test_what_waits_survives_the_page_and_a_lost_answer(drawing_page: Page, serv
     drawing_page.route("**/api/drawings", lose_the_answer)
     draw(drawing_page, A_PLUS)
     drawing_page.get_by_role("button", name="Save").click()
-    expect(drawing_page.locator("#note")).to_contain_text("1 drawing waits")
+    expect(drawing_page.locator("#note")).to_contain_text("1 drawing is waiting")
     assert lost
     drawing_page.unroute("**/api/drawings")
     drawing_page.reload()
@@ -300,17 +300,17 @@ def test_what_the_server_refuses_is_tagged_anew_or_discarded_by_hand(drawing_pag
         ("C", [tag], new_id()),
         ("D", ["7b", "half \ud83d"], new_id()),
     )
-    refused = drawing_page.get_by_role("region", name="Drawings that were not taken").get_by_role("group")
+    refused = drawing_page.get_by_role("region", name="Drawings that could not be saved").get_by_role("group")
     for _ in range(2):  # the reload forgets nothing
         drawing_page.reload()
         expect(refused).to_have_count(2)
     assert [one.label for one in server.store.find(Query(tags=(tag,)))] == ["C"]
-    expect(refused.nth(0)).to_contain_text("2 drawings were not taken (A+, B−).")
-    expect(refused.nth(1)).to_contain_text("1 drawing was not taken (D).")
+    expect(refused.nth(0)).to_contain_text("2 drawings could not be saved (A+, B−).")
+    expect(refused.nth(1)).to_contain_text("1 drawing could not be saved (D).")
     expect(refused.nth(1)).to_contain_text("half a character")
     refused.nth(0).get_by_label("tags").fill("\u200b")
     refused.nth(0).get_by_role("button", name="Send again").click()
-    expect(drawing_page.locator("#note")).to_have_text("A tag has nothing that can be seen.")
+    expect(drawing_page.locator("#note")).to_have_text("A tag must contain something visible.")
     refused.nth(0).get_by_label("tags").fill(tag)
     refused.nth(0).get_by_role("button", name="Send again").click()
     expect(refused).to_have_count(1)
@@ -397,7 +397,7 @@ def test_the_page_and_the_server_have_one_rule_for_tags(drawing_page: Page, serv
     """What the page accepts the server takes, and the reverse."""
     told = drawing_page.evaluate(
         """async (names) => {
-            const { drawing, flawIn } = await import("/static/drawings.js");
+            const { drawing, problemWith } = await import("/static/drawings.js");
             const sheet = document.createElement("canvas");
             sheet.width = sheet.height = 1;
             const pad = { png: () => sheet.toDataURL().split(",")[1], strokes: [] };
@@ -406,7 +406,7 @@ def test_the_page_and_the_server_have_one_rule_for_tags(drawing_page: Page, serv
                 headers: { "Content-Type": "application/json" },
                 body: JSON.stringify(drawing(pad, "A", [name])),
             })).status;
-            return Promise.all(names.map(async (name) => [flawIn([name]) === "", await status(name)]));
+            return Promise.all(names.map(async (name) => [problemWith([name]) === "", await status(name)]));
         }""",
         NAMES,
     )
@@ -419,7 +419,7 @@ def test_a_tag_that_shows_nothing_is_told_before_it_is_drawn_for(drawing_page: P
     drawing_page.get_by_label("Tags").fill("\u00ad")
     draw(drawing_page, A_PLUS)
     drawing_page.get_by_role("button", name="Save").click()
-    expect(drawing_page.locator("#note")).to_have_text("A tag has nothing that can be seen.")
+    expect(drawing_page.locator("#note")).to_have_text("A tag must contain something visible.")
     expect(drawing_page.get_by_label("Tags")).to_be_focused()
 
 
@@ -447,7 +447,7 @@ def assert_the_tab_keeps_what_waits(page: Page, store: Store, tag: str) -> None:
     page.context.set_offline(True)
     draw(page, A_PLUS)
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#note")).to_contain_text("1 drawing waits in this tab, which must stay open")
+    expect(page.locator("#note")).to_contain_text("1 drawing is waiting to be sent. Keep this tab open.")
     page.context.set_offline(False)
     (drawing,) = saved(page, store, tag)
     assert_inked(drawing, A_PLUS)
@@ -458,12 +458,12 @@ def test_a_browser_that_blocks_site_data_draws_and_is_told(without_site_data: Pa
     page.goto(server.url)
     assert "Access is denied" in page.evaluate("(() => { try { localStorage } catch (e) { return String(e) } })()")
     prompted(page)
-    expect(page.locator("#note")).to_have_text(re.compile("keeps nothing.*leave the tab open"))
+    expect(page.locator("#note")).to_have_text(re.compile("cannot store anything.*keep the tab open"))
     page.get_by_label("Tags").fill(tag)
     assert_the_tab_keeps_what_waits(page, server.store, tag)
     expect(page.locator("#mine")).to_have_text("1")
     page.get_by_role("link", name="Guess").click()
-    expect(page.locator("#note")).to_have_text(re.compile("keeps nothing"))
+    expect(page.locator("#note")).to_have_text(re.compile("cannot store anything"))
     page.get_by_role("link", name="Browse").click()
     expect(page.locator("#gallery [role=option]").first).to_be_visible()
 
@@ -516,7 +516,7 @@ def test_what_is_no_grade_is_called_so(guess_page: Page, server, tag: str):
     note, bars = guess_page.get_by_role("status"), guess_page.locator("#bars")
     right = guess_page.get_by_role("button", name="Right")
     draw(guess_page, DOT)
-    expect(note).to_have_text("This looks like no grade.")
+    expect(note).to_have_text("This does not look like a grade.")
     expect(bars).to_have_class(re.compile("dim"))
     expect(right).to_be_disabled()
     guess_page.get_by_role("button", name="Clear").click()
@@ -570,7 +570,7 @@ def test_relabel_in_the_gallery(gallery: Page, server, tag: str):
     expect(gallery.locator("#selected")).to_have_text("2 selected")
     gallery.get_by_label("New label").select_option("E-")
     gallery.get_by_role("button", name="Relabel").click()
-    expect(gallery.locator("#note")).to_have_text("2 drawings relabelled E−.")
+    expect(gallery.locator("#note")).to_have_text("2 drawings relabelled as E−.")
     for before in (first, second):
         after = server.store.get(before.id)
         assert after.label == "E-"
@@ -600,29 +600,29 @@ def test_an_empty_gallery_says_why(gallery: Page):
     note = gallery.locator("#note")
     gallery.get_by_label("Writer").fill("nobody")
     gallery.get_by_label("Writer").press("Enter")
-    expect(note).to_have_text("No drawing is like this: show all.")
+    expect(note).to_have_text("No drawings match: clear the filters.")
     gallery.route("**/api/drawings?*", lambda route: route.abort())
-    gallery.get_by_role("button", name="Show all").click()
+    gallery.get_by_role("button", name="Clear filters").click()
     expect(note).to_have_text("The server cannot be reached.")
     expect(gallery.get_by_role("heading")).to_have_text("Drawings")  # and not how many there were
     gallery.unroute("**/api/drawings?*")
     gallery.get_by_label("Writer").fill("nobody else")
     gallery.get_by_label("Writer").press("Enter")
-    expect(note).to_have_text("No drawing is like this: show all.")
+    expect(note).to_have_text("No drawings match: clear the filters.")
     expect(gallery.get_by_role("heading")).to_have_text("0 drawings")
 
 
-def test_put_aside_and_restore(gallery: Page, server, tag: str):
+def test_exclude_and_restore(gallery: Page, server, tag: str):
     newest = next(server.store.find(Query(tags=(tag,)), newest_first=True))
     gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="Put aside").click()
+    gallery.get_by_role("button", name="Exclude").click()
     expect(gallery.get_by_role("heading", name="399 drawings")).to_be_visible()
     assert [one.id for one in server.store.find(Query(tags=(tag,), deleted=True))] == [newest.id]
-    gallery.get_by_role("combobox", name="Show", exact=True).select_option("put aside")
-    expect(gallery.get_by_role("heading", name="1 drawing put aside")).to_be_visible()
+    gallery.get_by_role("combobox", name="Show", exact=True).select_option("excluded")
+    expect(gallery.get_by_role("heading", name="1 excluded drawing")).to_be_visible()
     gallery.locator("#gallery [role=option]").first.click()
     gallery.get_by_role("button", name="Restore").click()
-    expect(gallery.get_by_role("heading", name="0 drawings put aside")).to_be_visible()
+    expect(gallery.get_by_role("heading", name="0 excluded drawings")).to_be_visible()
     assert server.store.count(Query(tags=(tag,))) == 400
 
 
@@ -668,7 +668,7 @@ def test_filters_counts_and_download(gallery: Page, server, tag: str):
     expect(row.locator("td").last).to_have_text("400")
     expect(row.locator("td").nth(GRADES.index("B+"))).to_have_text(str(n))
     gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="only this writer").click()
+    gallery.get_by_role("button", name="Only this writer").click()
     writer = gallery.get_by_label("Writer").input_value()
     n = server.store.count(Query(tags=(tag,), label="B+", writer=writer))
     expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
@@ -721,10 +721,10 @@ def test_a_class_draws_over_plain_http(open_page: Callable[..., Page], class_ser
 def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server):
     page = open_page(f"{class_server.url}/browse")
     page.get_by_label("Access code").fill("six-wasps")
-    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_have_text("That is not the code.")
     page.get_by_label("Access code").fill("seven-bees")
-    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="drawing")).to_be_visible()
     assert page.url == f"{class_server.url}/browse"
 
