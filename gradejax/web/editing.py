@@ -49,7 +49,7 @@ async def relabel(selection: Relabelling, editor: EditorDep) -> Changed:
 @router.post("/put-aside")
 async def put_aside(selection: Selection, editor: EditorDep) -> Changed:
     """Excludes drawings from use; they can be restored."""
-    return await editor.apply(partial(editor.store.put_aside, selection.ids))
+    return await editor.apply(partial(editor.store.exclude, selection.ids))
 
 
 @router.post("/restore")
