@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from fastapi import Query as InQuery
 from fastapi.responses import StreamingResponse
 
-from gradejax.data import exchange
+from gradejax.data import ndjson
 from gradejax.stores import Query, Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Filters
@@ -80,5 +80,5 @@ def _ids(store: Store, query: Query, after: str | None) -> list[str]:
 
 def _lines(store: Store, ids: Sequence[str]) -> bytes:
     lines = BytesIO()
-    exchange.write(lines, store.get_many(ids).values())
+    ndjson.write(lines, store.get_many(ids).values())
     return lines.getvalue()
