@@ -35,10 +35,10 @@ def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(
     expect(page.locator("#prompt strong")).to_have_text(re.compile("[A-E]"))
     note = page.locator("#note")
     mortal_mongodb.kill()
-    for told in ("1 drawing is", "2 drawings are"):
+    for count in ("1 drawing is", "2 drawings are"):
         page.locator("#paper").click()  # a dot
         page.get_by_role("button", name="Save").click()
-        expect(note).to_have_text(f"{told} waiting to be sent. The store is not answering at the moment.")
+        expect(note).to_have_text(f"{count} waiting to be sent. The store is not answering at the moment.")
     gallery.reload()
     expect(gallery.locator("#note")).to_have_text("The store is not answering at the moment.")
     other = open_page(f"{address}guess")  # the pages themselves need no store
