@@ -128,7 +128,7 @@ class Guess(Message):
 
 class Guesses(Message):
     guesses: list[Guess] = Field(description="the likeliest grades, best first")
-    is_grade: bool = Field(description="false if the model rejects the drawing as no grade")
+    is_grade: bool = Field(description="false if the model rejects the drawing as not a grade")
 
 
 class ToGuess(Message):
@@ -178,7 +178,7 @@ class Shown(Message):
     writer: str | None
     earlier: list[str] = Field(description="the last few earlier labels, oldest first")
     guess: str | None = Field(None, description="the model's likeliest grade")
-    is_grade: bool = Field(True, description="false if the model rejects it as no grade")
+    is_grade: bool = Field(True, description="false if the model rejects it as not a grade")
     confidence: float | None = Field(None, description="the model's confidence in the drawing's label")
 
 

@@ -620,7 +620,7 @@ def test_exclude_and_restore(gallery: Page, server, tag: str):
     gallery.get_by_role("button", name="Exclude").click()
     expect(gallery.get_by_role("heading", name="399 drawings")).to_be_visible()
     assert [one.id for one in server.store.find(Query(tags=(tag,), deleted=True))] == [newest.id]
-    gallery.get_by_role("combobox", name="Show", exact=True).select_option("excluded")
+    gallery.get_by_role("combobox", name="Show", exact=True).select_option("Excluded")
     expect(gallery.get_by_role("heading", name="1 excluded drawing")).to_be_visible()
     gallery.locator("#gallery [role=option]").first.click()
     gallery.get_by_role("button", name="Restore").click()
