@@ -1,10 +1,10 @@
-"""How fast the pages' server answers: guesses, and a class that saves all at once. On loopback only.
+"""How fast the pages' server answers guesses, and a class that saves all at once; on loopback only.
 
     python -m benchmarks.web [--workdir=DIR] [--store=URI] [--seconds=10] [--json=FILE]
 
-A real server over a new SQLite file (or the store given, to which some thousand drawings are added), and people
-made of coroutines who share its cores. Latencies are measured by them, from the moment that they mean to ask: a late
-answer counts as late for those who had to wait behind it, too.
+A real server over a new SQLite file, or over --store, to which a few thousand drawings are added; the people are
+coroutines that share its cores. They measure latency from the moment a request was due, so that a late answer also
+counts as late for everybody who waited behind it.
 """
 
 import asyncio
@@ -35,26 +35,27 @@ SAVES_PER_SECOND = 300
 STROKE_SECONDS = (0.25, 0.75)
 """Between one person's strokes, each of which asks for a guess."""
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", None, "The run whose model guesses; else the newest", flag_values=FLAGS)
-flags.DEFINE_string("store", None, "Address of the store; else a new SQLite file", flag_values=FLAGS)
-flags.DEFINE_float("seconds", 10, "How long each load lasts", 0.5, 60, flag_values=FLAGS)
-flags.DEFINE_string("json", None, "File for the figures", flag_values=FLAGS)
+_FLAGS = flags.FlagValues()
+cli.define_workdir(_FLAGS, "The run whose model guesses; the newest finished one by default.")
+flags.DEFINE_string("store", None, "Address of the store; a new SQLite file by default.", flag_values=_FLAGS)
+flags.DEFINE_float("seconds", 10, "How long each load lasts.", 0.5, 60, flag_values=_FLAGS)
+flags.DEFINE_string("json", None, "File to write the measurements to.", flag_values=_FLAGS)
 
 
 class Person:
-    """One connection that is kept open, as a browser's."""
+    """One connection, kept open as a browser does."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self._reader = reader
         self._writer = writer
 
     @classmethod
-    async def arrive(cls, port: int) -> "Person":
+    async def connect(cls, port: int) -> "Person":
+        """Opens a connection to the server on `port`."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     async def post(self, path: str, body: bytes) -> int:
-        """The answer's status, once all of it is there."""
+        """Posts `body` and returns the answer's status, once all of it has arrived."""
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
@@ -64,14 +65,14 @@ class Person:
 
 
 async def crowd(port: int, people: int, act: Callable[[Person, random.Random], Awaitable[None]]) -> None:
-    """`act` for each of `people` people, at the same time."""
-    arrived = [await Person.arrive(port) for _ in range(people)]
-    await asyncio.gather(*(act(person, random.Random(i)) for i, person in enumerate(arrived)))
+    """Lets many people `act` at the same time."""
+    persons = [await Person.connect(port) for _ in range(people)]
+    await asyncio.gather(*(act(person, random.Random(i)) for i, person in enumerate(persons)))
 
 
 async def measure_guesses(port: int, people: int, bodies: list[bytes], seconds: float) -> list[float]:
-    """Milliseconds of each guess. One person alone asks again at once; several pause between strokes."""
-    took: list[float] = []
+    """Measures each guess, in milliseconds. One person alone asks again at once; several pause between strokes."""
+    latencies: list[float] = []
 
     async def draw(person: Person, chance: random.Random) -> None:
         if people > 1:
@@ -79,23 +80,30 @@ async def measure_guesses(port: int, people: int, bodies: list[bytes], seconds: 
         end = time.perf_counter() + seconds
         while (start := time.perf_counter()) < end:
             if await person.post("/api/guess", chance.choice(bodies)) != 200:
-                raise UserError("a guess was refused")
-            took.append(1000 * (time.perf_counter() - start))
+                raise UserError("a guess failed")
+            latencies.append(1000 * (time.perf_counter() - start))
             if people > 1:
                 await asyncio.sleep(chance.uniform(*STROKE_SECONDS))
 
     await crowd(port, people, draw)
-    return took
+    return latencies
 
 
 async def measure_saves(
     port: int, messages: list[dict], seconds: float, *, together: bool
 ) -> tuple[list[float], dict[str, str], float]:
-    """Milliseconds of each save, the picture saved under each id that was answered, and the seconds it all took.
+    """Measures each save.
 
-    `together`: everybody in the same moment, once; else each at a steady pace, out of step with the others.
+    Args:
+        port: the server's.
+        messages: what to save.
+        seconds: how long to go on.
+        together: everybody saves once, at the same moment; else each at a steady pace, out of step with the others.
+
+    Returns:
+        The milliseconds of each save, the picture under each id that was saved, and the seconds it all took.
     """
-    took: list[float] = []
+    latencies: list[float] = []
     saved: dict[str, str] = {}
     pace = SAVERS / SAVES_PER_SECOND
     gate = time.perf_counter() + 1
@@ -105,20 +113,20 @@ async def measure_saves(
         rounds = 1 if together else round(seconds / pace)
         first = gate if together else gate + chance.uniform(0, pace)
         for turn in range(rounds):
-            id, which = new_id(), chance.randrange(len(messages))
-            body = bodies[which].replace("%s", id).encode()
-            meant = first + turn * pace
-            await asyncio.sleep(meant - time.perf_counter())
+            id, index = new_id(), chance.randrange(len(messages))
+            body = bodies[index].replace("%s", id).encode()
+            due = first + turn * pace
+            await asyncio.sleep(due - time.perf_counter())
             if await person.post("/api/drawings", body) == 201:
-                saved[id] = messages[which]["data"]
-                took.append(1000 * (time.perf_counter() - meant))
+                saved[id] = messages[index]["data"]
+                latencies.append(1000 * (time.perf_counter() - due))
 
     await crowd(port, SAVERS, draw)
-    return took, saved, time.perf_counter() - gate
+    return latencies, saved, time.perf_counter() - gate
 
 
 def message(drawing: Drawing) -> dict:
-    """What the page sends for a drawing."""
+    """Returns what the page sends for a drawing."""
     return {
         "tags": ["benchmark"],
         "label": drawing.label,
@@ -130,7 +138,7 @@ def message(drawing: Drawing) -> dict:
 
 
 def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
-    """All figures, of a server started for them."""
+    """Starts a server and returns all measurements."""
     messages = [message(drawing) for drawing in write_drawings(150, seed=4)]
     pictures = [json.dumps({"data": one["data"]}).encode() for one in messages]
     command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}"]
@@ -138,10 +146,11 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
         [*command, f"--workdir={workdir}"] if workdir else command, stdout=subprocess.PIPE, text=True
     )
     try:
-        told = server.stdout.readline()
-        if not told:
+        assert server.stdout is not None
+        greeting = server.stdout.readline()
+        if not greeting:
             raise UserError("the server did not start")
-        port = int(told.rstrip("/\n").rpartition(":")[2])
+        port = int(greeting.rstrip("/\n").rpartition(":")[2])
         alone = asyncio.run(measure_guesses(port, 1, pictures, min(seconds, 3)))
         many = asyncio.run(measure_guesses(port, GUESSERS, pictures, seconds))
         paced, saved, lasted = asyncio.run(measure_saves(port, messages, seconds, together=False))
@@ -153,7 +162,7 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
     everything = saved | saved_together
     kept = {id: store.get(id) for id in everything}
     store.close()
-    meant = SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
+    sent = SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
     return {
         "guess_median_ms": float(np.median(alone)),
         "guess_p99_ms_20_people": float(np.percentile(many, 99)),
@@ -162,7 +171,7 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
         "save_median_ms_200_people": float(np.median(paced)),
         "save_p99_ms_200_people": float(np.percentile(paced, 99)),
         "save_p99_ms_same_moment": float(np.percentile(burst, 99)),
-        "saves_refused": meant - len(everything),
+        "saves_refused": sent - len(everything),
         "saves_lost": sum(
             one is None or base64.b64encode(one.png).decode() != everything[id] for id, one in kept.items()
         ),
@@ -175,26 +184,26 @@ TARGETS = {
     "saves_per_second": (f"saves, {SAVERS} people", "/s", ">", 0.97 * SAVES_PER_SECOND),
     "save_p99_ms_200_people": (f"a save, {SAVERS} people, 99th percentile", "ms", "<", 250),
     "save_p99_ms_same_moment": (f"a save, {SAVERS} in the same moment, 99th percentile", "ms", "<", 250),
-    "saves_refused": ("saves refused", "", "<", 1),
-    "saves_lost": ("saves answered but not in the store", "", "<", 1),
+    "saves_refused": ("failed saves", "", "<", 1),
+    "saves_lost": ("saves confirmed but not in the store", "", "<", 1),
 }
 
 
 def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(FLAGS.store or f"sqlite:///{folder}/benchmark.db", FLAGS.workdir, FLAGS.seconds)
+        measurements = measure(_FLAGS.store or f"sqlite:///{folder}/benchmark.db", _FLAGS.workdir, _FLAGS.seconds)
     table = Table("", "measured", "target")
     missed = []
-    for name, (what, unit, sign, target) in TARGETS.items():
-        met = figures[name] < target if sign == "<" else figures[name] > target
-        missed += [] if met else [what]
-        table.add_row(what, f"{figures[name]:.1f} {unit}", f"{sign} {target:g} {unit}{'' if met else '  MISSED'}")
+    for name, (title, unit, sign, target) in TARGETS.items():
+        met = measurements[name] < target if sign == "<" else measurements[name] > target
+        missed += [] if met else [title]
+        table.add_row(title, f"{measurements[name]:.1f} {unit}", f"{sign} {target:g} {unit}{'' if met else '  MISSED'}")
     Console().print(table)
-    if FLAGS.json:
-        Path(FLAGS.json).write_text(json.dumps(figures, indent=2) + "\n")
+    if _FLAGS.json:
+        Path(_FLAGS.json).write_text(json.dumps(measurements, indent=2) + "\n")
     if missed:
         raise UserError(f"missed: {'; '.join(missed)}")
 
 
 if __name__ == "__main__":
-    cli.run(main, FLAGS)
+    cli.run(main, _FLAGS)

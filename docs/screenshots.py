@@ -2,7 +2,7 @@
 
     python docs/screenshots.py [--workdir=runs/best]
 
-A real server over made-up drawings, and Chromium (`apt-get install chromium`) driven by Playwright.
+Playwright drives Chromium (`apt-get install chromium`) on a real server over synthetic drawings.
 """
 
 import shutil
@@ -27,8 +27,8 @@ from gradejax.stores import open_store
 FOLDER = Path(__file__).parent
 CLASSES = ("7a", "7b", "8c")
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", None, "The run whose model guesses; else the newest", flag_values=FLAGS)
+_FLAGS = flags.FlagValues()
+cli.define_workdir(_FLAGS, "The run whose model guesses; the newest finished one by default.")
 
 
 def main(arguments: list[str]) -> None:
@@ -44,17 +44,21 @@ def main(arguments: list[str]) -> None:
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         with served(uri) as url:
-            picture_draw(browser, url, next(one for one in drawings if one.label == "B"))
-            picture_guess(browser, url, next(one for one in drawings if one.label == "A-"))
+            picture_draw(browser, url, next(drawing for drawing in drawings if drawing.label == "B"))
+            picture_guess(browser, url, next(drawing for drawing in drawings if drawing.label == "A-"))
             picture_browse(browser, url)
         browser.close()
 
 
 @contextmanager
 def served(uri: str) -> Iterator[str]:
-    flags = [f"--store={uri}", "--port=0", *([f"--workdir={FLAGS.workdir}"] if FLAGS.workdir else [])]
-    server = subprocess.Popen([sys.executable, "-m", "gradejax.web", *flags], stdout=subprocess.PIPE, text=True)
+    """Runs a server; yields its URL."""
+    command = [sys.executable, "-m", "gradejax.web", f"--store={uri}", "--port=0"]
+    if _FLAGS.workdir:
+        command.append(f"--workdir={_FLAGS.workdir}")
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
+        assert server.stdout is not None
         yield server.stdout.readline().split()[-1].rstrip("/")
     finally:
         server.terminate()
@@ -62,7 +66,7 @@ def served(uri: str) -> Iterator[str]:
 
 
 def picture_draw(browser: Browser, url: str, drawing: Drawing) -> None:
-    page = opened(browser, f"{url}/", width=720, height=700)
+    page = open_page(browser, f"{url}/", width=720, height=700)
     page.get_by_label("Tags").fill("7b")
     while page.locator("#prompt strong").inner_text() != drawing.label:
         page.get_by_role("button", name="Skip").click()
@@ -71,16 +75,16 @@ def picture_draw(browser: Browser, url: str, drawing: Drawing) -> None:
 
 
 def picture_guess(browser: Browser, url: str, drawing: Drawing) -> None:
-    page = opened(browser, f"{url}/guess", width=960, height=620)
+    page = open_page(browser, f"{url}/guess", width=960, height=620)
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
     draw(page, drawing)
     expect(page.get_by_role("button", name="Right")).to_be_enabled()
-    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
     photograph(page, "guess")
 
 
 def picture_browse(browser: Browser, url: str) -> None:
-    page = opened(browser, f"{url}/browse", width=1180, height=1180)
+    page = open_page(browser, f"{url}/browse", width=1180, height=1180)
     page.get_by_text("Counts by tag and label").click()
     pictures = page.locator("#gallery [role=option]")
     for i in (2, 3, 12):
@@ -90,14 +94,14 @@ def picture_browse(browser: Browser, url: str) -> None:
     photograph(page, "browse")
 
 
-def opened(browser: Browser, url: str, width: int, height: int) -> Page:
+def open_page(browser: Browser, url: str, width: int, height: int) -> Page:
     page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1.5)
     page.goto(url)
     return page
 
 
 def photograph(page: Page, name: str) -> None:
-    """With 64 colours, which are plenty for these pages: the file is a third as large."""
+    """Saves a screenshot in 64 colours, which are plenty for these pages: the file is a third as large."""
     path = FOLDER / f"{name}.png"
     page.screenshot(path=path)
     with Image.open(path) as picture:
@@ -106,10 +110,11 @@ def photograph(page: Page, name: str) -> None:
 
 
 def draw(page: Page, drawing: Drawing) -> None:
-    """With the mouse, where the drawing's own pen went."""
+    """Draws with the mouse, along the drawing's strokes."""
     box = page.locator("#paper").bounding_box()
+    assert box is not None
     scale = box["width"] / 280
-    for stroke in drawing.strokes:
+    for stroke in drawing.strokes or ():
         for i, point in enumerate(stroke):
             page.mouse.move(box["x"] + point["x"] * scale, box["y"] + point["y"] * scale)
             if i == 0:
@@ -118,4 +123,4 @@ def draw(page: Page, drawing: Drawing) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, FLAGS)
+    cli.run(main, _FLAGS)

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from gradejax.data import exchange
+from gradejax.data import ndjson
 from gradejax.hands.synthetic import write_drawings
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +20,7 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_rows_are_measured_and_those_without_their_peer_are_skipped(tmp_path):
     with (tmp_path / "some.ndjson").open("wb") as file:
-        exchange.write(file, write_drawings(60, writers=4))
+        ndjson.write(file, write_drawings(60, writers=4))
     done = benchmark(
         f"--drawings={tmp_path}/some.ndjson", "--only=mlp,augmentation,loading", "--rounds=1",
         f"--out={tmp_path}/out.json",

@@ -25,7 +25,7 @@ from bson import json_util
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradejax.data import exchange, folders
+from gradejax.data import exchange, folders, ndjson
 from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import BadDrawing
@@ -53,7 +53,7 @@ def attempt(place, reading) -> Drawing | str:
 
 def written(drawings) -> bytes:
     file = io.BytesIO()
-    assert exchange.write(file, drawings) == file.getvalue().count(b"\n")
+    assert ndjson.write(file, drawings) == file.getvalue().count(b"\n")
     return file.getvalue()
 
 

@@ -23,7 +23,7 @@ from bson import Binary, DatetimeMS, Int64, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradejax.data import exchange
+from gradejax.data import exchange, ndjson
 from gradejax.drawings import Drawing, new_id, to_document
 from gradejax.errors import BadDrawing, StoreError
 from gradejax.ids import to_text
@@ -709,13 +709,13 @@ class TestMongo:
             assert store.restore([id]) == 1
             assert store.get(id).label == "C"
         file = BytesIO()
-        exchange.write(file, store.find())
+        ndjson.write(file, store.find())
         copy = open_store(f"sqlite:///{tmp_path}/copy.db")
         outcome = exchange.Outcome()
         exchange.load(copy, exchange.from_file(BytesIO(file.getvalue())), outcome)
         assert ids(copy.find()) == all_ids
         back = BytesIO()
-        exchange.write(back, copy.find())
+        ndjson.write(back, copy.find())
         assert back.getvalue() == file.getvalue()
         copy.close()
         # Back in MongoDB, each is what it was.
@@ -890,7 +890,7 @@ class TestMongo:
         assert len(ids(store.find(every, newest_first=True))) == len(valid)
         assert store.summary().total() == store.count()
         assert len(store.fingerprint()) == 16
-        exchange.write(BytesIO(), store.find(every))
+        ndjson.write(BytesIO(), store.find(every))
         assert store.exclude(valid) + store.restore(valid) >= len(valid)
 
 

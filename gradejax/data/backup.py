@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 
-from gradejax.data import exchange
+from gradejax.data import ndjson
 from gradejax.data.exporting import log_omitted
 from gradejax.errors import UserError
 from gradejax.progress import progress, track
@@ -59,7 +59,7 @@ def _dump(store: Store, path: Path, refused: Counter[str]) -> int:
         open(path, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file,
         progress("copying", total, log) as update,
     ):
-        n = exchange.write(file, track(drawings, update))
+        n = ndjson.write(file, track(drawings, update))
         file.flush()
         os.fsync(file.fileno())
     return n

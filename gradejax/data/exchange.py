@@ -1,4 +1,4 @@
-"""Drawings in and out of a store as NDJSON or JSON, as mongoexport writes it; a few at a time, however many."""
+"""Drawings from NDJSON or JSON files into a store; a few at a time, however many."""
 
 import io
 from collections import Counter
@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from itertools import islice
-from typing import NoReturn, Protocol, runtime_checkable
-
-from bson import json_util
+from typing import NoReturn
 
 from gradejax import ids
 from gradejax.data import documents
-from gradejax.data.extended_json import EXTENDED_JSON, BrokenOff, parsed
-from gradejax.drawings import Drawing, from_document, to_document
+from gradejax.data.extended_json import BrokenOff, parsed
+from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
 from gradejax.ink import decode_ink
 from gradejax.stores import Store
@@ -44,13 +42,6 @@ class Outcome:
     refused: Counter[str] = field(default_factory=Counter)
     first_refused: list[tuple[str, str]] = field(default_factory=list)
     broken_off: str = ""
-
-
-@runtime_checkable
-class BinaryWriter(Protocol):
-    """A file to write bytes to."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 def from_file(file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = ()) -> Iterator[Source]:
@@ -94,15 +85,6 @@ def fill(store: Store, drawings: Iterable[Drawing]) -> int:
     """Adds any number of drawings, a few hundred to a transaction; returns how many were new."""
     drawings = iter(drawings)
     return sum(store.add(batch) for batch in iter(lambda: list(islice(drawings, _BATCH)), []))
-
-
-def write(file: BinaryWriter, drawings: Iterable[Drawing]) -> int:
-    """Writes NDJSON (relaxed extended JSON, as mongoexport does) that reads back unchanged; returns how many lines."""
-    n = 0
-    for drawing in drawings:
-        file.write(json_util.dumps(to_document(drawing), json_options=EXTENDED_JSON).encode() + b"\n")
-        n += 1
-    return n
 
 
 def _add_batch(store: Store, batch: list[Drawing], outcome: Outcome) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
-from gradejax.data import exchange
+from gradejax.data import ndjson
 from gradejax.errors import UserError
 from gradejax.progress import progress, track
 from gradejax.stores import Query, Store, open_store
@@ -39,7 +39,7 @@ def export_drawings(uri: str, name: str, tags: tuple[str, ...]) -> None:
         drawings = store.find(query, refused=lambda _, reason: refused.update([str(reason)]))
         try:
             with _complete_file(name) as file, progress("exporting", total, log) as update:
-                n = exchange.write(file, track(drawings, update))
+                n = ndjson.write(file, track(drawings, update))
                 log_omitted(refused)
                 if not n:
                     raise UserError(f"nothing was exported: all {refused.total():,} documents are invalid")

@@ -1,87 +1,76 @@
 """The pages and their API as one ASGI application."""
 
 import asyncio
-import logging
-import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
 from gradejax.stores import Store
-from gradejax.web import browsing, guessing, saving
-from gradejax.web.access import Access, TooManyTries
-from gradejax.web.guard import SESSION, Guard, source
-from gradejax.web.guessing import Model
-from gradejax.web.leaving import LAST_WORDS_SECONDS, Leaving
-from gradejax.web.messages import Code, Refused
+from gradejax.web import downloads, editing, gallery, guessing, refusals, saving, sign_in, totals
+from gradejax.web.access import Access
+from gradejax.web.guard import Guard
+from gradejax.web.limits import Turns
+from gradejax.web.messages import Refused
+from gradejax.web.model import Model
 from gradejax.web.ranking import Rankings
-from gradejax.web.sessions import COOKIE, COOKIE_SECONDS
-
-logger = logging.getLogger(__name__)
+from gradejax.web.sending import SendBudget
+from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
+from gradejax.web.workers import Workers
 
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html"}
 _OPEN_PATHS = frozenset({"/sign-in", "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
 _SIGN_OUT = '<script type="module" src="/static/sign-out.js"></script>'
-"""In each page; it shows the button, which is hidden where there is nothing to sign out of."""
-_REFUSALS = {
-    400: "a request that cannot be read",
-    401: "the access code is needed first",
-    403: "from another origin",
-    404: "no such thing",
-    408: "a body that takes too long",
-    409: "another drawing has this id",
-    413: "a body over 1 MB",
-    421: "asked for under a strange name",
-    422: "not a drawing, or not what the schema says",
-    429: "too many requests, or wrong codes",
-    503: "the store or the model is not there",
-    507: "the server's disk is full",
-}
-_SECONDS_BETWEEN_LINES = 10.0
+"""In each page; it shows the button, which stays hidden if there is nothing to sign out of."""
+_STORE_THREADS = 16
 
 
 def create_app(store: Store, *, model: Model, access: Access | None = None) -> FastAPI:
-    """The application over `store`.
+    """Creates the application.
 
     Args:
         store: closed when the application ends.
-        model: what guesses, as soon as there is one.
-        access: without it nobody is asked for a code, and only requests to loopback's names are answered.
+        model: guesses as soon as there is one.
+        access: without it nobody needs a code, and only requests to loopback's names are answered.
     """
     rankings = Rankings(store, model)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with closing(store), rankings.open():
             yield
-            await asyncio.sleep(LAST_WORDS_SECONDS)
+            await asyncio.sleep(LAST_ANSWERS_SECONDS)
 
     app = FastAPI(title="gradejax", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_middleware(Leaving)
+    app.add_middleware(ShutdownAnswers)
     app.add_middleware(Guard, access=access, open_paths=_OPEN_PATHS, sign_in_page=STATIC / "sign-in.html")
-    app.add_exception_handler(StarletteHTTPException, _refuse)
-    app.add_exception_handler(RequestValidationError, _refuse_invalid)
-    app.add_exception_handler(UserError, _refuse_mistake)
-    app.add_exception_handler(StoreError, _store_refusal())
+    refusals.add_handlers(app)
+
+    state = app.state
+    state.store, state.model, state.access, state.rankings = store, model, access, rankings
+    state.store_workers = Workers(_STORE_THREADS)
+    state.turns = defaultdict(Turns)
+    state.totals = totals.Totals(store)
+    state.saver = saving.Saver(store)
+    state.guesser = guessing.Guesser(model)
+    state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
+    state.send_budget = SendBudget()
+    state.downloads = downloads.Downloads(store, state.send_budget)
 
     api = APIRouter(
         prefix="/api",
-        responses={status: {"model": Refused, "description": text} for status, text in _REFUSALS.items()},
+        responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    api.include_router(saving.routes(store))
-    api.include_router(guessing.routes(model))
-    api.include_router(browsing.routes(store, model, rankings))
+    for module in (saving, guessing, totals, gallery, editing, downloads):
+        api.include_router(module.router)
     app.include_router(api)
     if access is not None:
-        app.include_router(_sign_in(access))
+        app.include_router(sign_in.router)
     for path, file in PAGES.items():
         app.add_api_route(path, _page(STATIC / file, signed_in=access is not None), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))
@@ -97,62 +86,3 @@ def _page(file: Path, *, signed_in: bool) -> Callable[[], Awaitable[Response]]:
         return HTMLResponse(html)
 
     return page
-
-
-def _sign_in(access: Access) -> APIRouter:
-    router = APIRouter()
-
-    @router.post("/sign-in", status_code=204, include_in_schema=False)
-    async def sign_in(given: Code, request: Request) -> Response:
-        try:
-            right = await access.try_code(given.code, source(request.scope))
-        except TooManyTries:
-            again = {"Retry-After": "2"}
-            raise HTTPException(429, "Many wrong codes are being tried. This one is tried again.", again) from None
-        if not right:
-            raise HTTPException(403, "This is not the code.")
-        response = Response(status_code=204)
-        response.set_cookie(COOKIE, access.sessions.begin(), COOKIE_SECONDS, httponly=True, samesite="strict")
-        return response
-
-    @router.post("/sign-out", status_code=204, include_in_schema=False)
-    async def sign_out(request: Request) -> Response:
-        access.sessions.end(request.scope[SESSION])
-        # Not what waits in the browser to be sent: that is its owner's.
-        response = Response(status_code=204, headers={"Clear-Site-Data": '"cache"'})
-        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return response
-
-    return router
-
-
-def _refuse(request: Request, error: StarletteHTTPException) -> Response:
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
-
-
-def _refuse_invalid(request: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    # A field's name may be the client's own, and anything.
-    field = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"][1:])[:100]
-    told = first["msg"].removeprefix("Value error, ")
-    return JSONResponse({"detail": f"{field}: {told}" if field else told}, 422)
-
-
-def _refuse_mistake(request: Request, error: UserError) -> Response:
-    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, BadDrawing) else 503)
-
-
-def _store_refusal() -> Callable[[Request, StoreError], Awaitable[Response]]:
-    """Tells the page what a class may know, and the log, now and then, what whoever runs the server must."""
-    said = -_SECONDS_BETWEEN_LINES
-
-    async def refuse(request: Request, error: StoreError) -> Response:
-        nonlocal said
-        if time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
-            logger.error("%s", error)
-        if isinstance(error, StoreFull):
-            return JSONResponse({"detail": "The server's disk is full: tell who runs it."}, 507)
-        return JSONResponse({"detail": "The store does not answer at the moment."}, 503, {"Retry-After": "1"})
-
-    return refuse

@@ -1,7 +1,8 @@
-"""Connections that wait for nobody and keep little: uvicorn's own would wait, and gather, for ever."""
+"""Connections with limits: uvicorn's own would wait for ever for slow clients, and buffer whatever they send."""
 
 import asyncio
 import json
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -9,48 +10,48 @@ from gradejax.web.crowd import Crowd
 from gradejax.web.guard import MAX_BODY_BYTES, SECURITY_HEADERS, SESSION, source
 
 HEAD_SECONDS = 20.0
-"""From a connection's beginning, or the answer before, to the last line of a request's head."""
+"""From the connection's beginning, or the answer before, to the end of a request's head."""
 MAX_HEAD_BYTES = 2**15
 MAX_HEAD_FIELDS = 100
 MAX_REQUEST_BYTES = MAX_BODY_BYTES + 2**16
-"""All of it: head, body, what frames the body's chunks, trailers, and what comes when it is answered already."""
+"""A whole request: head, body, the framing of its chunks, trailers, and what follows an answer given early."""
 MAX_AHEAD = 8
-"""Requests that may come before the one before is answered; browsers send none."""
+"""Requests that may arrive before an earlier one is answered; browsers send none."""
 READ_SECONDS = 60.0
-"""How long a client may leave an answer unread that it has asked for."""
+"""How long a client may leave an answer unread."""
 
 _PIECE_BYTES = 2**14
 
 
 class _TooMuch(Exception):
-    """Ends the parser's work on what has come."""
+    """Makes the parser give up on what has arrived."""
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection; cut off where a request is too large or too slow, or its answer is not read.
+    """One client's connection; cut off if a request is too large or slow, or its answer is not read.
 
-    How long a request's body may take, and how large it may be in each place, is `guard`'s business.
+    How large a request's body may be, and how long it may take, is up to `guard`.
     """
 
-    _waiting: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
-    _bytes = 0  # of this request, or before it
+    _head_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
+    _bytes = 0  # of this request, or since the one before
     _piece = 0
     _in_head = True
 
-    def __init__(self, *args: object, crowd: Crowd, **named: object):
-        super().__init__(*args, **named)
+    def __init__(self, *args: Any, crowd: Crowd, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         self._crowd = crowd
         self._room = crowd.strangers
         self._session: str | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self._room.enter(self, source({"client": self.client}))
-        self._wait_for_head()
+        self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        # In pieces, so that a limit holds within what has come at once.
+        # In pieces, so that limits also hold within one read.
         for start in range(0, len(data), _PIECE_BYTES):
             piece = data[start : start + _PIECE_BYTES]
             self._piece = len(piece)
@@ -68,12 +69,12 @@ class Connection(HttpToolsProtocol):
             self.cut_off()
             raise _TooMuch
         super().on_message_begin()
-        self._bytes = self._piece  # as if all of it were this request's
+        self._bytes = self._piece  # as if the whole piece belonged to this request
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
-            return  # a trailer, which nobody asks for
+            return  # a trailer, which nothing uses
         if len(self.headers) >= MAX_HEAD_FIELDS:
             raise _TooMuch
         super().on_header(name, value)
@@ -82,13 +83,13 @@ class Connection(HttpToolsProtocol):
         if self._bytes > MAX_HEAD_BYTES:
             raise _TooMuch
         self._in_head = False
-        self._waiting.cancel()
-        self._room.asks(self)
+        _cancel(self._head_timer)
+        self._room.touch(self)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         if self.pipeline and len(self.cycle.body) > _PIECE_BYTES:
-            self.cut_off()  # nobody reads it yet
+            self.cut_off()  # an earlier request is still being answered
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -103,49 +104,48 @@ class Connection(HttpToolsProtocol):
             self._room, self._session = self._crowd.insiders, session
             self._room.enter(self, session)
         super().on_response_complete()
-        if self.cycle.response_complete:  # else the next request is there already
+        if self.cycle.response_complete:  # else the next request has already begun
             self.cycle.body.clear()
-            self._wait_for_head()
+            self._await_head()
 
     def send_400_response(self, msg: str) -> None:
         if self._in_head and (self._bytes > MAX_HEAD_BYTES or len(self.headers or ()) >= MAX_HEAD_FIELDS):
             self._refuse(
-                431, f"A request's head has at most {MAX_HEAD_BYTES // 2**10} kB and {MAX_HEAD_FIELDS} fields."
+                431, f"A request's head may have {MAX_HEAD_BYTES // 2**10} kB and {MAX_HEAD_FIELDS} fields at most."
             )
         else:
             self._refuse(400, msg)
 
     def _unsupported_upgrade_warning(self) -> None:
-        # Answered as if it had not asked; what follows may be another protocol.
+        # Answered as an ordinary request; what follows may be another protocol.
         self.cycle.keep_alive = False
         if self.cycle.response_complete:
             self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self.loop.call_later(READ_SECONDS, self.cut_off)
+        self._read_timer = self.loop.call_later(READ_SECONDS, self.cut_off)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
+        _cancel(self._read_timer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._room.leave(self)
-        self._waiting.cancel()
-        if self._unread is not None:
-            self._unread.cancel()
+        _cancel(self._head_timer)
+        _cancel(self._read_timer)
 
     def is_idle(self) -> bool:
+        """Whether no complete request awaits its answer."""
         return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
 
     def cut_off(self) -> None:
-        # Not closed: closing waits until all is read that was sent.
+        """Aborts the connection; closing it would wait until the client has read everything."""
         self.transport.abort()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answers what is no request. Where the answer to one before is still due, there is no place for it."""
+        """Answers a malformed request, or just cuts off if an earlier answer is still due."""
         if self.transport.is_closing():
             return
         if self.pipeline or (self.cycle is not None and self.cycle.response_started and not self.is_idle()):
@@ -163,7 +163,11 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = True
 
-    def _wait_for_head(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._waiting = self.loop.call_later(HEAD_SECONDS, self.cut_off)
+    def _await_head(self) -> None:
+        _cancel(self._head_timer)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.cut_off)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

@@ -1,47 +1,48 @@
-"""How many connections there may be, and which make room for new ones."""
+"""How many connections there may be, and which one is closed to admit a new one."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from itertools import islice
 from typing import Protocol
 
 STRANGERS = 2048
-STRANGERS_OF_ONE_ADDRESS = 1024
-"""A hundred people behind one router, whose browsers open six each, are strangers until their first answer."""
-CONNECTIONS_OF_ONE_SESSION = 32
+STRANGERS_PER_ADDRESS = 1024
+"""A hundred people behind one router, whose browsers open six connections each, are strangers until they sign in."""
+CONNECTIONS_PER_SESSION = 32
 
-_LOOKED_AT = 100
+_MAX_EXAMINED = 100
 
 
 class Member(Protocol):
-    """A connection, as far as its place is concerned."""
+    """A connection, as far as its place in a room is concerned."""
 
     def is_idle(self) -> bool:
-        """Whether nothing is lost when it is cut off: no whole request of it waits for its answer."""
+        """Whether nothing is lost by cutting it off: no complete request on it awaits its answer."""
+        ...
 
     def cut_off(self) -> None:
-        """Ends it at once."""
+        """Closes it at once."""
 
 
 class Room:
-    """Connections up to a number, and up to a number of each group.
+    """A limited number of connections, also in each group.
 
-    A new one is always let in: of those there, whoever has been idle for longest makes room.
+    A new one is always admitted, at the expense of the one that has been idle for longest.
     """
 
-    def __init__(self, most: int, most_of_group: int):
-        self._most = most
-        self._most_of_group = most_of_group
-        # The one that has asked for nothing for longest comes first.
+    def __init__(self, max_members: int, max_per_group: int):
+        self._max_members = max_members
+        self._max_per_group = max_per_group
+        # Ordered by their last request, the oldest first.
         self._members: OrderedDict[Member, Hashable] = OrderedDict()
         self._groups: dict[Hashable, OrderedDict[Member, None]] = {}
 
     def enter(self, member: Member, group: Hashable) -> None:
-        """Lets `member` in, at whose expense it may be."""
+        """Admits `member`; another one may be cut off for it."""
         of_group = self._groups.get(group, OrderedDict())
-        if len(of_group) >= self._most_of_group:
+        if len(of_group) >= self._max_per_group:
             self._cut_off_one(of_group)
-        elif len(self._members) >= self._most:
+        elif len(self._members) >= self._max_members:
             self._cut_off_one(self._members)
         self._members[member] = group
         self._groups.setdefault(group, OrderedDict())[member] = None
@@ -54,24 +55,28 @@ class Room:
             if not self._groups[group]:
                 del self._groups[group]
 
-    def asks(self, member: Member) -> None:
-        """Notes that `member` is in use."""
+    def touch(self, member: Member) -> None:
+        """Notes that `member` has made a request."""
         if member in self._members:
             self._members.move_to_end(member)
             self._groups[self._members[member]].move_to_end(member)
 
-    def _cut_off_one(self, members: OrderedDict[Member, object]) -> None:
-        first = next(iter(members))
-        one = next((member for member in islice(members, _LOOKED_AT) if member.is_idle()), first)
-        self.leave(one)
-        one.cut_off()
+    def _cut_off_one(self, members: Iterable[Member]) -> None:
+        oldest = list(islice(members, _MAX_EXAMINED))
+        member = next((member for member in oldest if member.is_idle()), oldest[0])
+        self.leave(member)
+        member.cut_off()
 
 
 class Crowd:
-    """All connections: those that have shown a session have a room of their own, which strangers cannot fill."""
+    """All connections. Those of sessions have a room of their own, which strangers cannot fill.
 
-    def __init__(self, most: int):
-        """`most` connections, within what the system lets the process open."""
-        strangers = min(STRANGERS, most // 2)
-        self.strangers = Room(strangers, min(STRANGERS_OF_ONE_ADDRESS, max(1, strangers // 2)))
-        self.insiders = Room(most - strangers, CONNECTIONS_OF_ONE_SESSION)
+    Attributes:
+        strangers: connections that have shown no session.
+        insiders: the others.
+    """
+
+    def __init__(self, max_connections: int):
+        strangers = min(STRANGERS, max_connections // 2)
+        self.strangers = Room(strangers, min(STRANGERS_PER_ADDRESS, max(1, strangers // 2)))
+        self.insiders = Room(max_connections - strangers, CONNECTIONS_PER_SESSION)

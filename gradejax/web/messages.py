@@ -1,78 +1,85 @@
-"""What the pages and the server say to each other; the API's schema is made from these."""
+"""The messages between the pages and the server, from which the API's schema is generated."""
 
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic requires it below Python 3.12
 
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
 from gradejax.grades import GRADES
 from gradejax.stores import Query
 
 MAX_POINTS = 5000
-"""In all strokes together: 40 s of drawing at 120 points a second; the pages thin out what is longer."""
+"""In all strokes together: 40 s of drawing at 120 points a second; the pages thin out longer drawings."""
 MAX_TAG_CHARACTERS = 500
-"""In all tags together: the pages have 400 and a comma between two."""
+"""In all tags together; the pages' text field takes 400, commas included."""
 MAX_SELECTED = 1000
 """Drawings changed by one request."""
 
-Grade = Literal[GRADES]
+if TYPE_CHECKING:
+    Grade = str
+else:
+    Grade = Literal[GRADES]
 
 
-def _in_whole_characters(name: object) -> object:
+def _whole_characters(name: object) -> object:
     if isinstance(name, str) and any("\ud800" <= character <= "\udfff" for character in name):
-        raise ValueError("half a character is no text")
+        raise ValueError("half a character is not text")
     return name
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), BeforeValidator(_in_whole_characters)]
-NewId = Annotated[str, Field(pattern="^[0-9a-f]{24}$", description="made by the client, so that it can ask twice")]
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), BeforeValidator(_whole_characters)]
+NewId = Annotated[
+    str, Field(pattern="^[0-9a-f]{24}$", description="chosen by the client, so that it can send the drawing again")
+]
 Picture = Annotated[str, Field(min_length=1, description="a PNG file as base64")]
 _DATE_AND_TIME = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]")
 
 
-def _written_out(moment: object) -> object:
-    """Refuses a number, which pydantic would take for seconds since 1970, even from text."""
+def _in_iso_format(moment: object) -> object:
+    """Rejects a number, which pydantic would read as seconds since 1970, even in text."""
     if not isinstance(moment, str) or not _DATE_AND_TIME.match(moment):
-        raise ValueError("a moment is written as 2026-03-01T10:00:00Z")
+        raise ValueError("write a time as 2026-03-01T10:00:00Z")
     return moment
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """At the ends of the calendar a time zone may lead out of it."""
+    """Converts to UTC, which at the ends of the calendar may be out of range."""
     try:
         return utc_milliseconds(moment)
     except OverflowError:
-        raise ValueError("a moment is in the years 1 to 9999, in UTC") from None
+        raise ValueError("a time must be in the years 1 to 9999, in UTC") from None
 
 
 def _not_too_long(tags: Sequence[str]) -> Sequence[str]:
     if sum(map(len, tags)) > MAX_TAG_CHARACTERS:
-        raise ValueError(f"all tags together may have {MAX_TAG_CHARACTERS} characters")
+        raise ValueError(f"all tags together may have at most {MAX_TAG_CHARACTERS} characters")
     return tags
 
 
 def _not_too_many(strokes: Sequence[Sequence[object]] | None) -> Sequence[Sequence[object]] | None:
     if strokes and sum(map(len, strokes)) > MAX_POINTS:
-        raise ValueError(f"all strokes together may have {MAX_POINTS:,} points")
+        raise ValueError(f"all strokes together may have at most {MAX_POINTS:,} points")
     return strokes
 
 
-Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out), AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_in_iso_format), AfterValidator(_in_utc)]
 Coordinate = Annotated[float, Field(ge=-1e5, le=1e5, allow_inf_nan=False)]
 
 
 class Message(BaseModel):
+    """A message, checked strictly."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+@with_config(ConfigDict(strict=True, extra="forbid"))
 class Point(TypedDict):
-    """Where the pen was, in canvas units (0 to 280), `t` milliseconds after the drawing's first point."""
+    """The pen's position in canvas units (0 to 280), `t` milliseconds after the drawing's first point."""
 
-    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
     x: Coordinate
     y: Coordinate
     t: NotRequired[Annotated[float, Field(ge=0, le=1e9)]]
@@ -102,7 +109,7 @@ class Saved(Message):
 
 
 class Refused(Message):
-    """Any answer of 400 or more."""
+    """Any answer with a status of 400 or more."""
 
     detail: str
 
@@ -111,7 +118,7 @@ class Status(Message):
     total: int
     grades: dict[str, int]
     model: str | None = Field(description="the run whose model guesses")
-    model_missing: str | None = Field(description="without a model: how to make one")
+    model_missing: str | None = Field(description="if there is no model: how to train one")
 
 
 class Guess(Message):
@@ -120,8 +127,8 @@ class Guess(Message):
 
 
 class Guesses(Message):
-    guesses: list[Guess] = Field(description="the likeliest, best first")
-    is_grade: bool = Field(description="false where the model takes the drawing for something else")
+    guesses: list[Guess] = Field(description="the likeliest grades, best first")
+    is_grade: bool = Field(description="false if the model rejects the drawing as not a grade")
 
 
 class ToGuess(Message):
@@ -141,7 +148,7 @@ class Changed(Message):
 
 
 class Filters(BaseModel):
-    """Which drawings, as the address's query; see `gradejax.stores.Query`."""
+    """Which drawings, as query parameters; see `gradejax.stores.Query`."""
 
     model_config = ConfigDict(extra="forbid")
     tag: Annotated[list[Name], Field(max_length=MAX_TAGS)] = []
@@ -156,7 +163,7 @@ class Filters(BaseModel):
 
 
 class Page(Filters):
-    after: Name | None = Field(None, description="the last id of the page before")
+    after: Name | None = Field(None, description="the last id of the previous page")
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     by: Literal["date", "disagreement"] = "date"
 
@@ -169,19 +176,19 @@ class Shown(Message):
     label: str
     date: datetime
     writer: str | None
-    earlier: list[str] = Field(description="the last few labels it had before, oldest first")
-    guess: str | None = Field(None, description="the grade that the model takes it for")
-    is_grade: bool = Field(True, description="false where the model takes it for something else")
-    confidence: float | None = Field(None, description="of the model in the drawing's own label")
+    earlier: list[str] = Field(description="the last few earlier labels, oldest first")
+    guess: str | None = Field(None, description="the model's likeliest grade")
+    is_grade: bool = Field(True, description="false if the model rejects it as not a grade")
+    confidence: float | None = Field(None, description="the model's confidence in the drawing's label")
 
 
 class Shelf(Message):
-    """A page of the gallery; shorter than asked for where it would be a long text."""
+    """A page of the gallery; shorter than requested if it would be too many bytes."""
 
     drawings: list[Shown]
     next: str | None = Field(description="`after` for the next page; null on the last")
-    total: int | None = Field(None, description="how many are meant; on the first page only")
-    done: int | None = Field(None, description="how many the model has judged, while it is not through")
+    total: int | None = Field(None, description="how many drawings match; on the first page only")
+    done: int | None = Field(None, description="how many the model has judged so far, until it is done")
 
 
 class TagCounts(Message):
@@ -190,8 +197,8 @@ class TagCounts(Message):
 
 
 class Counts(Message):
-    """How many drawings in use there are of each grade: of all, and of each of the most used tags."""
+    """How many drawings in use there are of each grade: in all, and for each of the most used tags."""
 
     grades: dict[str, int]
     tags: list[TagCounts] = Field(description="the most used first")
-    more_tags: int = Field(description="how many are used less, and left out")
+    more_tags: int = Field(description="how many less used tags are left out")

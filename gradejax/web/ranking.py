@@ -1,34 +1,38 @@
-"""Drawings sorted by how little the model believes their label: that is where wrong labels are."""
+"""Drawings ranked by confidence in their label, lowest first: likely mislabels."""
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from itertools import islice
 
 from gradejax.drawings import Drawing
-from gradejax.errors import BadDrawing
 from gradejax.stores import Query, Store
-from gradejax.web.guessing import Judgement, Model
+from gradejax.web.model import Judgement, Judgements, Model
 
-_AT_ONCE = 4  # drawings; a guess may have to wait for them
-_MOST_RANKINGS = 8
-_MOST_PLACES = 400_000  # in all rankings together: 200 bytes each
-_MOST_JUDGEMENTS = 200_000  # 400 bytes each
-_MOST_WAITING = 8
-_MOST_KEPT_DRAWINGS = 600  # of each ranking: its first pages
+_BATCH = 4  # drawings; a guess may have to wait for them
+_MAX_RANKINGS = 8
+_MAX_JUDGEMENTS = 400_000  # in all rankings together; 200 bytes each
+_MAX_WAITING = 8
+_MAX_KEPT_DRAWINGS = 600  # in each ranking: its first pages
 _ABANDONED_SECONDS = 15.0  # a page asks every half second
 _QUICK_SECONDS = 0.05
-_FAREWELL = 1.0
-_REST = 10  # times as long as it took to look for changes, until the next look
+_JOIN_SECONDS = 1.0
+_REST = 10  # the pause between checks for changes, as a multiple of the time that a check takes
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A drawing, the likeliest grade, whether it is one, and the model's confidence in the drawing's own label."""
+class Ranked:
+    """A drawing and what the model says about it.
+
+    Attributes:
+        drawing: without its picture and strokes.
+        guess: the likeliest grade.
+        is_grade: whether the model accepts the drawing as a grade.
+        confidence: the model's confidence in the drawing's own label.
+    """
 
     drawing: Drawing
     guess: str
@@ -38,101 +42,128 @@ class Judged:
 
 @dataclass(slots=True)
 class Ranking:
-    """The order for one query, while and after it is made."""
+    """The ranking for one query, while it is computed and after.
 
-    asked: float
+    Attributes:
+        requested: when somebody last asked for it; as all times here, in seconds of `time.monotonic`.
+        changes: how often this server had changed the store when it began.
+        replaces: the finished ranking in use until this one, which runs in the background, is finished.
+        total: how many drawings match the query.
+        done: how many of them are judged.
+        judgements: once finished, the judgement of each drawing, by id; ranked.
+        first_drawings: the first ones in the ranking, as they were then, without pictures.
+        finished: whether it is complete.
+        served: whether somebody has received it complete.
+        error: why it failed.
+        fingerprint: the store's, when it began.
+        checked: when the store was last compared with it.
+        check_seconds: how long such a check takes.
+    """
+
+    requested: float
     changes: int
-    instead_of: "Ranking | None" = None
+    replaces: "Ranking | None" = None
     total: int = 0
     done: int = 0
-    place: dict[str, Judgement] = field(default_factory=dict)
-    """What the model makes of each drawing, by id, once finished; in the order of the places."""
-    first: dict[str, Drawing] = field(default_factory=dict)
-    """Those in the first places, without their pictures, as they were then."""
+    judgements: dict[str, Judgement] = field(default_factory=dict)
+    first_drawings: dict[str, Drawing] = field(default_factory=dict)
     finished: bool = False
-    seen: bool = False
+    served: bool = False
     error: Exception | None = None
     fingerprint: str = ""
-    looked: float = 0.0
-    """When it was found to be as the store is, and how many seconds that took."""
-    seconds: float = 0.0
+    checked: float = 0.0
+    check_seconds: float = 0.0
+
+    def is_abandoned(self) -> bool:
+        """Whether nobody has asked for it for a while."""
+        return self.replaces is None and time.monotonic() - self.requested > _ABANDONED_SECONDS
 
 
 class Rankings:
-    """Rankings by query, made in the background, one at a time, and kept until the store changes.
+    """Rankings by query, computed in the background, one at a time, and kept until the store changes.
 
-    What the model said of a picture is kept, so after a correction only the order is made anew.
-
-    Whether the store has changed some stores say at once. Others have to be read from end to end, so a ranking is given
-    out as it is and another made behind it, unless this server made the change (`forget`). No request waits for either.
+    Some stores say at once whether they have changed. Others must be read from end to end: then a ranking is served as
+    it is while another is computed, unless this server made the change (`forget`). No request waits for either.
     """
 
     def __init__(self, store: Store, model: Model):
         self._store = store
         self._model = model
+        self._judgements = Judgements(model)
         self._lock = threading.Lock()  # never held while the store or the model is asked
         self._closing = threading.Event()
         self._worker: threading.Thread | None = None
         self._waiting: OrderedDict[Query, Ranking] = OrderedDict()
         self._rankings: OrderedDict[Query, Ranking] = OrderedDict()
-        self._judgements: OrderedDict[bytes, Judgement] = OrderedDict()
         self._changes = 0
 
-    def ranking(self, query: Query, *, anew: bool) -> Ranking:
-        """The ranking for `query`, perhaps unfinished; `anew` asks for another where the store has changed since.
+    def ranking(self, query: Query, *, refresh: bool) -> Ranking:
+        """Returns the ranking for a query, perhaps unfinished.
 
-        Each is given out once finished, however fast the store changes meanwhile. Where too many wait already, it is
-        not begun, and whoever comes again may have more luck.
+        Each is served once finished, however fast the store changes meanwhile. If too many wait already, it is not
+        begun, and the client may ask again.
+
+        Args:
+            query: the drawings to rank.
+            refresh: whether to begin another one if the store has changed since.
 
         Raises:
-            UserError: where there is no model, or the store failed while it was made.
+            UserError: if there is no model, or the store failed while the ranking was computed.
         """
         self._model.get()
         with self._lock:
             ranking = self._rankings.get(query)
-            if ranking is None or (anew and ranking.seen and ranking.changes != self._changes):
+            if ranking is None or (refresh and ranking.served and ranking.changes != self._changes):
                 ranking = self._begin(query, ranking)
-        if anew and ranking.seen and self._has_changed(query, ranking):
+        if refresh and ranking.served and self._has_changed(query, ranking):
             with self._lock:
                 if self._rankings.get(query) is ranking:
                     ranking = self._begin(query, ranking)
         with self._lock:
-            ranking.asked = time.monotonic()
+            ranking.requested = time.monotonic()
             if query in self._rankings:
                 self._rankings.move_to_end(query)
             if ranking.error:
                 self._rankings.pop(query, None)
                 raise ranking.error
-            ranking.seen = ranking.finished
+            ranking.served = ranking.finished
         return ranking
 
-    def page(self, query: Query, ranking: Ranking, after: str | None, limit: int) -> list[Judged]:
-        """At most `limit` drawings of a finished ranking, as they are now, behind the one of id `after`."""
+    def page(self, query: Query, ranking: Ranking, after: str | None, limit: int) -> list[Ranked]:
+        """Returns a page of a finished ranking, with the drawings as they are now.
+
+        Args:
+            query: the one of the ranking.
+            ranking: a finished one.
+            after: the id of the drawing before the page; None for the first page.
+            limit: the most drawings to return.
+        """
         labels = self._model.get()[1].labels
-        kept = ranking.first if ranking.seconds > _QUICK_SECONDS and ranking.changes == self._changes else {}
-        places = iter(ranking.place)
-        if after is not None and after not in places:  # which leads it behind `after`
+        unchanged = ranking.check_seconds > _QUICK_SECONDS and ranking.changes == self._changes
+        kept = ranking.first_drawings if unchanged else {}
+        ids = iter(ranking.judgements)
+        if after is not None and after not in ids:  # advances `ids` past `after`
             return []
-        judged: list[Judged] = []
-        while len(judged) < limit and (ids := list(islice(places, limit - len(judged)))):
-            others = [id for id in ids if id not in kept]
-            there = kept | self._store.get_many(others, pictures=False) if others else kept
-            for id in ids:
-                drawing = there.get(id)
+        page: list[Ranked] = []
+        while len(page) < limit and (batch := list(islice(ids, limit - len(page)))):
+            others = [id for id in batch if id not in kept]
+            drawings = kept | self._store.get_many(others, pictures=False) if others else kept
+            for id in batch:
+                drawing = drawings.get(id)
                 if drawing is not None and (drawing.deleted is not None) == query.deleted:
-                    row, is_grade = ranking.place[id]
-                    confidence = float(row[labels.index(drawing.label)])
-                    judged.append(Judged(drawing, labels[int(row.argmax())], bool(is_grade), confidence))
-        return judged
+                    confidences, is_grade = ranking.judgements[id]
+                    confidence = float(confidences[labels.index(drawing.label)])
+                    page.append(Ranked(drawing, labels[int(confidences.argmax())], bool(is_grade), confidence))
+        return page
 
     def forget(self) -> None:
-        """Makes the next look at each ranking a fresh one: who has changed a drawing wants to see it moved."""
+        """Makes the next refresh of each ranking begin another: whoever changed a drawing wants to see it moved."""
         with self._lock:
             self._changes += 1
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """While the application runs. What is being made at its end is left off, and no store is waited for."""
+        """While the application runs. At its end unfinished rankings are dropped, and no store is waited for."""
         self._closing.clear()
         try:
             yield
@@ -143,33 +174,34 @@ class Rankings:
                 self._rankings.clear()
                 worker = self._worker
             if worker is not None:
-                worker.join(_FAREWELL)
+                worker.join(_JOIN_SECONDS)
 
     def _has_changed(self, query: Query, ranking: Ranking) -> bool:
-        """Whether the store is known to have; where that takes long it is looked at behind what is given out."""
-        if ranking.seconds <= _QUICK_SECONDS:
+        """Whether the store has changed, if it can say so quickly; else it is checked in the background."""
+        if ranking.check_seconds <= _QUICK_SECONDS:
             return self._store.fingerprint(query) != ranking.fingerprint
         with self._lock:
-            if query not in self._waiting and time.monotonic() - ranking.looked > _REST * ranking.seconds:
-                ranking.looked = time.monotonic()
-                self._wait(query, Ranking(time.monotonic(), self._changes, instead_of=ranking))
+            is_due = time.monotonic() - ranking.checked > _REST * ranking.check_seconds
+            if query not in self._waiting and is_due:
+                ranking.checked = time.monotonic()
+                self._enqueue(query, Ranking(time.monotonic(), self._changes, replaces=ranking))
         return False
 
-    def _begin(self, query: Query, last: Ranking | None) -> Ranking:
-        """A ranking to be made; where none can wait now, the last one or one that is not made."""
+    def _begin(self, query: Query, previous: Ranking | None) -> Ranking:
+        """Returns a new ranking that waits to be computed; if too many wait, `previous` or one that never will be."""
         ranking = Ranking(time.monotonic(), self._changes)
-        self._waiting.pop(query, None)  # another that was to be made behind the last
-        if not self._wait(query, ranking):
-            return last or ranking
+        self._waiting.pop(query, None)  # one that was to replace `previous` in the background
+        if not self._enqueue(query, ranking):
+            return previous or ranking
         self._rankings[query] = ranking
         return ranking
 
-    def _wait(self, query: Query, ranking: Ranking) -> bool:
-        """Puts it behind those that wait; False where there are too many that somebody still asks for."""
-        for other in [other for other, waiting in self._waiting.items() if _is_abandoned(waiting)]:
-            del self._waiting[other]
-            self._rankings.pop(other, None)
-        if len(self._waiting) >= _MOST_WAITING:
+    def _enqueue(self, query: Query, ranking: Ranking) -> bool:
+        """Adds a ranking to those that wait; returns False if too many wait that somebody still asks for."""
+        for abandoned in [other for other, waiting in self._waiting.items() if waiting.is_abandoned()]:
+            del self._waiting[abandoned]
+            self._rankings.pop(abandoned, None)
+        if len(self._waiting) >= _MAX_WAITING:
             return False
         self._waiting[query] = ranking
         if self._worker is None:
@@ -185,8 +217,8 @@ class Rankings:
                     return
                 query, ranking = self._waiting.popitem(last=False)
             try:
-                if not _is_abandoned(ranking):
-                    self._make(query, ranking)
+                if not ranking.is_abandoned():
+                    self._compute(query, ranking)
             except Exception as error:
                 ranking.error = error
             with self._lock:
@@ -196,66 +228,42 @@ class Rankings:
         current = self._rankings.get(query)
         if current is ranking and not ranking.finished and ranking.error is None:
             del self._rankings[query]
-        elif current is not None and current is ranking.instead_of and ranking.finished:
+        elif current is not None and current is ranking.replaces and ranking.finished:
             self._rankings[query] = ranking
-        ranking.instead_of = None
+        ranking.replaces = None
         finished = [(query, one) for query, one in self._rankings.items() if one.finished or one.error]
-        places = sum(len(one.place) for _, one in finished)
-        for number, (other, one) in enumerate(finished[:-1]):
-            if len(finished) - number > _MOST_RANKINGS or places > _MOST_PLACES:
-                del self._rankings[other]
-                places -= len(one.place)
+        judgements = sum(len(one.judgements) for _, one in finished)
+        for number, (oldest, one) in enumerate(finished[:-1]):
+            if len(finished) - number > _MAX_RANKINGS or judgements > _MAX_JUDGEMENTS:
+                del self._rankings[oldest]
+                judgements -= len(one.judgements)
 
-    def _make(self, query: Query, ranking: Ranking) -> None:
+    def _compute(self, query: Query, ranking: Ranking) -> None:
         began = time.monotonic()
         ranking.fingerprint = self._store.fingerprint(query)
-        ranking.looked = time.monotonic()
-        ranking.seconds = ranking.looked - began
-        before = ranking.instead_of
-        if before is not None and before.fingerprint == ranking.fingerprint:
+        ranking.checked = time.monotonic()
+        ranking.check_seconds = ranking.checked - began
+        if ranking.replaces is not None and ranking.replaces.fingerprint == ranking.fingerprint:
             return
         ranking.total = self._store.count(query)
         labels = self._model.get()[1].labels
-        belief: dict[str, float] = {}
+        confidence: dict[str, float] = {}
         judgements: dict[str, Judgement] = {}
-        bare: dict[str, Drawing] = {}
-        for batch in _batches(self._store.find(query), _AT_ONCE):
-            if self._closing.is_set() or _is_abandoned(ranking):
+        drawings: dict[str, Drawing] = {}
+        for batch in _batches(self._store.find(query), _BATCH):
+            if self._closing.is_set() or ranking.is_abandoned():
                 return
-            self._model.let_pass()
-            for drawing, judgement in zip(batch, self._judge(batch), strict=True):
-                if judgement is not None:
+            self._model.wait_for_urgent()
+            for drawing, judgement in zip(batch, self._judgements.of([one.png for one in batch]), strict=True):
+                if judgement is not None:  # else its picture cannot be read
                     judgements[drawing.id] = judgement
-                    belief[drawing.id] = float(judgement.confidences[labels.index(drawing.label)])
-                    bare[drawing.id] = replace(drawing, png=b"", strokes=None)
+                    confidence[drawing.id] = float(judgement.confidences[labels.index(drawing.label)])
+                    drawings[drawing.id] = replace(drawing, png=b"", strokes=None)
             ranking.done += len(batch)
-        order = sorted(belief, key=belief.__getitem__)
-        ranking.place = {id: judgements[id] for id in order}
-        ranking.first = {id: bare[id] for id in order[:_MOST_KEPT_DRAWINGS]}
+        order = sorted(confidence, key=confidence.__getitem__)
+        ranking.judgements = {id: judgements[id] for id in order}
+        ranking.first_drawings = {id: drawings[id] for id in order[:_MAX_KEPT_DRAWINGS]}
         ranking.finished = True
-
-    def _judge(self, drawings: Sequence[Drawing]) -> list[Judgement | None]:
-        """None for a stored PNG whose pixels cannot be read: it has no place in the order."""
-        digests = [blake2b(drawing.png, digest_size=16).digest() for drawing in drawings]
-        new = {
-            digest: drawing.png
-            for digest, drawing in zip(digests, drawings, strict=True)
-            if digest not in self._judgements
-        }
-        for digest, judgement in zip(new, self._model.judge(list(new.values())), strict=True):
-            if not isinstance(judgement, BadDrawing):
-                self._judgements[digest] = judgement
-        found = [self._judgements.get(digest) for digest in digests]
-        for digest in digests:
-            if digest in self._judgements:
-                self._judgements.move_to_end(digest)
-        while len(self._judgements) > _MOST_JUDGEMENTS:
-            self._judgements.popitem(last=False)
-        return found
-
-
-def _is_abandoned(ranking: Ranking) -> bool:
-    return ranking.instead_of is None and time.monotonic() - ranking.asked > _ABANDONED_SECONDS
 
 
 def _batches(drawings: Iterable[Drawing], size: int) -> Iterator[list[Drawing]]:

@@ -1,31 +1,36 @@
-"""Room for what is on its way to clients: an answer that nobody reads stays in memory until its minute is over."""
+"""Memory for answers on their way: one that its client does not read stays in memory until it times out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 USUAL_BYTES = 2**18
-"""A drawing's PNG, or some lines of NDJSON, are smaller and wait for no room."""
-MOST_BYTES = 2**26
-"""Of all that is larger, in the whole process."""
+"""Pieces up to this size, such as a drawing's PNG or some lines of NDJSON, are not counted."""
+MAX_BYTES = 2**26
+"""For all larger pieces in the process together."""
 
 
-class Room:
-    """MOST_BYTES for pieces of answers that are larger than usual and not yet read."""
+class SendBudget:
+    """MAX_BYTES for the large pieces of answers that are not read yet."""
 
     def __init__(self) -> None:
-        self._left = MOST_BYTES
+        self._left = MAX_BYTES
         self._freed = asyncio.Event()
 
     @asynccontextmanager
     async def holding(self, make: Callable[[], Awaitable[bytes]]) -> AsyncIterator[bytes]:
-        """What `make` makes, in the room that it takes while this is open.
+        """Makes a piece, and counts its bytes until the context is left.
 
-        Where there is no room it is thrown away, and made again later: whoever waits holds nothing.
+        Args:
+            make: makes the piece. If there is no room for it, the piece is dropped and made again later: whoever
+                waits holds no memory.
+
+        Yields:
+            The piece.
         """
         while True:
             piece = await make()
-            size = min(len(piece), MOST_BYTES) if len(piece) > USUAL_BYTES else 0
+            size = min(len(piece), MAX_BYTES) if len(piece) > USUAL_BYTES else 0
             if size <= self._left:
                 break
             del piece

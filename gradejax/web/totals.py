@@ -1,79 +1,118 @@
-"""How many drawings there are of each grade and tag: counted once for all who ask."""
+"""How many drawings there are of each grade and tag: counted once for everybody who asks."""
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Annotated
 
-from gradejax.errors import StoreError
+from fastapi import APIRouter, Depends
+
+from gradejax.errors import StoreError, UserError
 from gradejax.grades import GRADE_INDEX
 from gradejax.stores import Store
+from gradejax.web.limits import bounded, no_repeats
+from gradejax.web.messages import Counts, Status, TagCounts
+from gradejax.web.model import Model
+from gradejax.web.state import StoreWorkersDep, from_state
+from gradejax.web.workers import Workers
 
-MOST_TAGS = 300
+MAX_TAGS = 300
 _SECONDS = 1.0
-_SHARE = 0.1  # of the time, that counting may take
+_SHARE = 0.1  # the part of the time that counting may take
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Drawings in use, by label; of all, and of each of the most used tags."""
+    """How many drawings are in use.
 
-    grades: Mapping[str, int]
-    tags: Mapping[str, Mapping[str, int]]
-    """The most used first."""
+    Attributes:
+        grades: by label.
+        tags: by tag, the most used first, and label.
+        more_tags: how many tags are left out.
+    """
+
+    grades: dict[str, int]
+    tags: dict[str, dict[str, int]]
     more_tags: int
 
 
 class Totals:
-    """The store's summary, at most a second old, or ten times as old as it takes to make.
+    """The store's summary, at most a second old, or ten times as old as counting takes.
 
-    While a class draws, every telephone asks for it.
+    While a class draws, every phone asks for it.
     """
 
     def __init__(self, store: Store):
         self._store = store
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = Workers(1)
         self._one_at_a_time = asyncio.Lock()
         self._changes = 0
-        self._seen = -1
-        self._until = 0.0
-        self._summary: Summary | StoreError
+        self._changes_counted = -1
+        self._valid_until = 0.0
+        self._summary: Summary | StoreError | None = None
 
     async def get(self) -> Summary:
-        """Raises StoreError."""
-        wanted = self._changes
+        """Returns the summary. Raises StoreError if the store cannot be read."""
+        changes = self._changes
         async with self._one_at_a_time:
-            if self._seen < wanted or time.monotonic() >= self._until:
-                seen, began = self._changes, time.monotonic()
-                try:
-                    self._summary = await asyncio.get_running_loop().run_in_executor(
-                        self._thread, _summary, self._store
-                    )
-                except StoreError as error:  # or all who wait here would try, one after the other
-                    self._summary = error
-                ended = time.monotonic()
-                self._seen, self._until = seen, ended + max(_SECONDS, (ended - began) / _SHARE)
+            if self._summary is None or self._changes_counted < changes or time.monotonic() >= self._valid_until:
+                await self._count()
             if isinstance(self._summary, StoreError):
                 raise self._summary
+            assert self._summary is not None
             return self._summary
 
     def forget(self) -> None:
-        """Makes the next look a fresh one: who has changed a drawing wants to see it counted."""
+        """Makes the next `get` count afresh: whoever changed a drawing wants to see it counted."""
         self._changes += 1
+
+    async def _count(self) -> None:
+        changes, began = self._changes, time.monotonic()
+        try:
+            self._summary = await self._thread.run(_summary, self._store)
+        except StoreError as error:  # remembered, or everybody who waits would try, one after the other
+            self._summary = error
+        ended = time.monotonic()
+        self._changes_counted, self._valid_until = changes, ended + max(_SECONDS, (ended - began) / _SHARE)
+
+
+TotalsDep = Annotated[Totals, from_state("totals")]
+
+router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
+
+
+@router.get("/status")
+async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[Model, from_state("model")]) -> Status:
+    """Returns how many drawings the store holds, and whether there is a model."""
+    run, missing = None, None
+    try:
+        run, _ = await workers.run(model.get)
+    except UserError as error:
+        missing = str(error)
+    grades = (await totals.get()).grades
+    return Status(total=sum(grades.values()), grades=grades, model=run, model_missing=missing)
+
+
+@router.get("/counts")
+async def counts(totals: TotalsDep) -> Counts:
+    """Returns how many drawings in use there are of each grade: in all, and for each of the most used tags."""
+    summary = await totals.get()
+    tags = [TagCounts(tag=tag, grades=grades) for tag, grades in summary.tags.items()]
+    return Counts(grades=summary.grades, tags=tags, more_tags=summary.more_tags)
 
 
 def _summary(store: Store) -> Summary:
     grades: Counter[str] = Counter()
     used: Counter[str] = Counter()
-    by_tag: dict[str, Counter[str]] = {}
+    by_tag: dict[str, dict[str, int]] = {}
     for (tags, label), n in store.summary().items():
-        if label not in GRADE_INDEX:  # a stranger's document may have any, and is no drawing
+        if label not in GRADE_INDEX:  # another program's document may have any label, and is not a drawing
             continue
         grades[label] += n
         for tag in tags:
             used[tag] += n
-            by_tag.setdefault(tag, Counter())[label] += n
-    most = [tag for tag, _ in used.most_common(MOST_TAGS)]
-    return Summary(grades, {tag: by_tag[tag] for tag in most}, len(used) - len(most))
+            by_label = by_tag.setdefault(tag, {})
+            by_label[label] = by_label.get(label, 0) + n
+    most_used = [tag for tag, _ in used.most_common(MAX_TAGS)]
+    return Summary(grades, {tag: by_tag[tag] for tag in most_used}, len(used) - len(most_used))

@@ -1,4 +1,4 @@
-"""How often faults are made, and a real server that is made to suffer them.
+"""How often faults are injected, and a real server to inject them into.
 
 pytest tests/faults                        # the short form, as CI runs it
 GRADEJAX_FAULTS=long pytest tests/faults   # the long one: make faults
@@ -23,7 +23,7 @@ from gradejax.drawings import Drawing
 
 @dataclass(frozen=True)
 class HowOften:
-    """The counts of one form."""
+    """How much of each fault one form of the tests injects."""
 
     kills: int
     people: int
@@ -34,14 +34,14 @@ class HowOften:
 
 @pytest.fixture(scope="session")
 def how_often() -> HowOften:
-    """The form that GRADEJAX_FAULTS names: `long`, or the short one."""
+    """The short form, or the long one if GRADEJAX_FAULTS is `long`."""
     if os.environ.get("GRADEJAX_FAULTS") == "long":
         return HowOften(kills=20, people=50, outage_seconds=30, connections=1000, examples=300)
     return HowOften(kills=2, people=50, outage_seconds=2, connections=200, examples=5)
 
 
 class Web:
-    """`python -m gradejax.web` on a port of its own, to be killed and started again."""
+    """A `python -m gradejax.web` that can be killed and restarted on the same port."""
 
     def __init__(self, folder: Path, flags: tuple[str, ...], command: tuple[str, ...] = ()):
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -52,7 +52,7 @@ class Web:
         self.start()
 
     def start(self) -> None:
-        """Returns when it listens."""
+        """Starts the server; returns once it listens."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=self._folder
@@ -61,13 +61,13 @@ class Web:
         assert self.said.startswith("gradejax is at "), self.log.read_text()
 
     def kill(self) -> None:
-        """With SIGKILL."""
+        """Kills the server with SIGKILL."""
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the answer, on a connection of its own."""
+        """Makes a request on a new connection; returns status, headers and body of the answer."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             data = None if body is None else json.dumps(body)
@@ -80,7 +80,7 @@ class Web:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
-    """Starts servers, which end with the test."""
+    """Starts servers that end with the test."""
     with ExitStack() as stack:
 
         def start(*flags: str, **options: tuple[str, ...]) -> Web:
@@ -93,7 +93,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
 
 @pytest.fixture(scope="session")
 def message() -> Callable[[Drawing], dict]:
-    """What a page sends to save a drawing."""
+    """A function that returns what a page sends to save a drawing."""
 
     def of(drawing: Drawing) -> dict:
         return {

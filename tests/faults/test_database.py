@@ -19,7 +19,7 @@ import pymongo
 import pytest
 
 from gradejax import prepare
-from gradejax.data import exchange
+from gradejax.data import exchange, ndjson
 from gradejax.drawings import Drawing, new_id, to_document
 from gradejax.errors import StoreAway
 from gradejax.stores import IN_USE, Query, Store, open_store
@@ -81,7 +81,7 @@ def pictures(store: Store) -> dict[str, bytes]:
 def test_an_import_continues(mortal_mongodb, store, drawings, how_often, tmp_path: Path, outage: str):
     file = tmp_path / "class.ndjson"
     with file.open("wb") as opened:
-        exchange.write(opened, drawings)
+        ndjson.write(opened, drawings)
     command = [sys.executable, "-m", "gradejax.data", "import", str(file), f"--store={mortal_mongodb.uri}"]
     importing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: store.count() > 0)

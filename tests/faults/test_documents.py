@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mangle import bombs, edited, mangled, real_pngs
 
-from gradejax.data import exchange
+from gradejax.data import exchange, ndjson
 from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
@@ -108,7 +108,7 @@ def test_pictures_crafted_to_take_long(tmp_path):
 
 def line(drawing: Drawing, **changes: object) -> bytes:
     out = io.BytesIO()
-    exchange.write(out, [drawing])
+    ndjson.write(out, [drawing])
     return json.dumps({**json.loads(out.getvalue()), **changes}).encode()
 
 

@@ -1,4 +1,4 @@
-"""Bad requests, slow clients and strangers: nobody is let in, and nobody stops the others."""
+"""Bad requests, slow clients and strangers: none gets in, and none blocks the others."""
 
 import json
 import os
@@ -27,34 +27,35 @@ from starlette.testclient import TestClient
 from gradejax.drawings import new_id
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, open_store
-from gradejax.web import access, connections, crowd, guard
+from gradejax.web import access, connections, crowd, guard, rates
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, create_app
 from gradejax.web.connections import Connection
 from gradejax.web.crowd import Crowd
-from gradejax.web.guard import Allowances, source
-from gradejax.web.guessing import Model
+from gradejax.web.guard import source
+from gradejax.web.model import Model
+from gradejax.web.rates import Allowances
 
 CODE = "seven-planted-bees"
 PASSWORD = "planted-pa55word"
 
 
 def connect(port: int, sent: bytes = b"", address: str = "127.0.0.1") -> socket.socket:
-    """A connection from `address` that has sent something."""
+    """Opens a connection from `address` and sends something on it."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(address, 0))
     connection.sendall(sent)
     return connection
 
 
 def request(path: str, body: bytes = b"", **headers: str) -> bytes:
-    """The bytes of a POST, or of a GET where there is no body."""
+    """Returns the bytes of a POST, or of a GET if there is no body."""
     lines = [f"{'POST' if body else 'GET'} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
     lines += ["Content-Type: application/json", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and all that came until the connection's end; 0 where nothing came."""
+    """Reads until the connection ends; returns the status, 0 if nothing arrived, and all bytes."""
     received = b""
     try:
         while piece := connection.recv(65536):
@@ -66,7 +67,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
 
 @contextmanager
 def served(app, most: int = 6144) -> Iterator[int]:
-    """The application in this process, behind the same connections as `python -m gradejax.web`; its port."""
+    """Serves the application in this process, with the connections of `python -m gradejax.web`; yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         http = partial(Connection, crowd=Crowd(most))
         config = uvicorn.Config(app, http=http, ws="none", log_level="error", access_log=False)
@@ -91,12 +92,12 @@ def store(tmp_path: Path) -> Iterator:
 # Slow, half and idle.
 
 
-def test_a_crowd_that_only_stands_about_stops_nobody(serve, how_often, message, draw, tmp_path):
-    """Idle connections, half heads, half bodies and answers that nobody reads, and in between a class that saves."""
-    # As many systems start a program: with fewer files than there are connections here.
+def test_idle_and_half_finished_connections_block_nobody(serve, how_often, message, draw, tmp_path):
+    """Among idle connections, half heads, half bodies and unread answers, a class saves."""
+    # With fewer files than connections here, the default of many systems.
     web = serve(f"--store=sqlite:///{tmp_path}/grades.db", command=("bash", "-c", 'ulimit -Sn 128; exec "$@"', "bash"))
     store = open_store(f"sqlite:///{tmp_path}/grades.db")
-    store.add(write_drawings(1500, seed=2))  # more to download than fits between two programs
+    store.add(write_drawings(1500, seed=2))  # a larger download than the sockets' buffers hold
     half_body = request("/api/drawings", b'{"id": "' + b"a" * 1000 + b'"}')[:-500]
     kinds = {
         "idle": b"",
@@ -123,7 +124,7 @@ def test_a_crowd_that_only_stands_about_stops_nobody(serve, how_often, message, 
     print(f"{n} idle, {n // 10} half heads, half bodies and unread answers each: 200 saves, 0 refused, in {took:.1f} s")
 
 
-def test_who_takes_too_long_is_cut_off(store, monkeypatch):
+def test_slow_clients_are_cut_off(store, monkeypatch):
     monkeypatch.setattr(connections, "HEAD_SECONDS", 1.0)
     monkeypatch.setattr(connections, "READ_SECONDS", 1.0)
     monkeypatch.setattr(guard, "BODY_SECONDS", 1.0)
@@ -132,7 +133,7 @@ def test_who_takes_too_long_is_cut_off(store, monkeypatch):
     with served(create_app(store, model=Model(None))) as port:
         idle = connect(port)
         head = connect(port, body[:30])
-        # After an answer, what is left of a body that nobody wanted, and half another head.
+        # After an answer: the rest of an unread body, and half another head.
         leftover = connect(port, request("/api/status").replace(b"Length: 0", b"Length: 9") + b"x")
         second = connect(port, request("/api/status"))
         assert second.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
@@ -156,18 +157,18 @@ def test_who_takes_too_long_is_cut_off(store, monkeypatch):
             assert answer(head) == (0, b"")
             assert answer(leftover)[0] == 200
             assert answer(second)[1].endswith(b"}")
-            status, told = answer(half)
-            assert (status, b"The body took over" in told) == (408, True)
-            assert answer(trickle)[0] in (0, 408)  # 0: what came after the answer was given resets the connection
+            status, text = answer(half)
+            assert (status, b"The body took over" in text) == (408, True)
+            assert answer(trickle)[0] in (0, 408)  # 0: bytes that arrive after the answer reset the connection
             end = 0.0
             dripping.result()
         time.sleep(1.5)
         _, received = answer(unread)
-        assert not received.endswith(b"0\r\n\r\n")  # it was not read in time, and is not whole
+        assert not received.endswith(b"0\r\n\r\n")  # it was cut off, for it was not read in time
         assert httpx.get(f"http://127.0.0.1:{port}/api/status").status_code == 200
 
 
-def test_a_head_has_an_end(store):
+def test_an_endless_head_is_cut_off(store):
     with served(create_app(store, model=Model(None))) as port:
         endless = connect(port, b"GET / HTTP/1.1\r\n")
         sent = 0
@@ -207,8 +208,8 @@ CHUNKED = b"POST /api/drawings HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding:
         *("blank lines", "target", "fields", "requests ahead", "h2c", "websocket", "tunnel", "http2"),
     ],
 )
-def test_nothing_can_be_sent_without_end(store, begin: bytes, more: bytes):
-    """Not before, between, in or behind bodies, by whoever does not have the code."""
+def test_endless_requests_are_cut_off(store, begin: bytes, more: bytes):
+    """Before, between, in or after bodies, from clients without the code."""
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
         with connect(port, begin) as endless:
             sent = 0
@@ -221,8 +222,8 @@ def test_nothing_can_be_sent_without_end(store, begin: bytes, more: bytes):
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 401
 
 
-def test_a_stranger_is_not_kept_by_the_server(store):
-    """Half a megabyte each, of which a sign-in needs a hundred bytes."""
+def test_a_strangers_large_body_is_refused(store):
+    """Signing in takes a hundred bytes; a megabyte from each stranger would exhaust the memory."""
     head = request("/sign-in", b"{}").replace(b"Length: 2", b"Length: 1048576").removesuffix(b"{}")
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
         status, text = answer(connect(port, head + b"a" * 5000))
@@ -231,9 +232,9 @@ def test_a_stranger_is_not_kept_by_the_server(store):
         assert answer(connect(port, chunks + b"1000\r\n" + b"a" * 4096))[0] == 413
 
 
-def test_who_is_signed_in_has_room(store, monkeypatch):
-    """However many stand about, at one address or at many, and whatever they have begun to send."""
-    monkeypatch.setattr(crowd, "STRANGERS_OF_ONE_ADDRESS", 50)
+def test_strangers_cannot_crowd_out_the_signed_in(store, monkeypatch):
+    """However many there are, at one address or many, and whatever they have begun to send."""
+    monkeypatch.setattr(crowd, "STRANGERS_PER_ADDRESS", 50)
     half = request("/sign-in", b'{"code": "').replace(b"Length: 10", b"Length: 100")
     with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
         _, cookie = try_code(port, CODE, "127.0.0.2")
@@ -242,7 +243,7 @@ def test_who_is_signed_in_has_room(store, monkeypatch):
         inside.recv(65536)
         others = [f"127.0.3.{n % 100}" for n in range(150)] + ["127.0.0.9"] * 150
         crowded = [stack.enter_context(connect(port, half if n % 2 else b"GET", a)) for n, a in enumerate(others)]
-        # Whoever has been signed in before still is, on the same connection; who comes now comes in.
+        # An open connection with a session still works, and others can still sign in.
         inside.sendall(status)
         assert inside.recv(12) == b"HTTP/1.1 200"
         assert try_code(port, CODE, "127.0.0.9")[0] == 204
@@ -259,7 +260,7 @@ def test_who_is_signed_in_has_room(store, monkeypatch):
         assert cut >= 200
 
 
-def test_one_session_does_not_take_all_the_room(store):
+def test_one_session_does_not_take_all_connections(store):
     with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
         cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
         asked = [request("/api/status", Cookie=cookie) for cookie in cookies]
@@ -311,15 +312,15 @@ def test_every_refusal_carries_the_headers(store, sent: bytes, status: int):
 
 
 def test_one_address_is_slowed_down_and_no_other(store, monkeypatch):
-    monkeypatch.setattr(guard, "RATE", 5.0)
-    monkeypatch.setattr(guard, "BURST", 40)
+    monkeypatch.setattr(rates, "RATE", 5.0)
+    monkeypatch.setattr(rates, "BURST", 40)
     with served(create_app(store, model=Model(None))) as port:
         ask = request("/api/status", Connection="close")
         answers = [answer(connect(port, ask, "127.0.0.2")) for _ in range(80)]
         refused = [text for status, text in answers if status == 429]
         assert [status for status, _ in answers[:40]] == [200] * 40
         assert refused
-        assert all(b"retry-after: 1\r\n" in text.lower() and b"slower, please" in text for text in refused)
+        assert all(b"retry-after: 1\r\n" in text.lower() and b"slow down" in text for text in refused)
         assert answer(connect(port, ask, "127.0.0.1"))[0] == 200
         time.sleep(0.5)
         assert answer(connect(port, ask, "127.0.0.2"))[0] == 200
@@ -327,7 +328,7 @@ def test_one_address_is_slowed_down_and_no_other(store, monkeypatch):
 
 def test_a_class_behind_one_router_is_never_slowed_down():
     """A hundred open the page in one second, draw and guess for two minutes, and then all open the gallery at once."""
-    allowances = Allowances(guard.RATE, guard.BURST)
+    allowances = Allowances(rates.RATE, rates.BURST)
     asked = [0.01 * person + 0.01 * file for person in range(100) for file in range(12)]
     for person in range(100):
         asked += [1 + 0.01 * person + 0.4 * stroke for stroke in range(300)]  # a guess after each stroke
@@ -339,22 +340,22 @@ def test_a_class_behind_one_router_is_never_slowed_down():
 @given(st.lists(st.tuples(st.floats(0, 0.01), st.integers(0, 2)), max_size=300))
 @settings(deadline=None)
 def test_nobody_gets_more_than_the_rate(steps: list[tuple[float, int]]):
-    allowances, now = Allowances(guard.RATE, guard.BURST), 0.0
+    allowances, now = Allowances(rates.RATE, rates.BURST), 0.0
     for address in range(3):
-        for _ in range(guard.BURST):
+        for _ in range(rates.BURST):
             allowances.wait(f"{address}", 0.0)
     granted = [0, 0, 0]
     for pause, address in steps:
         now += pause
         granted[address] += allowances.wait(f"{address}", now) == 0
-    assert max(granted) <= guard.RATE * now + 1e-6
+    assert max(granted) <= rates.RATE * now + 1e-6
 
 
 def test_strangers_use_up_nothing_of_the_class_behind_the_same_router(store, monkeypatch):
-    monkeypatch.setattr(guard, "STRANGERS_BURST", 20)
-    monkeypatch.setattr(guard, "STRANGERS_RATE", 1.0)
-    monkeypatch.setattr(guard, "SESSION_BURST", 60)
-    monkeypatch.setattr(guard, "SESSION_RATE", 1.0)
+    monkeypatch.setattr(rates, "STRANGERS_BURST", 20)
+    monkeypatch.setattr(rates, "STRANGERS_RATE", 1.0)
+    monkeypatch.setattr(rates, "SESSION_BURST", 60)
+    monkeypatch.setattr(rates, "SESSION_RATE", 1.0)
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
         cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
 
@@ -369,7 +370,7 @@ def test_strangers_use_up_nothing_of_the_class_behind_the_same_router(store, mon
 
 
 def test_the_table_of_addresses_is_bounded():
-    allowances = Allowances(guard.RATE, guard.BURST)
+    allowances = Allowances(rates.RATE, rates.BURST)
     for n in range(30_000):
         allowances.wait(f"{n}", 0.0)
     assert len(allowances._left) <= 10_000
@@ -394,7 +395,7 @@ def test_a_machine_with_many_addresses_is_one(host: str, expected: str):
 
 
 def try_code(port: int, code: str, address: str) -> tuple[int, str]:
-    """The answer's status, and the cookie that it gives."""
+    """Returns the answer's status and cookie."""
     body = json.dumps({"code": code}).encode()
     with connect(port, request("/sign-in", body, Connection="close"), address) as connection:
         status, text = answer(connection)
@@ -404,7 +405,7 @@ def try_code(port: int, code: str, address: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("addresses", [1, 150])
 def test_a_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
-    """Neither from one address nor from many; and whoever knows it comes in meanwhile, even behind the same router."""
+    """From one address or many; and those who know it sign in meanwhile, even behind the same router."""
     monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 20)
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(41) as people:
         begun = time.monotonic()
@@ -427,13 +428,13 @@ def test_a_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
         took = time.monotonic() - begun
     assert set(answers) == {403}
     assert len(answers) <= 20 + access.WRONG_CODES_PER_SECOND * took + 1
-    print(f"40 at once from {addresses} addresses: {len(answers)} wrong codes were looked at in {took:.1f} s")
+    print(f"40 at once from {addresses} addresses: {len(answers)} wrong codes were checked in {took:.1f} s")
 
 
-def test_no_more_codes_wait_than_can_be_kept(store, monkeypatch):
+def test_the_number_of_waiting_codes_is_bounded(store, monkeypatch):
     monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 1)
     monkeypatch.setattr(access, "WRONG_CODES_PER_SECOND", 2.0)
-    monkeypatch.setattr(access, "MOST_WAITING", 5)
+    monkeypatch.setattr(access, "MAX_WAITING", 5)
     with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(30) as people:
         guesses = [people.submit(try_code, port, "wrong-code", "127.0.0.2") for _ in range(30)]
         assert try_code(port, CODE, "127.0.0.3")[0] == 204
@@ -442,8 +443,8 @@ def test_no_more_codes_wait_than_can_be_kept(store, monkeypatch):
     assert answers.count(403) <= 10
 
 
-def test_no_code_can_be_tried_as_a_cookie(store, tmp_path):
-    """What the code alone could be made into is no cookie: two servers with the same code give different ones."""
+def test_forged_cookies_are_no_way_to_try_codes(store, tmp_path):
+    """A cookie cannot be derived from the code alone: two servers with the same code set different ones."""
     doors = [Access(CODE, tmp_path / name) for name in ("one", "other")]
     (one, other) = (door.sessions.begin() for door in doors)
     assert doors[0].sessions.find(one) is not None
@@ -453,9 +454,9 @@ def test_no_code_can_be_tried_as_a_cookie(store, tmp_path):
 
 
 def test_wrong_cookies_lock_nobody_out(store, monkeypatch, tmp_path):
-    """A class comes back with the cookies of another code; and a stranger among them tries cookies."""
-    monkeypatch.setattr(guard, "STRANGERS_BURST", 50)
-    monkeypatch.setattr(guard, "STRANGERS_RATE", 1.0)
+    """A class returns with the cookies of an earlier code, while a stranger among them tries cookies."""
+    monkeypatch.setattr(rates, "STRANGERS_BURST", 50)
+    monkeypatch.setattr(rates, "STRANGERS_RATE", 1.0)
     stale = Access("another-code", tmp_path / "sessions").sessions.begin()
     with served(create_app(store, model=Model(None), access=Access(CODE, tmp_path / "sessions"))) as port:
         _, cookie = try_code(port, CODE, "127.0.0.2")
@@ -480,7 +481,7 @@ def anybody(store) -> Iterator[TestClient]:
         yield client
 
 
-def test_no_body_at_the_door_breaks_it(anybody, how_often):
+def test_no_body_breaks_signing_in(anybody, how_often):
     values = st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
         lambda more: st.lists(more, max_size=3) | st.dictionaries(st.text(), more, max_size=3),
@@ -508,10 +509,10 @@ def test_no_request_makes_a_server_error(mode: GenerationMode, mongodb_uri: str,
         "/openapi.json", create_app(store, model=Model(None)), headers={"Host": "localhost"}
     )
     tried = 0
-    for found in api.get_all_operations():
-        operation = found.ok()
+    for result in api.get_all_operations():
+        operation = result.ok()
         if mode is GenerationMode.NEGATIVE and operation.path.endswith(("status", "counts")):
-            continue  # they take nothing
+            continue  # they have no input
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(max_examples=how_often.examples, deadline=None, suppress_health_check=list(HealthCheck))
@@ -529,12 +530,12 @@ def test_no_request_makes_a_server_error(mode: GenerationMode, mongodb_uri: str,
 
 
 @pytest.mark.parametrize("operator", [{"$ne": None}, {"$gt": ""}, {"$where": "1"}, {"$in": []}])
-def test_operators_are_refused_as_types(mongodb_uri: str, message, draw, operator: dict):
+def test_query_operators_are_refused(mongodb_uri: str, message, draw, operator: dict):
     store = open_store(mongodb_uri, patience=0)
     kept = draw()
     store.add([kept])
     before = store.fingerprint()
-    app = create_app(open_store(mongodb_uri, patience=0), model=Model(None))  # which closes its store
+    app = create_app(open_store(mongodb_uri, patience=0), model=Model(None))  # closes its store
     with TestClient(app, base_url="http://127.0.0.1") as client:
         for field in ("id", "tags", "label", "data", "date", "writer"):
             assert client.post("/api/drawings", json=message(draw()) | {field: operator}).status_code == 422
@@ -556,8 +557,8 @@ def test_operators_are_refused_as_types(mongodb_uri: str, message, draw, operato
 # Secrets.
 
 
-def test_a_planted_password_is_found_nowhere(mortal_mongodb, serve, message, draw, tmp_path: Path):
-    """Neither the database's nor the class's: not in logs, answers, run folders, caches or exports."""
+def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tmp_path: Path):
+    """The database's password and the class's code: not in logs, answers, run folders, caches or exports."""
     uri = mortal_mongodb.uri.replace("://", f"://teacher:{PASSWORD}@") + "?authMechanism=PLAIN"
     environment = {**os.environ, "GRADEJAX_STORE": uri}
     said = b""
@@ -577,7 +578,7 @@ def test_a_planted_password_is_found_nowhere(mortal_mongodb, serve, message, dra
     run("main", f"--config={config}", "--workdir=run", "--config.train.epochs=1")
     web = serve(f"--store={uri}", f"--access-code={CODE}", "--workdir=run")
     lines = [web.process.stdout.readline() for _ in range(2)]
-    assert re.fullmatch(rf"access code: {CODE}\n", lines[0])  # who runs the server is told, on the terminal
+    assert re.fullmatch(rf"access code: {CODE}\n", lines[0])  # the terminal may show it
     heard: list[bytes] = []
 
     def ask(method: str, path: str, body: object = None, **headers: str) -> int:
@@ -614,7 +615,7 @@ def test_a_planted_password_is_found_nowhere(mortal_mongodb, serve, message, dra
     run("data", "stats", status=1)
     web.kill()
 
-    where = {"what the commands said": said, "what the server answered": b"\n".join(heard)}
+    where = {"the commands' output": said, "the server's answers": b"\n".join(heard)}
     where |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"class.ndjson", "web.log", "config.json"} <= {Path(name).name for name in where}
     for name, content in where.items():

@@ -1,4 +1,4 @@
-"""The pages' server is killed, and its disk fills up: what it said it saved is there, once, byte for byte."""
+"""The pages' server is killed, and its disk fills up: every drawing it confirmed is there, once, byte for byte."""
 
 import random
 import sqlite3
@@ -18,7 +18,7 @@ from gradejax.stores import Query, open_store
 
 
 class Crowd:
-    """People who save drawings one after the other, each again until it is answered."""
+    """People who save one drawing after another, each repeatedly until it is confirmed."""
 
     def __init__(self, people: int, web, message: Callable[[Drawing], dict], draw: Callable[..., Drawing]):
         self.sent: dict[str, bytes] = {}
@@ -37,7 +37,7 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nobody leaves before the last drawing is answered."""
+        """Waits until everybody's last drawing is confirmed."""
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=120)
@@ -71,20 +71,20 @@ class Crowd:
 
 
 def kept(path: Path) -> dict[str, bytes]:
-    """The pictures in a store by their ids, each of which it holds once; and the file is sound."""
+    """Checks the file, and that each id occurs once; returns the pictures by id."""
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
     store = open_store(f"sqlite:///{path}")
     drawings = list(store.find(Query(deleted=None)))
-    assert store.count(Query(deleted=None)) == len(drawings)  # none is refused as damaged
+    assert store.count(Query(deleted=None)) == len(drawings)  # none is unreadable
     store.close()
     pictures = {drawing.id: drawing.png for drawing in drawings}
     assert len(pictures) == len(drawings)
     return pictures
 
 
-def test_a_killed_server_has_kept_what_it_answered(serve, how_often, message, draw, tmp_path):
+def test_a_killed_server_has_kept_what_it_confirmed(serve, how_often, message, draw, tmp_path):
     path = tmp_path / "grades.db"
     web = serve(f"--store=sqlite:///{path}")
     chance = random.Random(0)
@@ -104,7 +104,7 @@ def test_a_killed_server_has_kept_what_it_answered(serve, how_often, message, dr
     )
 
 
-def test_a_full_disk_is_told_and_loses_nothing(serve, how_often, message, draw, small_disk):
+def test_a_full_disk_is_reported_and_loses_nothing(serve, how_often, message, draw, small_disk):
     path = small_disk / "grades.db"
     web = serve(f"--store=sqlite:///{path}")
     ballast = small_disk / "ballast"
@@ -120,7 +120,7 @@ def test_a_full_disk_is_told_and_loses_nothing(serve, how_often, message, draw, 
         assert (status, b"disk is full" in answer) == (507, True), answer
         return False
 
-    # Each round has less ballast than the one before, so there is something to save in each.
+    # Each round has less ballast than the one before, so that each has room for some drawings.
     rounds = how_often.kills
     for turn in range(rounds):
         ballast.write_bytes(bytes(int(1.5 * 2**20 * (1 - turn / rounds))))
@@ -139,7 +139,7 @@ def test_a_full_disk_is_told_and_loses_nothing(serve, how_often, message, draw, 
         ballast.unlink()
         assert save(png.tobytes(), id)
         assert kept(path) == saved
-    # Killed while the disk is full, it starts again there, and reads.
+    # Killed while the disk is full, it still starts and reads.
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))

@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Store, open_store
 from gradejax.web.app import create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
-# Nothing that looks for a network, and a name that is neither loopback's nor a secure context.
+# No network access, and a host name that is not loopback's, so not a secure context.
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -43,7 +43,7 @@ class Server:
 
 @contextmanager
 def serve(folder: Path, *flags: str) -> Iterator[Server]:
-    """A server over a store of its own in `folder`, where there is no trained model but what `flags` name."""
+    """Runs a server over a store of its own in `folder`, without a model unless `flags` name one."""
     uri = f"sqlite:///{folder}/grades.db"
     command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def client(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """The pages on loopback, over `store`, in a folder without a trained model."""
+    """A client of the pages on loopback, over `store`, in a folder without a trained model."""
     monkeypatch.chdir(tmp_path)
     with TestClient(
         create_app(store, model=Model(None)), base_url="http://127.0.0.1:8000", raise_server_exceptions=False
@@ -81,7 +81,7 @@ def client(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has seen 600 made-up grades, and as many drawings of something else, a few times: bad, and real."""
+    """A real but poor model: trained on 600 synthetic grades and as many other drawings, for a few epochs."""
     folder = tmp_path_factory.mktemp("training")
     uri = f"sqlite:///{folder}/grades.db"
     store = open_store(uri)
@@ -89,7 +89,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.close()
     config = Path(__file__).parents[2] / "configs/mlp.py"
     flags = [f"--config={config}", f"--config.data.store={uri}", f"--workdir={folder}/run", "--config.train.epochs=20"]
-    # Little dropout and a short average: it is to learn fast.
+    # Little dropout and a short average, so that it learns fast.
     flags += ["--config.data.others=600", "--config.model.dropout=(0.1,0.1)", "--config.train.ema_decay=0.9"]
     done = subprocess.run([sys.executable, "-m", "gradejax.main", *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -98,19 +98,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[Server]:
-    """For one person on this machine, with a model."""
+    """A server for one person on this machine, with a model."""
     with serve(tmp_path_factory.mktemp("desk"), f"--workdir={run}") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def class_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """For a class, which comes in with CODE; without a model."""
+    """A server for a class, which signs in with CODE; without a model."""
     with serve(tmp_path_factory.mktemp("class"), f"--access-code={CODE}") as server:
         yield Server(server.url.replace("127.0.0.1", "class.test"), server.store)
 
 
-# Not for the whole session: while it is there, no other test can run an event loop.
+# Not for the whole session: while it is open, no other test can run an event loop.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
@@ -119,7 +119,7 @@ def browser() -> Iterator[Browser]:
             pytest.fail("Chromium is missing: apt-get install chromium")
         pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        expect.set_options(timeout=20_000)  # a busy machine is no failure
+        expect.set_options(timeout=20_000)  # on a busy machine
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
@@ -127,7 +127,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens an address in a browser of its own; the test fails on an error that the page does not catch."""
+    """Opens a URL in a browser context of its own; an uncaught error in the page fails the test."""
     with ExitStack() as stack:
         errors: list[str] = []
 

@@ -1,4 +1,4 @@
-"""`python -m gradejax.web`, as it is typed."""
+"""`python -m gradejax.web` on the command line."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def fails(*flags: str, cwd: Path) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("flags", "status", "told"),
+    ("flags", "status", "reason"),
     [
         (["--port=eighty"], 2, "--port"),
         (["--prot=80"], 2, "prot"),
@@ -38,10 +38,10 @@ def fails(*flags: str, cwd: Path) -> tuple[int, str]:
         (["--host=..a"], 1, "--host"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(tmp_path: Path, flags: list[str], status: int, told: str):
+def test_a_mistake_is_reported_in_one_line(tmp_path: Path, flags: list[str], status: int, reason: str):
     code, error = fails(*flags, "--port=0" if "port" not in flags[0] else "--host=127.0.0.1", cwd=tmp_path)
     assert code == status
-    assert told in error
+    assert reason in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
 
@@ -54,7 +54,7 @@ def test_a_port_that_is_taken(tmp_path: Path):
     assert error.count("\n") == 1
 
 
-def test_a_class_is_shown_a_code_and_no_log_is(tmp_path: Path):
+def test_the_terminal_shows_a_code_and_the_log_does_not(tmp_path: Path):
     command = [sys.executable, "-m", "gradejax.web", "--host=0.0.0.0", "--port=0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     address = server.stdout.readline().split()[-1]
@@ -73,7 +73,7 @@ def test_a_class_is_shown_a_code_and_no_log_is(tmp_path: Path):
 
 @contextmanager
 def started(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen]]:
-    """A server on a free port: the address that it prints, and what comes after it still in its output."""
+    """Runs a server on a free port; yields its URL and the process, the rest of its output unread."""
     command = [sys.executable, "-m", "gradejax.web", "--port=0", *flags]
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env={**os.environ, **environment}
@@ -88,7 +88,7 @@ def started(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[str
 
 
 def asked(url: str, host: str | None = None) -> int:
-    """The status of the first page, asked for at `host` or where the address leads."""
+    """Returns the status of the first page, from `host` or the URL's own host."""
     address = urlsplit(url)
     at = host or address.netloc.rpartition(":")[0].strip("[]").replace("%25", "%")
     with socket.create_connection((at, address.port), timeout=30) as connection:
@@ -97,12 +97,12 @@ def asked(url: str, host: str | None = None) -> int:
 
 
 def _ipv6() -> list[str]:
-    """This machine's IPv6 addresses; none where it has no IPv6."""
+    """Returns this machine's IPv6 addresses; none without IPv6."""
     try:
-        found = Path("/proc/net/if_inet6").read_text().split("\n")
+        lines = Path("/proc/net/if_inet6").read_text().split("\n")
     except OSError:
         return []
-    parts = [line.split() for line in found if line]
+    parts = [line.split() for line in lines if line]
     addresses = [(":".join(re.findall("....", line[0])), line[-1]) for line in parts]
     return [f"{address}%{name}" if address.startswith("fe80") else address for address, name in addresses]
 
@@ -123,7 +123,7 @@ def test_an_address_may_have_a_zone(tmp_path: Path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
-def test_the_picture_is_read_whatever_the_terminal_can_show(tmp_path: Path, encoding: str):
+def test_the_qr_code_can_be_scanned_in_any_encoding(tmp_path: Path, encoding: str):
     code = "7b+c&d%41#x"
     with started(tmp_path, PYTHONIOENCODING=encoding, PYTHONUTF8="0", GRADEJAX_ACCESS_CODE=code) as (url, server):
         assert server.stdout.readline().decode().rstrip() == f"access code: {code}"
@@ -137,7 +137,7 @@ def test_the_picture_is_read_whatever_the_terminal_can_show(tmp_path: Path, enco
 
 
 def seen(text: str) -> np.ndarray:
-    """What a dark terminal shows, at eight pixels a module: bright where it draws in its text's colour."""
+    """Renders a dark terminal at eight pixels a module, bright where it draws in its text colour."""
     rows = []
     for line in text.splitlines():
         if not line.strip():
@@ -156,7 +156,7 @@ def seen(text: str) -> np.ndarray:
     return np.pad(modules.repeat(8, 0).repeat(8, 1), 32, constant_values=255 if modules[0].mean() > 127 else 0)
 
 
-def test_nobody_would_see_the_code(tmp_path: Path):
+def test_no_server_starts_if_nobody_would_see_the_code(tmp_path: Path):
     command = f"exec {sys.executable} -m gradejax.web --port=0 --host=0.0.0.0"
     for closed in (">&-", ">/dev/full"):
         done = subprocess.run(["bash", "-c", f"{command} {closed}"], cwd=tmp_path, capture_output=True, timeout=60)
@@ -165,7 +165,7 @@ def test_nobody_would_see_the_code(tmp_path: Path):
         assert done.stderr.count(b"\n") == 1
 
 
-def test_sessions_outlive_a_restart(tmp_path: Path):
+def test_sessions_survive_a_restart(tmp_path: Path):
     code = "seven-bees"
 
     def ask(url: str, method: str, path: str, body: str = "", cookie: str = "") -> bytes:

@@ -1,4 +1,4 @@
-"""The pages in a real browser: what a hand does is what the store holds."""
+"""The pages in a real browser: what the visitor does ends up in the store."""
 
 import re
 import time
@@ -30,18 +30,18 @@ DOT: Strokes = [[(140, 140), (141, 141)]]
 
 @pytest.fixture
 def tag() -> str:
-    """One of the test's own: tests share a server."""
+    """A tag of the test's own: tests share a server."""
     return f"test-{new_id()}"
 
 
 def on_paper(page: Page, stroke: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A stroke in CSS pixels of the page."""
+    """Converts a stroke to CSS pixels of the page."""
     box = page.locator("#paper").bounding_box()
     return [(box["x"] + x * box["width"] / 280, box["y"] + y * box["height"] / 280) for x, y in stroke]
 
 
 def draw(page: Page, strokes: Strokes) -> None:
-    """With the mouse."""
+    """Draws with the mouse."""
     for stroke in strokes:
         points = on_paper(page, stroke)
         page.mouse.move(*points[0])
@@ -66,14 +66,14 @@ def between(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[
 
 
 def prompted(page: Page) -> str:
-    """The grade that the page asks for."""
+    """Returns the grade that the page asks for."""
     strong = page.locator("#prompt strong")
     expect(strong).to_have_text(re.compile("[A-E]"))
     return strong.inner_text().replace("−", "-")
 
 
 def saved(page: Page, store: Store, tag: str, n: int = 1) -> list[Drawing]:
-    """The drawings with `tag`, once the page says that it is saved."""
+    """Waits until the page says that a drawing is saved; returns those with `tag`."""
     expect(page.locator("#note")).to_have_text(re.compile("saved", re.IGNORECASE))
     drawings = list(store.find(Query(tags=(tag,))))
     assert len(drawings) == n
@@ -81,7 +81,7 @@ def saved(page: Page, store: Store, tag: str, n: int = 1) -> list[Drawing]:
 
 
 def assert_inked(drawing: Drawing, strokes: Strokes) -> None:
-    """There is ink where the pen went, as wide as the pen, and none elsewhere."""
+    """Asserts that there is ink where the pen went, as wide as the pen, and none elsewhere."""
     ink = decode_ink(drawing.png)
     assert ink.shape == (280, 280)
     rows, columns = np.mgrid[:280, :280] + 0.5
@@ -92,7 +92,7 @@ def assert_inked(drawing: Drawing, strokes: Strokes) -> None:
             along = along.clip(0, 1)
             away = np.hypot(columns - x0 - along * (x1 - x0), rows - y0 - along * (y1 - y0))
             distance = np.minimum(distance, away)
-    # Half the pen, give or take what corners are rounded by and pixels are coarse.
+    # Half the pen's width, give or take rounded corners and the size of a pixel.
     assert ink[distance < 6.5].min() == 255
     assert ink[distance > 11.5].max() == 0
 
@@ -165,15 +165,15 @@ def test_a_tap_is_a_dot(drawing_page: Page, server, tag: str):
     assert_inked(drawing, [[(140, 140), (140.01, 140)]])
 
 
-@pytest.mark.parametrize("how", ["button", "Control+z"])
-def test_undo_takes_the_last_stroke_back(drawing_page: Page, server, tag: str, how: str):
+@pytest.mark.parametrize("way", ["button", "Control+z"])
+def test_undo_takes_the_last_stroke_back(drawing_page: Page, server, tag: str, way: str):
     prompted(drawing_page)
     draw(drawing_page, A_PLUS)
     for _ in range(2):
-        if how == "button":
+        if way == "button":
             drawing_page.get_by_role("button", name="Undo").click()
         else:
-            drawing_page.locator("body").press(how)
+            drawing_page.locator("body").press(way)
     drawing_page.get_by_role("button", name="Save").click()
     (drawing,) = saved(drawing_page, server.store, tag)
     assert_inked(drawing, A_PLUS[:2])
@@ -208,7 +208,7 @@ def test_tags_are_asked_for_and_kept(open_page: Callable[..., Page], server, tag
 
 
 def test_the_prompts_even_out_the_store(open_page: Callable[..., Page], class_server, tag: str):
-    """Where the store has no B, B is what is asked for."""
+    """A store without any B is asked for B."""
     full = [drawing for drawing in write_drawings(450, seed=11) if drawing.label != "B"]
     class_server.store.add(full)
     page = open_page(f"{class_server.url}/#code=seven-bees")
@@ -216,7 +216,7 @@ def test_the_prompts_even_out_the_store(open_page: Callable[..., Page], class_se
     for _ in range(30):
         asked.append(prompted(page))
         page.get_by_role("button", name="Skip").click()
-    # Not twice in a row, so at most every other time.
+    # Never twice in a row, so at most every other time.
     assert asked.count("B") > 5
     class_server.store.exclude([drawing.id for drawing in full])
 
@@ -235,7 +235,7 @@ def test_the_prompt_does_not_wait_for_a_slow_network(drawing_page: Page, server,
 def test_what_is_drawn_offline_arrives_once_each(drawing_page: Page, server, tag: str):
     prompted(drawing_page)
     drawing_page.context.set_offline(True)
-    for n, word in ((1, "1 drawing waits"), (2, "2 drawings wait")):
+    for n, word in ((1, "1 drawing is waiting"), (2, "2 drawings are waiting")):
         draw(drawing_page, A_PLUS[:n])
         drawing_page.get_by_role("button", name="Save").click()
         expect(drawing_page.locator("#note")).to_contain_text(word)
@@ -259,7 +259,7 @@ def test_what_waits_survives_the_page_and_a_lost_answer(drawing_page: Page, serv
     drawing_page.route("**/api/drawings", lose_the_answer)
     draw(drawing_page, A_PLUS)
     drawing_page.get_by_role("button", name="Save").click()
-    expect(drawing_page.locator("#note")).to_contain_text("1 drawing waits")
+    expect(drawing_page.locator("#note")).to_contain_text("1 drawing is waiting")
     assert lost
     drawing_page.unroute("**/api/drawings")
     drawing_page.reload()
@@ -267,7 +267,7 @@ def test_what_waits_survives_the_page_and_a_lost_answer(drawing_page: Page, serv
     saved(drawing_page, server.store, tag)
 
 
-# What IndexedDB of an earlier version of the page may hold; `drawings` are [label, tags, id or null].
+# Fills IndexedDB as an earlier version of the page might have; `drawings` are [label, tags, id or null].
 LEAVE_BEHIND = """async (drawings) => {
     const open = indexedDB.open("gradejax", 1);
     open.onupgradeneeded = () => open.result.createObjectStore("waiting", { keyPath: "id" });
@@ -285,14 +285,14 @@ LEAVE_BEHIND = """async (drawings) => {
 
 
 def leave_behind(page: Page, *drawings: tuple[str, list[str], str | None]) -> None:
-    """Puts drawings where they wait, without a page that sends them."""
+    """Puts drawings in the queue, without a page that sends them."""
     page.route("**/static/draw.js", lambda route: route.abort())
     page.reload()
     page.evaluate(LEAVE_BEHIND, drawings)
     page.unroute("**/static/draw.js")
 
 
-def test_what_the_server_refuses_is_tagged_anew_or_discarded_by_hand(drawing_page: Page, server, tag: str):
+def test_refused_drawings_are_retagged_or_discarded_by_the_visitor(drawing_page: Page, server, tag: str):
     leave_behind(
         drawing_page,
         ("A+", ["\u200b"], new_id()),
@@ -300,17 +300,17 @@ def test_what_the_server_refuses_is_tagged_anew_or_discarded_by_hand(drawing_pag
         ("C", [tag], new_id()),
         ("D", ["7b", "half \ud83d"], new_id()),
     )
-    refused = drawing_page.get_by_role("region", name="Drawings that were not taken").get_by_role("group")
-    for _ in range(2):  # the reload forgets nothing
+    refused = drawing_page.get_by_role("region", name="Drawings that could not be saved").get_by_role("group")
+    for _ in range(2):  # a reload forgets nothing
         drawing_page.reload()
         expect(refused).to_have_count(2)
     assert [one.label for one in server.store.find(Query(tags=(tag,)))] == ["C"]
-    expect(refused.nth(0)).to_contain_text("2 drawings were not taken (A+, B−).")
-    expect(refused.nth(1)).to_contain_text("1 drawing was not taken (D).")
+    expect(refused.nth(0)).to_contain_text("2 drawings could not be saved (A+, B−).")
+    expect(refused.nth(1)).to_contain_text("1 drawing could not be saved (D).")
     expect(refused.nth(1)).to_contain_text("half a character")
     refused.nth(0).get_by_label("tags").fill("\u200b")
     refused.nth(0).get_by_role("button", name="Send again").click()
-    expect(drawing_page.locator("#note")).to_have_text("A tag has nothing that can be seen.")
+    expect(drawing_page.locator("#note")).to_have_text("A tag must contain something visible.")
     refused.nth(0).get_by_label("tags").fill(tag)
     refused.nth(0).get_by_role("button", name="Send again").click()
     expect(refused).to_have_count(1)
@@ -324,8 +324,8 @@ def test_what_the_server_refuses_is_tagged_anew_or_discarded_by_hand(drawing_pag
     expect(refused).to_have_count(0)
 
 
-def test_a_drawing_whose_id_is_anothers_gets_a_new_one(drawing_page: Page, server, tag: str):
-    """Also where two tabs send it at the same time: then it is one drawing, still."""
+def test_a_drawing_whose_id_is_taken_gets_a_new_one(drawing_page: Page, server, tag: str):
+    """Even if two tabs send it at the same time, it is saved once."""
     ids = [new_id() for _ in range(5)]
     theirs = [document(f"{tag}-theirs", one) for one in write_drawings(5, seed=3)]
     server.store.add([replace(one, id=id) for one, id in zip(theirs, ids, strict=True)])
@@ -394,10 +394,10 @@ NAMES = [
 
 
 def test_the_page_and_the_server_have_one_rule_for_tags(drawing_page: Page, server):
-    """What the page accepts the server takes, and the reverse."""
-    told = drawing_page.evaluate(
+    """The page and the server accept the same tags."""
+    outcomes = drawing_page.evaluate(
         """async (names) => {
-            const { drawing, flawIn } = await import("/static/drawings.js");
+            const { drawing, problemWith } = await import("/static/drawings.js");
             const sheet = document.createElement("canvas");
             sheet.width = sheet.height = 1;
             const pad = { png: () => sheet.toDataURL().split(",")[1], strokes: [] };
@@ -406,20 +406,22 @@ def test_the_page_and_the_server_have_one_rule_for_tags(drawing_page: Page, serv
                 headers: { "Content-Type": "application/json" },
                 body: JSON.stringify(drawing(pad, "A", [name])),
             })).status;
-            return Promise.all(names.map(async (name) => [flawIn([name]) === "", await status(name)]));
+            return Promise.all(names.map(async (name) => [problemWith([name]) === "", await status(name)]));
         }""",
         NAMES,
     )
-    assert {status for _, status in told} == {201, 422}
-    assert [ascii(name) for name, (takes, status) in zip(NAMES, told, strict=True) if takes != (status == 201)] == []
+    assert {status for _, status in outcomes} == {201, 422}
+    assert [
+        ascii(name) for name, (valid, status) in zip(NAMES, outcomes, strict=True) if valid != (status == 201)
+    ] == []
 
 
-def test_a_tag_that_shows_nothing_is_told_before_it_is_drawn_for(drawing_page: Page, server):
+def test_an_invisible_tag_is_refused_before_anything_is_sent(drawing_page: Page, server):
     prompted(drawing_page)
     drawing_page.get_by_label("Tags").fill("\u00ad")
     draw(drawing_page, A_PLUS)
     drawing_page.get_by_role("button", name="Save").click()
-    expect(drawing_page.locator("#note")).to_have_text("A tag has nothing that can be seen.")
+    expect(drawing_page.locator("#note")).to_have_text("A tag must contain something visible.")
     expect(drawing_page.get_by_label("Tags")).to_be_focused()
 
 
@@ -432,9 +434,9 @@ def test_a_long_drawing_is_thinned_out_not_refused(drawing_page: Page, server, t
             sheet.width = sheet.height = 1;
             const stroke = Array.from({ length: 9000 }, (_, i) => ({ x: i / 40, y: 3, t: i - 50, pressure: 0.5 }));
             const pad = { png: () => sheet.toDataURL().split(",")[1], strokes: [stroke, stroke, [stroke[7]]] };
-            const made = drawing(pad, "A", [tag]);
+            const finished = drawing(pad, "A", [tag]);
             const { ask } = await import("/static/server.js");
-            return (await ask("/api/drawings", sendable(made))).id;
+            return (await ask("/api/drawings", sendable(finished))).id;
         }""",
         tag,
     )
@@ -447,28 +449,28 @@ def assert_the_tab_keeps_what_waits(page: Page, store: Store, tag: str) -> None:
     page.context.set_offline(True)
     draw(page, A_PLUS)
     page.get_by_role("button", name="Save").click()
-    expect(page.locator("#note")).to_contain_text("1 drawing waits in this tab, which must stay open")
+    expect(page.locator("#note")).to_contain_text("1 drawing is waiting to be sent. Keep this tab open.")
     page.context.set_offline(False)
     (drawing,) = saved(page, store, tag)
     assert_inked(drawing, A_PLUS)
 
 
-def test_a_browser_that_blocks_site_data_draws_and_is_told(without_site_data: Page, server, tag: str):
+def test_a_browser_that_blocks_site_data_draws_and_warns(without_site_data: Page, server, tag: str):
     page = without_site_data
     page.goto(server.url)
     assert "Access is denied" in page.evaluate("(() => { try { localStorage } catch (e) { return String(e) } })()")
     prompted(page)
-    expect(page.locator("#note")).to_have_text(re.compile("keeps nothing.*leave the tab open"))
+    expect(page.locator("#note")).to_have_text(re.compile("cannot store anything.*keep the tab open"))
     page.get_by_label("Tags").fill(tag)
     assert_the_tab_keeps_what_waits(page, server.store, tag)
     expect(page.locator("#mine")).to_have_text("1")
     page.get_by_role("link", name="Guess").click()
-    expect(page.locator("#note")).to_have_text(re.compile("keeps nothing"))
+    expect(page.locator("#note")).to_have_text(re.compile("cannot store anything"))
     page.get_by_role("link", name="Browse").click()
     expect(page.locator("#gallery [role=option]").first).to_be_visible()
 
 
-def test_a_full_browser_loses_no_drawing(drawing_page: Page, server, tag: str):
+def test_a_browser_without_space_loses_no_drawing(drawing_page: Page, server, tag: str):
     prompted(drawing_page)
     session = drawing_page.context.new_cdp_session(drawing_page)
     session.send("Storage.overrideQuotaForOrigin", {"origin": server.url, "quotaSize": 1})
@@ -512,11 +514,11 @@ def test_the_guess_follows_the_pen(guess_page: Page, server, tag: str):
     assert_inked(drawing, A_PLUS)
 
 
-def test_what_is_no_grade_is_called_so(guess_page: Page, server, tag: str):
+def test_a_rejected_drawing_is_called_so(guess_page: Page, server, tag: str):
     note, bars = guess_page.get_by_role("status"), guess_page.locator("#bars")
     right = guess_page.get_by_role("button", name="Right")
     draw(guess_page, DOT)
-    expect(note).to_have_text("This looks like no grade.")
+    expect(note).to_have_text("This does not look like a grade.")
     expect(bars).to_have_class(re.compile("dim"))
     expect(right).to_be_disabled()
     guess_page.get_by_role("button", name="Clear").click()
@@ -526,7 +528,7 @@ def test_what_is_no_grade_is_called_so(guess_page: Page, server, tag: str):
     expect(bars).not_to_have_class(re.compile("dim"))
     expect(note).to_have_text("")
     guess_page.get_by_role("button", name="Clear").click()
-    # The person has the last word.
+    # The visitor has the last word.
     draw(guess_page, DOT)
     guess_page.get_by_role("button", name="No, it is").click()
     guess_page.get_by_role("button", name="B minus").click()
@@ -534,7 +536,7 @@ def test_what_is_no_grade_is_called_so(guess_page: Page, server, tag: str):
     assert drawing.label == "B-"
 
 
-def test_a_wrong_guess_is_put_right(guess_page: Page, server, tag: str):
+def test_a_wrong_guess_is_corrected(guess_page: Page, server, tag: str):
     draw(guess_page, A_PLUS)
     guess_page.get_by_role("button", name="No, it is").click()
     guess_page.get_by_role("button", name="A plus").click()
@@ -552,7 +554,7 @@ def document(tag: str, drawing: Drawing) -> Drawing:
 
 @pytest.fixture
 def gallery(open_page: Callable[..., Page], server, tag: str) -> Page:
-    """The gallery over 400 drawings of three writers, filtered by `tag`."""
+    """The gallery of 400 drawings by three writers, filtered by `tag`."""
     server.store.add(document(tag, drawing) for drawing in write_drawings(400, seed=5, writers=3))
     page = open_page(f"{server.url}/browse")
     page.get_by_text("Filter and sort").click()
@@ -570,7 +572,7 @@ def test_relabel_in_the_gallery(gallery: Page, server, tag: str):
     expect(gallery.locator("#selected")).to_have_text("2 selected")
     gallery.get_by_label("New label").select_option("E-")
     gallery.get_by_role("button", name="Relabel").click()
-    expect(gallery.locator("#note")).to_have_text("2 drawings relabelled E−.")
+    expect(gallery.locator("#note")).to_have_text("2 drawings relabelled as E−.")
     for before in (first, second):
         after = server.store.get(before.id)
         assert after.label == "E-"
@@ -588,7 +590,7 @@ def test_the_keyboard_stays_in_the_gallery(gallery: Page):
     expect(listbox).to_be_focused()
     gallery.evaluate("scrollBy(0, 2 * innerHeight)")
     expect(gallery.locator("#note")).to_be_in_viewport()
-    # What the arrows lead to is not behind the bar at the bottom.
+    # The active drawing is not behind the bar at the bottom.
     listbox.press("Space")
     for _ in range(12):
         listbox.press("ArrowDown")
@@ -600,33 +602,33 @@ def test_an_empty_gallery_says_why(gallery: Page):
     note = gallery.locator("#note")
     gallery.get_by_label("Writer").fill("nobody")
     gallery.get_by_label("Writer").press("Enter")
-    expect(note).to_have_text("No drawing is like this: show all.")
+    expect(note).to_have_text("No drawings match: clear the filters.")
     gallery.route("**/api/drawings?*", lambda route: route.abort())
-    gallery.get_by_role("button", name="Show all").click()
+    gallery.get_by_role("button", name="Clear filters").click()
     expect(note).to_have_text("The server cannot be reached.")
     expect(gallery.get_by_role("heading")).to_have_text("Drawings")  # and not how many there were
     gallery.unroute("**/api/drawings?*")
     gallery.get_by_label("Writer").fill("nobody else")
     gallery.get_by_label("Writer").press("Enter")
-    expect(note).to_have_text("No drawing is like this: show all.")
+    expect(note).to_have_text("No drawings match: clear the filters.")
     expect(gallery.get_by_role("heading")).to_have_text("0 drawings")
 
 
-def test_put_aside_and_restore(gallery: Page, server, tag: str):
+def test_exclude_and_restore(gallery: Page, server, tag: str):
     newest = next(server.store.find(Query(tags=(tag,)), newest_first=True))
     gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="Put aside").click()
+    gallery.get_by_role("button", name="Exclude").click()
     expect(gallery.get_by_role("heading", name="399 drawings")).to_be_visible()
     assert [one.id for one in server.store.find(Query(tags=(tag,), deleted=True))] == [newest.id]
-    gallery.get_by_role("combobox", name="Show", exact=True).select_option("put aside")
-    expect(gallery.get_by_role("heading", name="1 drawing put aside")).to_be_visible()
+    gallery.get_by_role("combobox", name="Show", exact=True).select_option("Excluded")
+    expect(gallery.get_by_role("heading", name="1 excluded drawing")).to_be_visible()
     gallery.locator("#gallery [role=option]").first.click()
     gallery.get_by_role("button", name="Restore").click()
-    expect(gallery.get_by_role("heading", name="0 drawings put aside")).to_be_visible()
+    expect(gallery.get_by_role("heading", name="0 excluded drawings")).to_be_visible()
     assert server.store.count(Query(tags=(tag,))) == 400
 
 
-def test_many_are_selected_by_shift_and_by_keys(gallery: Page):
+def test_shift_and_keys_select_many(gallery: Page):
     options = gallery.locator("#gallery [role=option]")
     options.nth(0).click()
     options.nth(5).click(modifiers=["Shift"])
@@ -668,28 +670,27 @@ def test_filters_counts_and_download(gallery: Page, server, tag: str):
     expect(row.locator("td").last).to_have_text("400")
     expect(row.locator("td").nth(GRADES.index("B+"))).to_have_text(str(n))
     gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="only this writer").click()
+    gallery.get_by_role("button", name="Only this writer").click()
     writer = gallery.get_by_label("Writer").input_value()
     n = server.store.count(Query(tags=(tag,), label="B+", writer=writer))
     expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
 
 
 def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class_server):
-    """The browser keeps none: who signs out, or takes the phone over, sees nothing of what was behind the code."""
+    """The browser caches none: after signing out, nobody sees what needed the code."""
     class_server.store.add(write_drawings(3, seed=8))
     page = open_page(f"{class_server.url}/browse#code=seven-bees")
     picture = page.locator("#gallery [role=option] img").first
     expect(picture).to_be_visible()
-    picture.evaluate(
-        "image => image.decode()"
-    )  # wait_for_function would poll with eval, which the page's policy forbids
+    # wait_for_function would poll with eval, which the page's policy forbids.
+    picture.evaluate("image => image.decode()")
     address = picture.evaluate("image => image.src")
     page.context.clear_cookies()
     answer = page.goto(address)
     assert (answer.status, answer.from_service_worker) == (401, False)
 
 
-def test_doubtful_labels_come_first(gallery: Page):
+def test_doubtful_labels_can_come_first(gallery: Page):
     gallery.get_by_role("combobox", name="Sort").select_option("disagreement")
     expect(gallery.locator("#gallery .doubt").first).to_have_text(re.compile(r"[A-E].?\?"))
     expect(gallery.locator("#gallery [role=option]").first).to_have_accessible_name(re.compile("perhaps"))
@@ -721,15 +722,15 @@ def test_a_class_draws_over_plain_http(open_page: Callable[..., Page], class_ser
 def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server):
     page = open_page(f"{class_server.url}/browse")
     page.get_by_label("Access code").fill("six-wasps")
-    page.get_by_role("button", name="Come in").click()
-    expect(page.get_by_role("alert")).to_have_text("This is not the code.")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("That is not the code.")
     page.get_by_label("Access code").fill("seven-bees")
-    page.get_by_role("button", name="Come in").click()
+    page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="drawing")).to_be_visible()
     assert page.url == f"{class_server.url}/browse"
 
 
-# Everybody.
+# Every page.
 
 
 @pytest.fixture(params=["/", "/guess", "/browse"])
@@ -756,18 +757,18 @@ def test_every_control_has_a_name_and_can_be_reached(any_page: Page):
     assert {str(i) for i in range(number)} <= reached
 
 
-def test_nothing_is_wider_than_a_narrow_telephone(any_page: Page):
+def test_nothing_is_wider_than_a_narrow_phone(any_page: Page):
     assert any_page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_text_can_be_read_in_the_dark_and_in_the_light(any_page: Page):
-    """Contrast of 4.5 at least, WCAG 2.2's AA."""
+def test_text_has_contrast_in_both_colour_schemes(any_page: Page):
+    """At least 4.5, as WCAG 2.2 asks at level AA."""
     for scheme in ("dark", "light"):
         any_page.emulate_media(color_scheme=scheme)
         assert any_page.evaluate(CONTRAST) >= 4.5
 
 
-# The lowest contrast of any text that can be seen and used with the ground it stands on.
+# The lowest contrast of any visible, enabled text with its background.
 CONTRAST = """() => {
     const light = (color) => {
         const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)

@@ -1,4 +1,4 @@
-"""The order of doubtful labels: however many ask for it, whatever changes meanwhile, and while nobody is answered."""
+"""Likely mislabels are ranked however many ask, whatever changes meanwhile, and while the store does not answer."""
 
 import threading
 import time
@@ -12,9 +12,10 @@ import pytest
 
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import IN_USE, Query, Store, open_store
+from gradejax.web import model as models
 from gradejax.web import ranking
-from gradejax.web.guessing import Model
-from gradejax.web.ranking import Judged, Rankings
+from gradejax.web.model import Model
+from gradejax.web.ranking import Ranked, Rankings
 
 DRAWINGS = list(write_drawings(40, seed=5))
 
@@ -44,47 +45,47 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def ranked(rankings: Rankings, query: Query = IN_USE) -> list[Judged]:
-    """The finished ranking, as a page asks for it."""
-    wait_until(lambda: rankings.ranking(query, anew=True).finished)
-    return rankings.page(query, rankings.ranking(query, anew=False), None, 1000)
+def ranked(rankings: Rankings, query: Query = IN_USE) -> list[Ranked]:
+    """Asks for a ranking until it is finished, as a page does."""
+    wait_until(lambda: rankings.ranking(query, refresh=True).finished)
+    return rankings.page(query, rankings.ranking(query, refresh=False), None, 1000)
 
 
-def ids(judged: list[Judged]) -> list[str]:
+def ids(judged: list[Ranked]) -> list[str]:
     return [one.drawing.id for one in judged]
 
 
-def test_hundreds_of_queries_make_no_threads_and_stop_nobody(rankings: Rankings):
+def test_hundreds_of_queries_start_one_thread_and_block_nobody(rankings: Rankings):
     ranked(rankings)
     before = threading.active_count()
     most = 0
     for n in range(400):
-        rankings.ranking(Query(writer=f"hand {n}"), anew=True)
+        rankings.ranking(Query(writer=f"writer {n}"), refresh=True)
         most = max(most, threading.active_count())
     assert most <= before + 1
     assert len(ranked(rankings, Query(label="A"))) == sum(drawing.label == "A" for drawing in DRAWINGS)
 
 
-def test_a_query_that_nobody_waits_for_gives_way(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
+def test_an_abandoned_query_is_dropped(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ranking, "_ABANDONED_SECONDS", 0.0)
-    rankings.ranking(IN_USE, anew=True)
+    rankings.ranking(IN_USE, refresh=True)
     wait_until(lambda: rankings._worker is None)
     monkeypatch.undo()
-    assert not rankings.ranking(IN_USE, anew=False).finished  # it was left off, and is begun again
+    assert not rankings.ranking(IN_USE, refresh=False).finished  # it was dropped, and begins again
     assert len(ranked(rankings)) == len(DRAWINGS)
 
 
-def test_what_is_kept_is_bounded(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ranking, "_MOST_JUDGEMENTS", 10)
+def test_memory_is_bounded(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(models, "_MAX_REMEMBERED", 10)
     for drawing in DRAWINGS[:12]:
         ranked(rankings, Query(writer=drawing.writer, label=drawing.label))
-    assert len(rankings._rankings) <= ranking._MOST_RANKINGS
+    assert len(rankings._rankings) <= ranking._MAX_RANKINGS
     whole = ranked(rankings)
     assert sorted(ids(whole)) == sorted(drawing.id for drawing in DRAWINGS)
-    assert len(rankings._judgements) == 10
-    monkeypatch.setattr(ranking, "_MOST_PLACES", 50)
+    assert len(rankings._judgements._by_digest) == 10
+    monkeypatch.setattr(ranking, "_MAX_JUDGEMENTS", 50)
     assert len(ranked(rankings, Query(deleted=False, until=whole[0].drawing.date.max))) == len(DRAWINGS)
-    assert sum(len(one.place) for one in rankings._rankings.values()) <= 50
+    assert sum(len(one.judgements) for one in rankings._rankings.values()) <= 50
 
 
 def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, model: Model):
@@ -109,7 +110,7 @@ def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, mode
 
 
 class Slow:
-    """A store that has to be read from end to end to see whether it has changed, and may be held up."""
+    """A store that can be blocked, and records what it is asked."""
 
     def __init__(self, store: Store):
         self._store = store
@@ -123,9 +124,7 @@ class Slow:
         return getattr(self._store, name)
 
 
-def test_again_on_what_has_not_changed_asks_a_slow_store_nothing(
-    store: Store, model: Model, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_unchanged_slow_store_is_not_asked_again(store: Store, model: Model, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ranking, "_QUICK_SECONDS", 0.0)
     monkeypatch.setattr(ranking, "_REST", 1e9)
     slow = Slow(store)
@@ -134,7 +133,7 @@ def test_again_on_what_has_not_changed_asks_a_slow_store_nothing(
     slow.asked.clear()
     assert ranked(rankings) == first
     assert slow.asked == []
-    # What this server changes is seen at once.
+    # Changes by this server show at once.
     corrected = first[0]
     store.relabel([corrected.drawing.id], corrected.guess)
     rankings.forget()
@@ -143,7 +142,7 @@ def test_again_on_what_has_not_changed_asks_a_slow_store_nothing(
     assert [one.drawing.label for one in again if one.drawing.id == corrected.drawing.id] == [corrected.guess]
 
 
-def test_what_others_change_in_a_slow_store_is_seen_a_little_later_and_nobody_waits(
+def test_changes_by_others_in_a_slow_store_show_a_little_later_and_nobody_waits(
     store: Store, model: Model, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ranking, "_QUICK_SECONDS", 0.0)
@@ -158,7 +157,7 @@ def test_what_others_change_in_a_slow_store_is_seen_a_little_later_and_nobody_wa
     wait_until(lambda: len(ranked(rankings)) == len(first) - 1)
 
 
-def test_a_drawing_that_is_gone_has_no_place(rankings: Rankings, store: Store):
+def test_an_excluded_drawing_is_not_ranked(rankings: Rankings, store: Store):
     first = ranked(rankings)
     store.exclude(ids(first[:3]))
     assert ids(ranked(rankings)) == ids(first[3:])
@@ -167,10 +166,10 @@ def test_a_drawing_that_is_gone_has_no_place(rankings: Rankings, store: Store):
     assert np.all(np.diff([one.confidence for one in ranked(rankings)]) >= 0)
 
 
-def test_an_id_to_go_on_from_that_has_no_place(rankings: Rankings, store: Store):
+def test_a_page_after_an_id_that_is_not_ranked_is_empty(rankings: Rankings, store: Store):
     store.add([other := replace(DRAWINGS[0], id="another")])
     whole = ranked(rankings)
-    made = rankings.ranking(IN_USE, anew=False)
-    assert ids(rankings.page(IN_USE, made, ids(whole)[4], 3)) == ids(whole)[5:8]
+    ranking = rankings.ranking(IN_USE, refresh=False)
+    assert ids(rankings.page(IN_USE, ranking, ids(whole)[4], 3)) == ids(whole)[5:8]
     assert other.id in ids(whole)
-    assert rankings.page(IN_USE, made, "nowhere", 3) == []
+    assert rankings.page(IN_USE, ranking, "nowhere", 3) == []

@@ -27,14 +27,14 @@ from gradejax.recogniser import load
 from gradejax.stores import Query, Store, open_store
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, STATIC, create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 DRAWINGS = list(write_drawings(45, seed=7, writers=3))
 CODE = "seven-bees"
 
 
 def message(drawing=DRAWINGS[0], **changes) -> dict:
-    """What the page sends for a drawing."""
+    """Returns what the page sends for a drawing."""
     return {
         "id": new_id(),
         "tags": ["7b"],
@@ -65,14 +65,14 @@ def test_the_same_drawing_twice_is_one(client: TestClient, store: Store):
     sent = message()
     for _ in range(2):
         assert client.post("/api/drawings", json=sent).status_code == 201
-    store.relabel([sent["id"]], "E-")  # and whoever has lost the answer sends it again
+    store.relabel([sent["id"]], "E-")  # and a page that lost the answer sends it again
     assert client.post("/api/drawings", json=sent).status_code == 201
     assert store.count() == 1
     assert store.get(sent["id"]).label == "E-"
 
 
 @pytest.mark.parametrize("changes", [{"data": "another"}, {"label": "E-"}, {"tags": ["8c"]}, {"writer": "hand-2"}])
-def test_an_id_is_one_drawings(client: TestClient, store: Store, changes: dict):
+def test_an_id_belongs_to_one_drawing(client: TestClient, store: Store, changes: dict):
     sent = message()
     assert client.post("/api/drawings", json=sent).status_code == 201
     if "data" in changes:
@@ -85,15 +85,15 @@ def test_an_id_is_one_drawings(client: TestClient, store: Store, changes: dict):
 
 
 @pytest.mark.anyio
-async def test_of_several_drawings_with_one_id_one_is_saved_and_the_others_are_told(store: Store):
+async def test_of_several_drawings_with_one_id_one_is_saved_and_the_others_refused(store: Store):
     transport = httpx.ASGITransport(create_app(store, model=Model(None)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         sent = [message(drawing, id="0" * 24) for drawing in DRAWINGS[:20]]
         answers = await asyncio.gather(*(client.post("/api/drawings", json=one) for one in sent))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 19
     (kept,) = store.find()
-    (told,) = [one for one, answer in zip(sent, answers, strict=True) if answer.status_code == 201]
-    assert told["data"] == base64.b64encode(kept.png).decode()
+    (winner,) = [one for one, answer in zip(sent, answers, strict=True) if answer.status_code == 201]
+    assert winner["data"] == base64.b64encode(kept.png).decode()
 
 
 def test_a_date_stays_as_the_client_said_unless_it_cannot_be(client: TestClient, store: Store):
@@ -121,7 +121,7 @@ from gradejax.web import saving
 saving.datetime = Slow
 from gradejax.stores import open_store
 from gradejax.web.app import create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 logging.basicConfig(format="%(message)s", stream=sys.stderr)
 client = TestClient(create_app(open_store(sys.argv[1]), model=Model(None)), base_url="http://localhost")
@@ -131,7 +131,7 @@ for message in json.loads(sys.argv[2]):
 
 
 def test_a_server_whose_clock_is_decades_slow_keeps_the_dates_and_says_so(store: Store):
-    """In a process of its own, whose clock is 25 years behind."""
+    """In a separate process, whose clock is 25 years behind."""
     sent = json.dumps([message(date=date) for date in ["2026-11-26T10:00:00.123Z"] * 3 + ["2999-01-01T00:00:00Z"]])
     done = subprocess.run([sys.executable, "-c", SLOW_CLOCK, store.uri, sent], capture_output=True, text=True)
     assert done.stdout.split() == ["201"] * 4, done.stderr
@@ -142,7 +142,7 @@ def test_a_server_whose_clock_is_decades_slow_keeps_the_dates_and_says_so(store:
 
 
 def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
-    """The PNG with another chunk behind its header."""
+    """Inserts a chunk after the PNG's header."""
     chunk = len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
     return png[:33] + chunk + png[33:]
 
@@ -152,7 +152,7 @@ def test_what_the_ink_does_not_need_is_not_stored(client: TestClient, store: Sto
     sent = message(data=_base64(png))
     assert client.post("/api/drawings", json=sent).status_code == 201
     assert store.get(sent["id"]).png == DRAWINGS[0].png
-    assert client.post("/api/drawings", json=sent).status_code == 201  # sent again it is still the same
+    assert client.post("/api/drawings", json=sent).status_code == 201  # it is recognised when sent again
 
 
 def test_names_are_bounded_together(client: TestClient):
@@ -167,14 +167,14 @@ NOISE = np.random.default_rng(0).integers(0, 256, (600, 600), np.uint8)
 
 
 def without_pixels(png: bytes) -> bytes:
-    """The PNG with pixel data that are none, their checksum right."""
+    """Replaces the pixel data with garbage that has a correct checksum."""
     content = b"no zlib stream"
     chunk = len(content).to_bytes(4) + b"IDAT" + content + zlib.crc32(b"IDAT" + content).to_bytes(4)
     return png[:33] + chunk + png[-12:]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reason"),
     [
         ({"data": base64.b64encode(b"GIF89a, not at all a picture of that kind").decode()}, "not a PNG"),
         ({"data": base64.b64encode(PNG[:200]).decode()}, "damaged PNG"),
@@ -201,11 +201,11 @@ def without_pixels(png: bytes) -> bytes:
         ({"deleted": "2026-03-01T10:00:00Z"}, "deleted"),
     ],
 )
-def test_what_is_no_drawing_is_refused_with_a_sentence(client: TestClient, store: Store, changes: dict, told: str):
+def test_what_is_not_a_drawing_is_refused_with_a_reason(client: TestClient, store: Store, changes: dict, reason: str):
     body = json.dumps(message(**changes))  # Infinity and half a surrogate pair pass here; a client would stop them
     answer = client.post("/api/drawings", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
-    assert told in answer.json()["detail"]
+    assert reason in answer.json()["detail"]
     assert store.count() == 0
 
 
@@ -285,7 +285,7 @@ def test_ones_own_origin_and_a_link_are_let_through(client: TestClient):
     assert client.get("/", headers=link).status_code == 200
 
 
-def test_a_form_of_another_page_is_no_json(client: TestClient, store: Store):
+def test_a_form_of_another_page_is_not_json(client: TestClient, store: Store):
     body = httpx.Request("POST", "http://x", json=message()).content
     assert client.post("/api/drawings", content=body, headers={"Content-Type": "text/plain"}).status_code == 422
     assert store.count() == 0
@@ -322,12 +322,12 @@ def test_every_answer_carries_the_headers(client: TestClient):
         assert "server" not in headers
 
 
-def test_head_tells_what_get_would(client: TestClient, store: Store):
+def test_head_answers_as_get_does(client: TestClient, store: Store):
     store.add(DRAWINGS[:3])
     for path in [*PAGES, "/static/draw.js", "/api/status", f"/api/picture?id={DRAWINGS[0].id}", "/api/export"]:
-        told, whole = client.head(path), client.get(path)
-        assert (told.status_code, told.content) == (200, b"")
-        assert told.headers == whole.headers
+        head, whole = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers == whole.headers
     assert client.head("/nowhere").status_code == 404
 
 
@@ -408,8 +408,8 @@ def test_no_other_cookie_opens_it(at_the_door: TestClient, cookie: str):
     assert at_the_door.get("/api/status", headers=headers).status_code == 401
 
 
-def test_other_cookies_stand_in_nobodys_way(at_the_door: TestClient):
-    """Cookies do not know ports: what else runs under the server's name sets its own."""
+def test_other_cookies_do_no_harm(at_the_door: TestClient):
+    """Cookies ignore ports: other servers under the same host name set their own."""
     at_the_door.post("/sign-in", json={"code": CODE})
     ours = f"gradejax_session={at_the_door.cookies['gradejax_session']}"
     at_the_door.cookies.clear()
@@ -423,17 +423,17 @@ def test_other_cookies_stand_in_nobodys_way(at_the_door: TestClient):
 
 
 @pytest.mark.parametrize("typed", [CODE, CODE.upper(), f" {CODE} ", "Ｓeven-bees"])
-def test_a_code_is_typed_as_a_telephone_types_it(at_the_door: TestClient, typed: str):
+def test_a_code_may_be_typed_as_phones_do(at_the_door: TestClient, typed: str):
     assert at_the_door.post("/sign-in", json={"code": typed}).status_code == 204
 
 
 @pytest.mark.parametrize("code", ["", "short", " seven-bees", "seven\nbees", "e\u0301" * 3])
-def test_a_code_that_could_be_tried_out(code: str):
+def test_a_code_that_is_too_easy_to_guess(code: str):
     with pytest.raises(UserError, match="at least 6"):
         Access(code)
 
 
-def test_a_session_outlives_a_restart_and_no_other_code(tmp_path: Path):
+def test_a_session_survives_a_restart_but_not_a_new_code(tmp_path: Path):
     file = tmp_path / "grades.db-sessions"
     cookie = Access(CODE, file).sessions.begin()
     assert file.stat().st_mode & 0o777 == 0o600
@@ -443,7 +443,7 @@ def test_a_session_outlives_a_restart_and_no_other_code(tmp_path: Path):
     assert Access(CODE, file).sessions.find(cookie) is not None
 
 
-def test_a_session_has_an_end(monkeypatch: pytest.MonkeyPatch):
+def test_a_session_expires(monkeypatch: pytest.MonkeyPatch):
     sessions = Access(CODE).sessions
     monkeypatch.setattr("gradejax.web.sessions.COOKIE_SECONDS", 0)
     assert sessions.find(sessions.begin()) is None
@@ -491,13 +491,13 @@ def test_a_key_that_others_may_have_read_is_replaced(tmp_path: Path):
     assert not file.is_symlink()
 
 
-def test_without_a_place_for_the_key_sessions_end_with_the_server(tmp_path: Path):
+def test_sessions_work_without_a_place_to_keep_the_key(tmp_path: Path):
     (tmp_path / "file").touch()
     sessions = Access(CODE, tmp_path / "file" / "sessions").sessions
     assert sessions.find(sessions.begin()) is not None
 
 
-def test_nothing_behind_the_code_is_kept(at_the_door: TestClient, store: Store):
+def test_browsers_cache_nothing_that_needs_the_code(at_the_door: TestClient, store: Store):
     store.add(DRAWINGS[:1])
     at_the_door.post("/sign-in", json={"code": CODE})
     for path in [*PAGES, "/api/status", "/api/drawings", f"/api/picture?id={DRAWINGS[0].id}", "/api/export", "/no"]:
@@ -529,7 +529,7 @@ def test_pages_lead_through_all_drawings_newest_first(full: TestClient):
 
 
 def test_filters(full: TestClient, store: Store):
-    def found(**params) -> set[str]:
+    def shown(**params) -> set[str]:
         shelf = full.get("/api/drawings", params=params | {"limit": 500})
         assert shelf.json()["total"] == len(ids(shelf))
         return set(ids(shelf))
@@ -538,14 +538,14 @@ def test_filters(full: TestClient, store: Store):
         return {drawing.id for drawing in DRAWINGS if condition(drawing)}
 
     store.add([from_document({"_id": new_id(), "tags": ["7b"], "label": "A", "data": _base64(PNG), "date": _DATE})])
-    assert found(tag="synthetic") == meant(lambda drawing: True)
-    assert len(found(tag=["synthetic", "7b"])) == len(DRAWINGS) + 1
-    assert found(label="B+") == meant(lambda drawing: drawing.label == "B+")
-    assert found(writer=DRAWINGS[0].writer) == meant(lambda drawing: drawing.writer == DRAWINGS[0].writer)
+    assert shown(tag="synthetic") == meant(lambda drawing: True)
+    assert len(shown(tag=["synthetic", "7b"])) == len(DRAWINGS) + 1
+    assert shown(label="B+") == meant(lambda drawing: drawing.label == "B+")
+    assert shown(writer=DRAWINGS[0].writer) == meant(lambda drawing: drawing.writer == DRAWINGS[0].writer)
     middle = sorted(drawing.date for drawing in DRAWINGS)[20]
-    assert found(since=middle.isoformat(), tag="synthetic") == meant(lambda drawing: drawing.date >= middle)
-    assert found(until=middle.isoformat()) == meant(lambda drawing: drawing.date < middle)
-    assert found(tag="none") == set()
+    assert shown(since=middle.isoformat(), tag="synthetic") == meant(lambda drawing: drawing.date >= middle)
+    assert shown(until=middle.isoformat()) == meant(lambda drawing: drawing.date < middle)
+    assert shown(tag="none") == set()
     for no_moment in ("0.024", "1772359200", "2026-03-01", "2026-03-01T10:00:00"):
         assert full.get("/api/drawings", params={"until": no_moment}).status_code == 422
     for path in ("/api/drawings", "/api/export"):
@@ -561,15 +561,15 @@ def _base64(png: bytes) -> str:
     return base64.b64encode(png).decode()
 
 
-def test_relabel_put_aside_restore(full: TestClient, store: Store):
-    some = [drawing.id for drawing in DRAWINGS if drawing.label == "C"]
-    assert full.post("/api/drawings/relabel", json={"ids": some, "label": "D"}).json() == {"changed": len(some)}
+def test_relabel_exclude_restore(full: TestClient, store: Store):
+    selected = [drawing.id for drawing in DRAWINGS if drawing.label == "C"]
+    assert full.post("/api/drawings/relabel", json={"ids": selected, "label": "D"}).json() == {"changed": len(selected)}
     shown = full.get("/api/drawings", params={"label": "D", "limit": 500}).json()["drawings"]
-    assert {one["id"]: one["earlier"] for one in shown if one["earlier"]} == {id: ["C"] for id in some}
-    assert full.post("/api/drawings/put-aside", json={"ids": some}).json() == {"changed": len(some)}
-    assert ids(full.get("/api/drawings", params={"aside": True})) == some[::-1]
-    assert store.count() == full.get("/api/status").json()["total"] == len(DRAWINGS) - len(some)
-    assert full.post("/api/drawings/restore", json={"ids": some}).json() == {"changed": len(some)}
+    assert {one["id"]: one["earlier"] for one in shown if one["earlier"]} == {id: ["C"] for id in selected}
+    assert full.post("/api/drawings/put-aside", json={"ids": selected}).json() == {"changed": len(selected)}
+    assert ids(full.get("/api/drawings", params={"aside": True})) == selected[::-1]
+    assert store.count() == full.get("/api/status").json()["total"] == len(DRAWINGS) - len(selected)
+    assert full.post("/api/drawings/restore", json={"ids": selected}).json() == {"changed": len(selected)}
     assert store.count() == full.get("/api/status").json()["total"] == len(DRAWINGS)
 
 
@@ -598,7 +598,7 @@ def test_the_download_is_what_is_filtered_and_can_be_read_back(full: TestClient)
 
 
 @pytest.mark.parametrize("id", ["unknown", "../../setup.cfg", "\0", "x" * 201, "$where"])
-def test_no_picture_for_an_id_that_is_none(full: TestClient, id: str):
+def test_no_picture_for_an_unknown_id(full: TestClient, id: str):
     assert full.get(f"/api/picture?id={quote(id)}").status_code in (404, 422)
 
 
@@ -652,9 +652,9 @@ def test_every_bodys_extremes_are_answered_in_a_line(full: TestClient, store: St
 
 
 def test_every_answer_is_bounded(client: TestClient, store: Store):
-    """Whatever the store holds: what a stranger imported has longer tags than a page would send."""
+    """Whatever the store holds: an import may have longer tags than a page would send."""
     tags = [tuple(f"{drawing}-{i}-" + "x" * 190 for i in range(32)) for drawing in range(100)]
-    store.add([replace(DRAWINGS[0], id=new_id(), tags=some) for some in tags])
+    store.add([replace(DRAWINGS[0], id=new_id(), tags=its_tags) for its_tags in tags])
     for path in ("/api/status", "/api/counts", "/api/drawings?limit=500"):
         assert len(client.get(path).content) < 500_000, path
     assert client.get("/api/counts").json()["more_tags"] == 3200 - 300
@@ -668,7 +668,7 @@ def test_every_answer_is_bounded(client: TestClient, store: Store):
 
 
 def test_a_download_of_large_drawings_is_whole(client: TestClient, store: Store):
-    """Larger than anything a page sends: they go out one after the other."""
+    """Larger than anything a page sends: they are sent one at a time."""
     noise = np.random.default_rng(1).integers(0, 256, (1400, 1400), np.uint8)
     large = [replace(one, id=new_id(), png=encode_png(noise)) for one in DRAWINGS[:4]]
     store.add([*DRAWINGS[:10], *large, *DRAWINGS[10:]])
@@ -699,15 +699,15 @@ def test_the_guess_is_the_models(guessing: TestClient, run: Path):
         np.testing.assert_allclose([one["confidence"] for one in guesses], np.sort(confidences)[::-1][:5], rtol=1e-3)
 
 
-def test_blank_paper_and_a_dot_are_no_grade_and_drawings_are(guessing: TestClient, store: Store):
+def test_blank_paper_and_a_dot_are_rejected_and_grades_are_not(guessing: TestClient, store: Store):
     dot = np.zeros((280, 280), np.uint8)
     dot[130:150, 130:150] = 255
     blank = np.zeros_like(dot)
     answers = [guessing.post("/api/guess", json={"data": _base64(encode_png(ink))}).json() for ink in (blank, dot)]
     assert [answer["is_grade"] for answer in answers] == [False, False]
     assert all(len(answer["guesses"]) == 5 for answer in answers)
-    found = [guessing.post("/api/guess", json={"data": _base64(one.png)}).json()["is_grade"] for one in DRAWINGS]
-    assert np.mean(found) > 0.8
+    accepted = [guessing.post("/api/guess", json={"data": _base64(one.png)}).json()["is_grade"] for one in DRAWINGS]
+    assert np.mean(accepted) > 0.8
     # The gallery says so too.
     id = new_id()
     store.add([replace(DRAWINGS[0], id=id, png=encode_png(dot))])
@@ -715,7 +715,7 @@ def test_blank_paper_and_a_dot_are_no_grade_and_drawings_are(guessing: TestClien
 
 
 @pytest.mark.anyio
-async def test_many_guesses_at_once_are_each_their_own(store: Store, run: Path):
+async def test_simultaneous_guesses_are_not_mixed_up(store: Store, run: Path):
     recogniser = load(run)
     best = [recogniser.labels[row.argmax()] for row in recogniser.probabilities([one.png for one in DRAWINGS])]
     pictures = [_base64(drawing.png) for drawing in DRAWINGS]
@@ -735,7 +735,7 @@ def test_without_a_model_the_command_is_named(client: TestClient):
 
 
 def doubtful(client: TestClient, **params) -> list[dict]:
-    """All drawings by disagreement, page by page, once the model is through."""
+    """Returns all drawings by disagreement, page by page, once the model has judged them."""
     deadline = time.monotonic() + 30
     seen, after = [], {}
     while True:
@@ -762,7 +762,7 @@ def test_wrong_labels_come_first(guessing: TestClient, store: Store, run: Path):
     beliefs = [belief(one["id"]) for one in first]
     np.testing.assert_allclose([one["confidence"] for one in first], beliefs, rtol=1e-3)
     np.testing.assert_allclose(beliefs, sorted(beliefs), rtol=1e-3)
-    # A correction moves a drawing to where it now belongs; one put aside is gone.
+    # A corrected drawing moves down; an excluded one is gone.
     corrected, gone = first[0], first[1]["id"]
     store.relabel([corrected["id"]], corrected["guess"])
     store.exclude([gone])

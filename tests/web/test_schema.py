@@ -1,4 +1,4 @@
-"""The API against its own schema: what schemathesis thinks of, none of it may break or contradict it."""
+"""The API against its own schema: no request that schemathesis generates may break or contradict it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
 from gradejax.web.app import create_app
-from gradejax.web.guessing import Model
+from gradejax.web.model import Model
 
 OPERATIONS = [
     "POST /api/drawings",
@@ -27,7 +27,7 @@ OPERATIONS = [
     "GET /api/export",
 ]
 WITHOUT_INPUT = [(f"GET /api/{name}", GenerationMode.NEGATIVE) for name in ("status", "counts")]
-# A schema can say "base64 of a PNG" and "an id that is there" only in words: such requests fit it, and are refused.
+# A schema says "a PNG as base64" or "an existing id" only in words: requests may match it and still be refused.
 LEFT_OUT = [positive_data_acceptance]
 
 
@@ -42,7 +42,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[schemat
 
 
 def test_every_operation_is_tried(api: schemathesis.BaseSchema):
-    assert {found.ok().label for found in api.get_all_operations()} == set(OPERATIONS)
+    assert {operation.ok().label for operation in api.get_all_operations()} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_every_operation_is_tried(api: schemathesis.BaseSchema):
     [(label, mode) for label in OPERATIONS for mode in GenerationMode if (label, mode) not in WITHOUT_INPUT],
 )
 def test_every_answer_is_as_the_schema_says(api: schemathesis.BaseSchema, label: str, mode: GenerationMode):
-    operation = next(found.ok() for found in api.get_all_operations() if found.ok().label == label)
+    operation = next(one.ok() for one in api.get_all_operations() if one.ok().label == label)
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case) -> None:
         response = case.call(headers={"Host": "localhost"})
-        # A body over the limit is refused before anybody looks whether it fits the schema.
+        # A body over the limit is refused before it is compared with the schema.
         too_large = [negative_data_rejection] if response.status_code == 413 else []
         case.validate_response(response, excluded_checks=LEFT_OUT + too_large)
 

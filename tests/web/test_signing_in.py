@@ -1,4 +1,4 @@
-"""Signing in and out in a real browser, and what it keeps of either."""
+"""Signing in and out in a real browser, and what the browser keeps."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ class Class(NamedTuple):
 
 @pytest.fixture(scope="module")
 def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """A server whose code has every character that means something in an address, over 30 drawings."""
+    """A server over 30 drawings whose code has every character that has a meaning in a URL."""
     folder: Path = tmp_path_factory.mktemp("odd")
     uri = f"sqlite:///{folder}/grades.db"
     store = open_store(uri)
@@ -34,7 +34,7 @@ def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
         url = server.stdout.readline().split()[-1]
         server.stdout.readline()
         invitation = server.stdout.readline().strip()
-        # Another name than loopback's, as a class has it: not a secure context.
+        # Not loopback's name, as in a class: not a secure context.
         yield Class(*(one.replace("127.0.0.1", "class.test") for one in (url, invitation)))
     finally:
         server.terminate()
@@ -50,7 +50,7 @@ def gallery(open_page: Callable[..., Page], odd_class: Class) -> Page:
 
 
 def shows(page: Page, picture: str) -> bool:
-    """Whether the browser can show the picture of that address."""
+    """Whether the browser can show the picture at that URL."""
     return page.evaluate(
         """(source) => new Promise((resolve) => {
             const image = new Image();
@@ -66,7 +66,7 @@ def test_the_printed_link_signs_in_and_does_not_stay(open_page: Callable[..., Pa
     page = open_page(odd_class.invitation)
     expect(page.locator("#prompt strong")).to_be_visible()
     assert page.url == odd_class.url
-    # Whoever scans it again is in already.
+    # A second scan finds the visitor signed in.
     page.goto("about:blank")
     page.goto(odd_class.invitation)
     page.wait_for_url(odd_class.url)
@@ -98,14 +98,14 @@ def test_without_its_cookie_the_browser_shows_no_picture(gallery: Page):
     assert not shows(gallery, picture)
 
 
-def test_on_ones_own_machine_there_is_nothing_to_sign_out_of(open_page: Callable[..., Page], server):
+def test_without_a_code_there_is_no_sign_out_button(open_page: Callable[..., Page], server):
     page = open_page(f"{server.url}/")
     expect(page.locator("#prompt strong")).to_be_visible()
     expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
 
 
 @pytest.mark.parametrize("path", ["", "guess", "browse"])
-def test_the_way_out_fits_a_narrow_telephone(open_page: Callable[..., Page], odd_class: Class, path: str):
+def test_sign_out_fits_a_narrow_phone(open_page: Callable[..., Page], odd_class: Class, path: str):
     page = open_page(odd_class.invitation)
     expect(page.locator("#prompt strong")).to_be_visible()
     page.goto(odd_class.url + path)

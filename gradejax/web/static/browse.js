@@ -1,4 +1,4 @@
-// The gallery: filter, select, relabel, put aside, restore, count, download.
+// The gallery: filter, select, relabel, exclude, restore, count, download.
 
 import { showCounts } from "/static/counts.js";
 import { byName, GRADES, shown, spoken } from "/static/drawings.js";
@@ -6,88 +6,89 @@ import { Gallery } from "/static/gallery.js";
 import { note } from "/static/note.js";
 import { ask, reason } from "/static/server.js";
 
-const AT_ONCE = 120; // drawings a page
-const MOST_CHANGED = 1000; // in one request
+const PAGE_SIZE = 120; // drawings
+const MAX_CHANGED = 1000; // in one request
 const POLL = 500; // milliseconds
 
 const element = (id) => document.getElementById(id);
 const form = element("filters");
 const gallery = new Gallery(element("gallery"));
-let next = null; // where the next page begins
-let showing = 0; // rises with each change of the filters: answers to older questions are dropped
+let next = null; // the id after which the next page begins
+let version = 0; // counts changes of the filters: answers to earlier requests are dropped
 
-// The filters as the server's query: dates are days here, and moments there.
+// The filters as the server's query. The form has days in local time; the server expects times in UTC.
 function query() {
-  const made = new URLSearchParams();
+  const parameters = new URLSearchParams();
   const { tag, label, writer, since, until, aside } = Object.fromEntries(new FormData(form));
   for (const [name, value] of Object.entries({ tag, label, writer: writer.trim(), aside })) {
-    if (value) made.set(name, value);
+    if (value) parameters.set(name, value);
   }
-  const day = (text, more) => {
-    const [year, month, date] = text.split("-").map(Number);
-    return new Date(year, month - 1, date + more).toISOString();
+  const startOfDay = (text, daysLater) => {
+    const [year, month, day] = text.split("-").map(Number);
+    return new Date(year, month - 1, day + daysLater).toISOString();
   };
-  if (since) made.set("since", day(since, 0));
-  if (until) made.set("until", day(until, 1));
-  return made;
+  if (since) parameters.set("since", startOfDay(since, 0));
+  if (until) parameters.set("until", startOfDay(until, 1));
+  return parameters;
 }
 
-async function page(after) {
-  const asked = query();
-  asked.set("by", form.elements.by.value);
-  asked.set("limit", AT_ONCE);
-  if (after) asked.set("after", after);
-  return ask(`/api/drawings?${asked}`);
+async function fetchPage(after) {
+  const parameters = query();
+  parameters.set("by", form.elements.by.value);
+  parameters.set("limit", PAGE_SIZE);
+  if (after) parameters.set("after", after);
+  return ask(`/api/drawings?${parameters}`);
 }
 
 async function show() {
-  const mine = ++showing;
+  const current = ++version;
   next = null;
   note("");
   element("download").href = `/api/export?${query()}`;
   if (element("counting").open) count();
   try {
-    let shelf = await page();
-    while (mine === showing && shelf.done !== null) {
+    let page = await fetchPage();
+    while (current === version && page.done !== null) {
       gallery.show([], 0);
-      progress(shelf);
+      showProgress(page);
       await new Promise((resolve) => setTimeout(resolve, POLL));
-      shelf = await page();
+      page = await fetchPage();
     }
-    if (mine !== showing) return;
-    progress(null);
-    next = shelf.next;
-    element("heading").textContent =
-      `${shelf.total.toLocaleString()} ${shelf.total === 1 ? "drawing" : "drawings"}${form.elements.aside.value ? " put aside" : ""}`;
-    gallery.show(shelf.drawings, shelf.total);
-    if (!shelf.total) note(String(query()) ? "No drawing is like this: show all." : "Nothing here yet: draw something.");
+    if (current !== version) return;
+    showProgress(null);
+    next = page.next;
+    const kind = form.elements.aside.value ? "excluded drawing" : "drawing";
+    element("heading").textContent = `${page.total.toLocaleString()} ${kind}${page.total === 1 ? "" : "s"}`;
+    gallery.show(page.drawings, page.total);
+    if (!page.total) note(String(query()) ? "No drawings match: clear the filters." : "No drawings yet: draw some.");
   } catch (error) {
-    if (mine !== showing) return;
-    progress(null);
+    if (current !== version) return;
+    showProgress(null);
     element("heading").textContent = "Drawings";
     gallery.show([], 0);
     note(reason(error), true);
   }
 }
 
-function progress(shelf) {
-  element("progress").hidden = shelf === null;
-  if (!shelf) return;
-  element("judged").max = Math.max(1, shelf.total);
-  element("judged").value = shelf.done;
+// `page`: an answer without drawings, while the model is still checking them; null hides the progress.
+function showProgress(page) {
+  element("progress").hidden = page === null;
+  if (!page) return;
+  element("judged").max = Math.max(1, page.total);
+  element("judged").value = page.done;
   element("judging").textContent =
-    `The model looks at each drawing: ${shelf.done.toLocaleString()} of ${shelf.total.toLocaleString()}`;
+    `The model is checking each drawing: ${page.done.toLocaleString()} of ${page.total.toLocaleString()}`;
 }
 
-async function more() {
+async function showMore() {
   if (!next) return;
-  const [mine, after] = [showing, next];
-  next = null; // until the answer is there
+  const [current, after] = [version, next];
+  next = null; // until the answer arrives
   try {
-    const shelf = await page(after);
-    if (mine !== showing) return;
-    next = shelf.next;
-    gallery.append(shelf.drawings);
+    const page = await fetchPage(after);
+    if (current !== version) return;
+    next = page.next;
+    gallery.append(page.drawings);
   } catch (error) {
     next = after;
     note(`${reason(error)} Scroll to try again.`, true);
@@ -102,12 +103,12 @@ async function count() {
   }
 }
 
-// Asks for `path` with the selected ids; how many drawings changed.
+// Posts the selected ids to `path`; returns how many drawings changed, in words.
 async function change(path, extra = {}) {
   const ids = [...gallery.selected];
   let changed = 0;
-  for (let from = 0; from < ids.length; from += MOST_CHANGED) {
-    const answer = await ask(path, { ids: ids.slice(from, from + MOST_CHANGED), ...extra });
+  for (let from = 0; from < ids.length; from += MAX_CHANGED) {
+    const answer = await ask(path, { ids: ids.slice(from, from + MAX_CHANGED), ...extra });
     changed += answer.changed;
   }
   if (element("counting").open) count();
@@ -122,20 +123,21 @@ async function relabel() {
       if (!gallery.selected.has(item.id) || item.label === label) continue;
       item.earlier = [...item.earlier, item.label];
       item.label = label;
-      if (item.guess) item.guess = item.confidence = null; // it was about the label before
+      if (item.guess) item.guess = item.confidence = null; // they were about the earlier label
     }
     gallery.select([]);
-    note(`${changed} relabelled ${shown(label)}.`);
+    note(`${changed} relabelled as ${shown(label)}.`);
   } catch (error) {
     note(reason(error), true);
   }
 }
 
-async function move(path, done) {
+// Excludes or restores the selected drawings, which then leave the gallery.
+async function move(path, participle) {
   try {
     const changed = await change(path);
     await show();
-    note(`${changed} ${done}.`);
+    note(`${changed} ${participle}.`);
   } catch (error) {
     note(reason(error), true);
   }
@@ -143,7 +145,7 @@ async function move(path, done) {
 
 function showSelection() {
   const chosen = gallery.items.filter(({ id }) => gallery.selected.has(id));
-  // The bar must not take the keyboard's place with it when it goes.
+  // The focus must not vanish with the bar.
   if (!chosen.length && element("selection").contains(document.activeElement)) {
     element("gallery").focus({ preventScroll: true });
   }
@@ -151,16 +153,17 @@ function showSelection() {
   document.documentElement.style.scrollPaddingBottom = "";
   if (!chosen.length) return;
   note("");
-  const [one] = chosen;
-  const described = [one.tags.join(", "), new Date(one.date).toLocaleDateString(), one.writer];
-  if (one.earlier.length) described.push(`was ${one.earlier.map(shown).join(", ")}`);
+  const [first] = chosen;
+  const details = [first.tags.join(", "), new Date(first.date).toLocaleDateString(), first.writer];
+  if (first.earlier.length) details.push(`was ${first.earlier.map(shown).join(", ")}`);
   element("selected").textContent =
-    chosen.length === 1 ? described.filter(Boolean).join(" · ") : `${chosen.length.toLocaleString()} selected`;
-  element("hand").hidden = chosen.length !== 1 || !one.writer || form.elements.writer.value === one.writer;
-  const aside = Boolean(form.elements.aside.value);
-  element("aside").hidden = aside;
-  element("restore").hidden = !aside;
-  // What is scrolled into view is not behind the bar.
+    chosen.length === 1 ? details.filter(Boolean).join(" · ") : `${chosen.length.toLocaleString()} selected`;
+  element("only-writer").hidden =
+    chosen.length !== 1 || !first.writer || form.elements.writer.value === first.writer;
+  const showsExcluded = Boolean(form.elements.aside.value);
+  element("exclude").hidden = showsExcluded;
+  element("restore").hidden = !showsExcluded;
+  // Drawings scrolled into view must not end up behind the bar.
   document.documentElement.style.scrollPaddingBottom = `${element("selection").offsetHeight}px`;
 }
 
@@ -173,16 +176,16 @@ for (const select of [form.elements.label, element("label")]) {
 }
 
 gallery.addEventListener("select", showSelection);
-gallery.addEventListener("more", more);
+gallery.addEventListener("more", showMore);
 form.addEventListener("change", show);
 form.addEventListener("reset", () => setTimeout(show)); // the fields are reset after the event
 form.addEventListener("submit", (event) => event.preventDefault());
 element("counting").addEventListener("toggle", () => element("counting").open && count());
 element("relabel").addEventListener("click", relabel);
-element("aside").addEventListener("click", () => move("/api/drawings/put-aside", "put aside"));
+element("exclude").addEventListener("click", () => move("/api/drawings/put-aside", "excluded"));
 element("restore").addEventListener("click", () => move("/api/drawings/restore", "restored"));
-element("none").addEventListener("click", () => gallery.select([]));
-element("hand").addEventListener("click", () => {
+element("deselect").addEventListener("click", () => gallery.select([]));
+element("only-writer").addEventListener("click", () => {
   const [id] = gallery.selected;
   form.elements.writer.value = gallery.items.find((item) => item.id === id).writer;
   show();

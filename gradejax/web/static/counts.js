@@ -1,10 +1,10 @@
-// How many drawings there are, as a chart by label and a table by tag and label.
+// The numbers of drawings: a chart by label, and a table by tag and label.
 
 import { byName, GRADES, shown, spoken } from "/static/drawings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [BAR, SPACE, LETTER_SPACE, HEIGHT] = [26, 4, 10, 90];
-const compact = new Intl.NumberFormat("en", { notation: "compact" }); // 1.2K: as wide as a bar
+const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
+const compact = new Intl.NumberFormat("en", { notation: "compact" }); // 1.2K fits above a bar
 
 function svg(name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -16,44 +16,44 @@ function svg(name, attributes, text) {
 // `totals`: label → count.
 function chart(totals, title) {
   const most = Math.max(1, ...Object.values(totals));
-  const width = GRADES.length * (BAR + SPACE) + 4 * LETTER_SPACE;
-  const drawn = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
-  drawn.append(svg("title", {}, title));
+  const width = GRADES.length * (BAR + GAP) + 4 * LETTER_GAP;
+  const node = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
+  node.append(svg("title", {}, title));
   GRADES.forEach((grade, i) => {
-    const x = i * (BAR + SPACE) + Math.floor(i / 3) * LETTER_SPACE;
+    const x = i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP;
     const height = (HEIGHT * totals[grade]) / most;
     const y = 16 + HEIGHT - height;
-    drawn.append(
+    node.append(
       svg("rect", { x, y, width: BAR, height, rx: Math.min(3, height / 2) }),
       svg("text", { x: x + BAR / 2, y: y - 4 }, compact.format(totals[grade])),
       svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(grade)),
     );
   });
-  drawn.append(svg("line", { x1: 0, x2: width, y1: HEIGHT + 16.5, y2: HEIGHT + 16.5 }));
-  return drawn;
+  node.append(svg("line", { x1: 0, x2: width, y1: HEIGHT + 16.5, y2: HEIGHT + 16.5 }));
+  return node;
 }
 
 function row(name, cells, kind) {
-  const made = document.createElement("tr");
+  const node = document.createElement("tr");
   const head = document.createElement("th");
   head.scope = kind === "th" ? "col" : "row";
   head.textContent = name;
-  made.append(head);
-  for (const [text, aloud] of cells) {
+  node.append(head);
+  for (const [text, label] of cells) {
     const cell = document.createElement(kind);
     if (kind === "th") cell.scope = "col";
-    if (aloud) cell.ariaLabel = aloud;
+    if (label) cell.ariaLabel = label;
     cell.textContent = text;
-    made.append(cell);
+    node.append(cell);
   }
-  return made;
+  return node;
 }
 
-// Of each grade, also where there are none.
+// Adds the grades that have no drawings.
 const complete = (grades = {}) => Object.fromEntries(GRADES.map((grade) => [grade, grades[grade] ?? 0]));
 const sum = (totals) => Object.values(totals).reduce((total, count) => total + count, 0);
 
-// `counts`: as /api/counts has them; `tag`: what the chart is of, or "" for all.
+// `counts`: the answer of /api/counts; `tag`: the tag to chart, or "" for all.
 export function showCounts(element, { grades, tags, more_tags }, tag) {
   const table = document.createElement("table");
   const head = table.createTHead();

@@ -1,14 +1,14 @@
-// Draw what is asked for; the grades asked for are those that the store has least of.
+// Draw the grades that the page asks for: mostly those that the store has fewest of.
 
-import { drawing, flawIn, GRADES, keepTags, keptTags, shown, spoken, tagsIn } from "/static/drawings.js";
-import { keep, kept } from "/static/kept.js";
+import { drawing, problemWith, GRADES, keepTags, keptTags, shown, spoken, tagsIn } from "/static/drawings.js";
+import { keep, kept } from "/static/storage.js";
 import { note } from "/static/note.js";
 import { Pad, undoByKey } from "/static/pad.js";
 import { NOT_KEPT, Queue } from "/static/queue.js";
 import { showRefused } from "/static/refused.js";
 import { ask, reason } from "/static/server.js";
 
-const REFRESH = 15000; // milliseconds between looks at the whole store's counts
+const REFRESH = 15000; // milliseconds between updates of the counts
 const PATIENCE = 4000; // milliseconds that the first prompt waits for them
 
 const element = (id) => document.getElementById(id);
@@ -16,9 +16,9 @@ const pad = new Pad(element("paper"));
 const queue = new Queue();
 let counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
 let prompt = null;
-let looked = 0;
+let refreshed = 0;
 
-// One of the grades, the likelier the fewer drawings it has; not twice the same.
+// Picks a grade at random, likelier the fewer drawings it has; never the same twice in a row.
 function choose() {
   const most = Math.max(...Object.values(counts));
   const candidates = GRADES.filter((grade) => grade !== prompt);
@@ -29,13 +29,13 @@ function choose() {
 
 function askFor(grade) {
   prompt = grade;
-  const asked = document.createElement("strong");
-  asked.textContent = shown(grade);
-  asked.ariaHidden = "true";
-  const aloud = document.createElement("span");
-  aloud.className = "spoken";
-  aloud.textContent = spoken(grade);
-  element("prompt").replaceChildren("Draw ", asked, aloud);
+  const visible = document.createElement("strong");
+  visible.textContent = shown(grade);
+  visible.ariaHidden = "true";
+  const audible = document.createElement("span");
+  audible.className = "spoken";
+  audible.textContent = spoken(grade);
+  element("prompt").replaceChildren("Draw ", visible, audible);
 }
 
 function showTotals() {
@@ -43,8 +43,8 @@ function showTotals() {
   element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString();
 }
 
-async function look() {
-  looked = Date.now();
+async function refreshCounts() {
+  refreshed = Date.now();
   const { grades } = await ask("/api/status", undefined, AbortSignal.timeout(PATIENCE));
   for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
   showTotals();
@@ -54,15 +54,15 @@ async function save() {
   if (prompt === null) return; // the first one is still being chosen
   const tags = tagsIn(element("tags").value);
   if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`, true);
-  const flaw = flawIn(tags);
-  if (flaw) {
+  const problem = problemWith(tags);
+  if (problem) {
     element("tags").focus();
-    return note(flaw, true);
+    return note(problem, true);
   }
-  const made = drawing(pad, prompt, tags);
+  const finished = drawing(pad, prompt, tags);
   pad.clear();
   askFor(choose());
-  await queue.add(made);
+  await queue.add(finished);
 }
 
 function skip() {
@@ -75,8 +75,8 @@ queue.addEventListener("saved", ({ detail }) => {
   keep("drawn", Number(kept("drawn") ?? 0) + 1);
   counts[detail.label]++;
   showTotals();
-  note(`${shown(detail.label)} is saved.`);
-  if (Date.now() - looked > REFRESH) look().catch(() => {});
+  note(`${shown(detail.label)} saved.`);
+  if (Date.now() - refreshed > REFRESH) refreshCounts().catch(() => {});
 });
 queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
 showRefused(element("refused"), queue);
@@ -98,6 +98,6 @@ document.addEventListener("keydown", (event) => {
 
 showTotals();
 pad.clear();
-await look().catch((error) => note(reason(error), true));
+await refreshCounts().catch((error) => note(reason(error), true));
 askFor(choose());
 if (!(await queue.isKept)) note(NOT_KEPT, true);

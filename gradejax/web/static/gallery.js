@@ -1,13 +1,13 @@
-// A listbox of pictures of which only those in sight are in the page, however many there are.
+// A listbox of any number of pictures; only those in view are in the page.
 
 import { shown, spoken } from "/static/drawings.js";
 
 const GAP = 10; // CSS pixels
-const NARROWEST = 100;
-const CAPTION = 28;
-const BEYOND = 3; // rows kept above and below what is in sight
+const CELL_WIDTH = 100; // before it is stretched to fill the row
+const CAPTION_HEIGHT = 28;
+const SPARE_ROWS = 3; // kept above and below those in view
 
-// Events: "select" when `selected` changed; "more" when the end of `items` comes into sight.
+// Events: "select" when `selected` changes; "more" when the end of `items` comes into view.
 export class Gallery extends EventTarget {
   items = [];
   total = 0;
@@ -17,14 +17,14 @@ export class Gallery extends EventTarget {
   #active = 0;
   #anchor = 0;
   #columns = 1;
-  #cell = NARROWEST;
-  #due = false;
+  #cell = CELL_WIDTH;
+  #renderPending = false;
 
   constructor(element) {
     super();
     this.#element = element;
-    addEventListener("scroll", () => this.#soon(), { passive: true });
-    new ResizeObserver(() => this.#soon()).observe(element.parentElement);
+    addEventListener("scroll", () => this.#renderSoon(), { passive: true });
+    new ResizeObserver(() => this.#renderSoon()).observe(element.parentElement);
     element.addEventListener("click", (event) => this.#clicked(event));
     element.addEventListener("keydown", (event) => this.#pressed(event));
   }
@@ -46,7 +46,7 @@ export class Gallery extends EventTarget {
     this.#render();
   }
 
-  // After items were changed in place.
+  // Call it after changing items in place.
   refresh() {
     for (const [index, node] of this.#nodes) this.#fill(node, index);
   }
@@ -57,11 +57,11 @@ export class Gallery extends EventTarget {
     this.dispatchEvent(new Event("select"));
   }
 
-  #soon() {
-    if (this.#due) return;
-    this.#due = true;
+  #renderSoon() {
+    if (this.#renderPending) return;
+    this.#renderPending = true;
     requestAnimationFrame(() => {
-      this.#due = false;
+      this.#renderPending = false;
       this.#render();
     });
   }
@@ -69,15 +69,15 @@ export class Gallery extends EventTarget {
   #render() {
     const width = this.#element.clientWidth;
     if (!width) return;
-    this.#columns = Math.max(3, Math.floor((width + GAP) / (1.2 * NARROWEST + GAP)));
+    this.#columns = Math.max(3, Math.floor((width + GAP) / (1.2 * CELL_WIDTH + GAP)));
     this.#cell = (width - GAP * (this.#columns - 1)) / this.#columns;
-    const step = this.#cell + CAPTION + GAP;
+    const step = this.#cell + CAPTION_HEIGHT + GAP;
     const rows = Math.ceil(this.items.length / this.#columns);
     this.#element.style.height = `${Math.max(0, rows * step - GAP)}px`;
 
     const top = -this.#element.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor(top / step) - BEYOND) * this.#columns;
-    const last = Math.min(this.items.length, (Math.ceil((top + innerHeight) / step) + BEYOND) * this.#columns);
+    const first = Math.max(0, Math.floor(top / step) - SPARE_ROWS) * this.#columns;
+    const last = Math.min(this.items.length, (Math.ceil((top + innerHeight) / step) + SPARE_ROWS) * this.#columns);
     for (const [index, node] of this.#nodes) {
       if ((index < first || index >= last) && index !== this.#active) {
         node.remove();
@@ -89,7 +89,7 @@ export class Gallery extends EventTarget {
     for (const [index, node] of this.#nodes) {
       const [row, column] = [Math.floor(index / this.#columns), index % this.#columns];
       node.style.width = `${this.#cell}px`;
-      node.style.height = `${this.#cell + CAPTION}px`;
+      node.style.height = `${this.#cell + CAPTION_HEIGHT}px`;
       node.style.transform = `translate(${column * (this.#cell + GAP)}px, ${row * step}px)`;
     }
     if (last === this.items.length && last < this.total) this.dispatchEvent(new Event("more"));
@@ -114,18 +114,18 @@ export class Gallery extends EventTarget {
 
   #fill(node, index) {
     const { id, label, guess, is_grade, confidence } = this.items[index];
-    const doubted = guess && (guess !== label || !is_grade);
+    const disagrees = guess && (guess !== label || !is_grade);
     node.ariaSelected = String(this.selected.has(id));
     node.ariaPosInSet = String(index + 1);
     node.ariaSetSize = String(this.total);
-    node.ariaLabel = spoken(label) + (doubted ? `, perhaps ${is_grade ? spoken(guess) : "no grade"}` : "");
+    node.ariaLabel = spoken(label) + (disagrees ? `, perhaps ${is_grade ? spoken(guess) : "not a grade"}` : "");
     node.classList.toggle("active", index === this.#active);
     const caption = node.lastChild;
     caption.textContent = shown(label);
     if (guess) {
       const doubt = document.createElement("span");
       doubt.className = "doubt";
-      doubt.textContent = doubted ? `${is_grade ? shown(guess) : "no grade"}?` : `${Math.round(100 * confidence)}%`;
+      doubt.textContent = disagrees ? `${is_grade ? shown(guess) : "no grade"}?` : `${Math.round(100 * confidence)}%`;
       caption.append(doubt);
     }
   }

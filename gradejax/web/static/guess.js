@@ -1,4 +1,4 @@
-// The guess follows the pen: after each stroke the likeliest grades, as the model sees them, or that it is none.
+// The guess follows the pen: after each stroke, the likeliest grades, or that the drawing is not a grade.
 
 import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
@@ -7,7 +7,7 @@ import { NOT_KEPT, Queue } from "/static/queue.js";
 import { showRefused } from "/static/refused.js";
 import { ask, reason, sentence } from "/static/server.js";
 
-const LIKELIEST = 5;
+const PLACEHOLDERS = 5; // empty bars before the first guess, so that nothing moves when it arrives
 const NOTHING = { guesses: [], is_grade: false };
 
 const element = (id) => document.getElementById(id);
@@ -16,7 +16,7 @@ const queue = new Queue();
 let guess = null; // the likeliest grade for what is on the paper now
 let asking = new AbortController();
 
-const bars = Array.from({ length: LIKELIEST }, () => {
+function addBar() {
   const row = document.createElement("li");
   const [grade, track, filled, share] = Array.from({ length: 4 }, () => document.createElement("span"));
   track.className = "track";
@@ -25,9 +25,12 @@ const bars = Array.from({ length: LIKELIEST }, () => {
   row.append(grade, track, share);
   element("bars").append(row);
   return { grade, filled, share };
-});
+}
+
+const bars = Array.from({ length: PLACEHOLDERS }, addBar);
 
 function show({ guesses, is_grade }) {
+  while (bars.length < guesses.length) bars.push(addBar());
   bars.forEach(({ grade, filled, share }, i) => {
     const { label, confidence } = guesses[i] ?? { label: "", confidence: 0 };
     grade.textContent = shown(label);
@@ -45,7 +48,7 @@ async function follow() {
   asking.abort();
   element("hint").hidden = !pad.isEmpty;
   element("undo").disabled = element("clear").disabled = element("wrong").disabled = pad.isEmpty;
-  element("right").disabled = true; // until this guess is there
+  element("right").disabled = true; // until the new guess arrives
   if (pad.isEmpty) {
     offer(false);
     note("");
@@ -56,7 +59,7 @@ async function follow() {
   try {
     const answer = await ask("/api/guess", { data: pad.png() }, signal);
     show(answer);
-    note(answer.is_grade ? "" : "This looks like no grade.");
+    note(answer.is_grade ? "" : "This does not look like a grade.");
   } catch (error) {
     if (signal.aborted) return; // a newer stroke is being guessed
     show(NOTHING);
@@ -70,9 +73,9 @@ function offer(open) {
 }
 
 async function save(label) {
-  const made = drawing(pad, label, [...new Set([...keptTags(), "guess"])]);
+  const finished = drawing(pad, label, [...new Set([...keptTags(), "guess"])]);
   pad.clear();
-  await queue.add(made);
+  await queue.add(finished);
 }
 
 for (const grade of GRADES) {

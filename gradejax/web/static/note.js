@@ -1,6 +1,6 @@
-// The line on each page that says what happened; screen readers speak it.
+// The line on each page that says what happened; screen readers announce it.
 
-// What stands between `backquotes` is a command.
+// Text between `backquotes` is shown as code.
 export function note(text, warn = false) {
   const line = document.getElementById("note");
   const parts = text.split("`").map((part, i) => {

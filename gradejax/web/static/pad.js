@@ -1,28 +1,28 @@
-// The paper: signature_pad follows the pen; what it drew is kept as strokes in canvas units and inked from them.
+// The drawing area: signature_pad follows the pen; strokes are kept in canvas units, and inked from these.
 
 import SignaturePad from "/static/vendor/signature_pad.js";
 
 export const SIDE = 280; // canvas units, and pixels of the PNG
 const PEN = 20; // canvas units across
 
-// A Catmull-Rom spline: through each point, and round between them, however fast the hand was.
+// A Catmull-Rom spline: smooth through every point, however far apart a fast pen left them.
 function trace(context, points) {
   const at = (i) => points[Math.min(points.length - 1, Math.max(0, i))];
   context.moveTo(at(0).x, at(0).y);
   for (let i = 1; i < points.length; i++) {
-    const [before, from, to, behind] = [at(i - 2), at(i - 1), at(i), at(i + 1)];
+    const [before, from, to, after] = [at(i - 2), at(i - 1), at(i), at(i + 1)];
     context.bezierCurveTo(
       from.x + (to.x - before.x) / 6,
       from.y + (to.y - before.y) / 6,
-      to.x - (behind.x - from.x) / 6,
-      to.y - (behind.y - from.y) / 6,
+      to.x - (after.x - from.x) / 6,
+      to.y - (after.y - from.y) / 6,
       to.x,
       to.y,
     );
   }
 }
 
-// Inks strokes as the collected drawings were inked: black, round pen, the same width throughout.
+// Inks strokes the way the existing drawings were inked: black, with a round pen of constant width.
 function ink(context, strokes, scale) {
   context.save();
   context.setTransform(scale, 0, 0, scale, 0, 0);
@@ -56,10 +56,10 @@ export class Pad extends EventTarget {
     super();
     this.#canvas = canvas;
     this.#live = new SignaturePad(canvas, { throttle: 0, minDistance: 1 });
-    // signature_pad keeps the pen's event from taking the focus out of a text field, where keys would go.
+    // signature_pad prevents the default action, which would take the focus from a text field.
     this.#live.addEventListener("beginStroke", () => document.activeElement?.blur());
     this.#live.addEventListener("endStroke", () => this.#take());
-    // A stroke is no fling: after one, Chromium swallows a tap that comes within a fifth of a second.
+    // Else Chromium takes a stroke for a fling, and ignores a tap within the next fifth of a second.
     canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     new ResizeObserver(() => this.#fit()).observe(canvas);
     this.#fit();
@@ -105,7 +105,7 @@ export class Pad extends EventTarget {
     this.#live.clear();
     this.#paint();
     const count = this.strokes.length;
-    this.#canvas.ariaLabel = count ? `Paper, ${count} ${count === 1 ? "stroke" : "strokes"}` : "Paper, empty";
+    this.#canvas.ariaLabel = count ? `Drawing area, ${count} ${count === 1 ? "stroke" : "strokes"}` : "Drawing area, empty";
     this.dispatchEvent(new Event("change"));
   }
 
@@ -126,7 +126,7 @@ export class Pad extends EventTarget {
   }
 }
 
-// Ctrl-Z anywhere but in a text field, which has its own.
+// Ctrl-Z, except in a text field, which has its own undo.
 export function undoByKey(pad) {
   document.addEventListener("keydown", (event) => {
     if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.target.closest("input")) {

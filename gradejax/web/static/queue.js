@@ -1,19 +1,19 @@
-// Drawings on their way to the store. They wait in IndexedDB, so that neither a lost connection nor a closed
-// page loses one; the server knows a drawing that it has already, so each may be sent again.
+// Drawings on their way to the store. They wait in IndexedDB, so that neither a lost connection nor a closed page
+// loses one. The server recognises a drawing that it already has, so each may be sent again.
 
 import { newId, sendable } from "/static/drawings.js";
 import { ask, reason, Refusal } from "/static/server.js";
 
-export const NOT_KEPT = "This browser keeps nothing for this page: leave the tab open until all is saved.";
+export const NOT_KEPT = "This browser cannot store anything for this page: keep the tab open until everything is saved.";
 
 const FIRST_PAUSE = 1000; // milliseconds
 const LONGEST_PAUSE = 30000;
 const PATIENCE = 20000;
-const OPENING = 5000;
-const TAKEN = 409; // the id, by another drawing
-const BROKEN = 500; // perhaps by this drawing: the others come first
+const OPEN_TIMEOUT = 5000;
+const ID_TAKEN = 409;
+const SERVER_ERROR = 500; // perhaps caused by this drawing: the others are sent first
 
-// An IDBRequest, or a transaction, as a promise.
+// Turns an IDBRequest or a transaction into a promise.
 function settled(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = request.oncomplete = () => resolve(request.result);
@@ -21,12 +21,12 @@ function settled(request) {
   });
 }
 
-// Throws where the browser grants no storage, and where it says nothing.
-async function openShelf() {
+// Opens the IndexedDB storage. Throws if the browser denies it, or does not respond.
+async function openDisk() {
   const request = indexedDB.open("gradejax", 1);
   request.onupgradeneeded = () => request.result.createObjectStore("waiting", { keyPath: "id" });
-  const silence = new Promise((_, reject) => setTimeout(reject, OPENING));
-  const database = await Promise.race([settled(request), silence]);
+  const timeout = new Promise((_, reject) => setTimeout(reject, OPEN_TIMEOUT));
+  const database = await Promise.race([settled(request), timeout]);
   const change = async (act) => {
     const transaction = database.transaction("waiting", "readwrite");
     const result = await act(transaction.objectStore("waiting"));
@@ -35,7 +35,7 @@ async function openShelf() {
   };
   return {
     put: (drawing) => change((waiting) => void waiting.put(drawing)),
-    // In one transaction: where another tab was quicker, nothing is done.
+    // In one transaction; does nothing if another tab was faster.
     replace: (id, drawing) =>
       change(async (waiting) => {
         if ((await settled(waiting.getKey(id))) === undefined) return false;
@@ -47,8 +47,8 @@ async function openShelf() {
   };
 }
 
-// As long as the page is open: where the browser grants no storage, or has no more.
-function openPocket() {
+// Lasts as long as the page is open: for a browser that denies storage, or has none left.
+function openMemory() {
   const waiting = new Map();
   return {
     put: (drawing) => void waiting.set(drawing.id, drawing),
@@ -61,44 +61,44 @@ function openPocket() {
   };
 }
 
-// Events: "saved" after each drawing that the store has; "change" when `waiting`, `refused` or `trouble` did.
+// Events: "saved" for each drawing once it is in the store; "change" when `waiting`, `refused` or `trouble` changes.
 export class Queue extends EventTarget {
   waiting = 0;
-  refused = []; // {drawing, error}: what the server will not take; kept, and tried again with the next page
-  trouble = null; // the error that stands in the way, until a drawing gets through
-  isKept; // resolves to whether a drawing outlives the page
-  #shelf; // null where there is none
-  #pocket = openPocket();
-  #errors = new Map(); // by id, of what is refused
-  #renamed = new Set(); // ids that came instead of others that were taken
-  #failures = new Map(); // by id: what broke the server most often is tried last
-  #asked = false;
+  refused = []; // {drawing, error}: drawings that the server refused; kept, and tried again by the next page
+  trouble = null; // the error that keeps drawings waiting, until one gets through
+  isKept; // a promise: whether drawings survive closing the page
+  #disk; // a promise; of null if there is none
+  #memory = openMemory();
+  #errors = new Map(); // by id, of refused drawings
+  #renamed = new Set(); // ids that replaced ones already taken
+  #failures = new Map(); // server errors by id; drawings with most are sent last
+  #again = false;
   #sending = false;
   #pause = FIRST_PAUSE;
   #timer;
 
   constructor() {
     super();
-    this.#shelf = openShelf().catch(() => null);
-    this.isKept = this.#shelf.then(Boolean);
+    this.#disk = openDisk().catch(() => null);
+    this.isKept = this.#disk.then(Boolean);
     addEventListener("online", () => this.send());
-    addEventListener("beforeunload", (event) => this.#pocket.isEmpty() || event.preventDefault());
+    addEventListener("beforeunload", (event) => this.#memory.isEmpty() || event.preventDefault());
     this.send();
   }
 
-  // Resolves when the drawing is as safe as this browser allows; it is sent by itself.
+  // Resolves when the drawing is as safe as this browser allows; it is sent in the background.
   async add(drawing) {
     try {
-      await (await this.#shelf).put(drawing);
+      await (await this.#disk).put(drawing);
     } catch {
-      this.#pocket.put(drawing);
+      this.#memory.put(drawing);
     }
     this.waiting++;
     this.dispatchEvent(new Event("change"));
     this.send();
   }
 
-  // Other tags for drawings that were refused, which are then sent again.
+  // Gives refused drawings other tags, and sends them again.
   async retag(ids, tags) {
     for (const { drawing } of this.refused.filter(({ drawing }) => ids.includes(drawing.id))) {
       await this.#replace(drawing.id, { ...drawing, tags });
@@ -112,29 +112,29 @@ export class Queue extends EventTarget {
     await this.#count();
   }
 
-  // What stands in the way of drawings that wait, in a sentence; empty where nothing does.
+  // Why drawings are still waiting, for people; empty if none are.
   get notice() {
     if (!this.waiting || !this.trouble) return "";
-    const drawings = this.waiting === 1 ? "1 drawing waits" : `${this.waiting} drawings wait`;
-    const where = this.#pocket.isEmpty() ? "in this browser" : "in this tab, which must stay open";
-    return `${drawings} ${where}, to be sent again. ${reason(this.trouble)}`;
+    const drawings = this.waiting === 1 ? "1 drawing is" : `${this.waiting} drawings are`;
+    const advice = this.#memory.isEmpty() ? "" : " Keep this tab open.";
+    return `${drawings} waiting to be sent.${advice} ${reason(this.trouble)}`;
   }
 
   async send() {
-    this.#asked = true; // also of a round that is under way and has seen what there was
+    this.#again = true; // also if a round is in progress, which may have read the list already
     if (this.#sending) return;
     this.#sending = true;
     clearTimeout(this.#timer);
     try {
-      while (this.#asked) {
-        this.#asked = false;
+      while (this.#again) {
+        this.#again = false;
         for (const drawing of await this.#unsent()) await this.#deliver(drawing);
       }
       this.#pause = FIRST_PAUSE;
       this.trouble = null;
     } catch (error) {
       this.trouble = error;
-      // Apart from each other, lest a whole class comes back in the same moment.
+      // With jitter, or a whole class would retry at the same moment.
       this.#timer = setTimeout(() => this.send(), this.#pause * (0.5 + Math.random() / 2));
       this.#pause = Math.min(LONGEST_PAUSE, 2 * this.#pause);
     } finally {
@@ -148,29 +148,29 @@ export class Queue extends EventTarget {
       await ask("/api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
     } catch (error) {
       if (!(error instanceof Refusal) || !error.isFinal) {
-        if (error.status === BROKEN) this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);
+        if (error.status === SERVER_ERROR) this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);
         throw error;
       }
-      if (error.status === TAKEN && !this.#renamed.has(drawing.id)) {
+      if (error.status === ID_TAKEN && !this.#renamed.has(drawing.id)) {
         const renamed = { ...drawing, id: newId() };
         this.#renamed.add(renamed.id);
         await this.#replace(drawing.id, renamed);
-        this.#asked = true;
+        this.#again = true;
       } else {
         this.#errors.set(drawing.id, error);
       }
       return;
     }
     this.trouble = null;
-    // Another tab may have sent it, too.
+    // Another tab may have sent it as well.
     if (!(await this.#replace(drawing.id, null))) return;
     this.waiting--;
     this.dispatchEvent(new CustomEvent("saved", { detail: drawing }));
   }
 
   async #all() {
-    const kept = await this.#shelf.then((shelf) => shelf?.all() ?? []).catch(() => []);
-    return [...kept, ...this.#pocket.all()];
+    const stored = await this.#disk.then((disk) => disk?.all() ?? []).catch(() => []);
+    return [...stored, ...this.#memory.all()];
   }
 
   async #unsent() {
@@ -180,10 +180,10 @@ export class Queue extends EventTarget {
       .sort((a, b) => failures(a) - failures(b) || Date.parse(a.date) - Date.parse(b.date));
   }
 
-  // Whether there was a drawing of that id to be replaced, or removed where `drawing` is null.
+  // Replaces the drawing of that id, or removes it if `drawing` is null; resolves to whether there was one.
   async #replace(id, drawing) {
-    const shelf = await this.#shelf;
-    return (await shelf?.replace(id, drawing)) || this.#pocket.replace(id, drawing);
+    const disk = await this.#disk;
+    return (await disk?.replace(id, drawing)) || this.#memory.replace(id, drawing);
   }
 
   async #count() {

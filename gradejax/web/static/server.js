@@ -1,4 +1,4 @@
-// Talking to the server.
+// Requests to the server.
 
 export class Refusal extends Error {
   constructor(status, detail) {
@@ -6,13 +6,13 @@ export class Refusal extends Error {
     this.status = status;
   }
 
-  // Whether asking again would not help: neither signing in, nor waiting.
+  // Whether sending again is useless, even after signing in or waiting.
   get isFinal() {
     return this.status >= 400 && this.status < 500 && ![401, 408, 429].includes(this.status);
   }
 }
 
-// GET, or POST where there is a body. Throws a Refusal for an answer that is none, and fetch's errors.
+// GET, or POST if there is a body. Throws a Refusal for a status of 400 or more, and fetch's errors.
 export async function ask(path, body, signal) {
   const options = { signal };
   if (body !== undefined) {
@@ -26,16 +26,16 @@ export async function ask(path, body, signal) {
   throw new Refusal(response.status, detail);
 }
 
-// What the server says in a terminal's style, as a sentence.
+// Makes a sentence of a message in the style of a terminal.
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
 
-// For a note on the page: why `error` happened, in a sentence.
+// The reason for `error`, as a sentence for the page.
 export function reason(error) {
   if (!(error instanceof Refusal)) return "The server cannot be reached.";
-  if (error.status === 401) return "Signed out: reload the page and enter the access code.";
+  if (error.status === 401) return "You are signed out: reload the page and enter the access code.";
   return sentence(error.message);
 }
 
-// Whoever is signed in already and scans the code again: it does not stay in the address.
-// Replaced by a navigation, for what history.replaceState replaces is still listed in the browser's history.
+// If somebody already signed in scans the code again, it must not stay in the address. A navigation, because the
+// browser's history still lists addresses that history.replaceState replaces.
 if (location.hash.startsWith("#code=")) location.replace(location.pathname);

@@ -1,7 +1,7 @@
-// The access code, from the QR code's address (behind the #, which no server sees) or typed in.
+// Signs in with the access code, typed in or from the QR code's address (after the #, which no server sees).
 
-// Before anything else: it does not stay in the address, nor where the browser remembers addresses.
-const carried = new URLSearchParams(location.hash.slice(1)).get("code");
+// First of all, remove the code from the address and from the browser's history.
+const scanned = new URLSearchParams(location.hash.slice(1)).get("code");
 if (location.hash) history.replaceState(null, "", location.pathname);
 
 const code = document.getElementById("code");
@@ -17,8 +17,8 @@ async function signIn() {
     });
     if (response.ok) return location.replace(location.pathname);
     refusal.textContent = (await response.json()).detail;
-    const again = Number(response.headers.get("Retry-After"));
-    if (again) setTimeout(signIn, 1000 * again);
+    const retryAfter = Number(response.headers.get("Retry-After"));
+    if (retryAfter) setTimeout(signIn, 1000 * retryAfter);
     else code.select();
   } catch {
     refusal.textContent = "The server cannot be reached. Try again.";
@@ -30,7 +30,7 @@ document.getElementById("form").addEventListener("submit", (event) => {
   signIn();
 });
 
-if (carried) {
-  code.value = carried;
+if (scanned) {
+  code.value = scanned;
   signIn();
 }

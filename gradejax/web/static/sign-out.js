@@ -1,4 +1,4 @@
-// Ends the session, for every copy of its cookie. What waits in this browser to be sent stays: it is its owner's.
+// Ends the session, for every copy of its cookie. Unsent drawings stay in this browser: they belong to the visitor.
 
 import { note } from "/static/note.js";
 

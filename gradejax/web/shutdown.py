@@ -1,4 +1,4 @@
-"""How the server ends, also where a store does not answer: whoever still waits is told so, and nobody is waited for."""
+"""Shutting down, even if a store does not answer: nothing is waited for, and whoever still waits gets an answer."""
 
 import asyncio
 import logging
@@ -9,13 +9,13 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 GRACE_SECONDS = 3
-"""For what is being answered when the server is told to end."""
-LAST_WORDS_SECONDS = 0.2
-"""For telling whoever still waits then."""
+"""For requests in progress when the shutdown begins."""
+LAST_ANSWERS_SECONDS = 0.2
+"""For answering the requests that are cancelled after that."""
 
 
-class Leaving:
-    """Answers 503 for a request that the end of the server cancels. An answer that has begun is cut off."""
+class ShutdownAnswers:
+    """ASGI middleware that answers 503 to a request cancelled by the shutdown; an answer already begun is cut off."""
 
     def __init__(self, app: ASGIApp):
         self._app = app
@@ -33,12 +33,12 @@ class Leaving:
         except asyncio.CancelledError:
             if begun or scope["type"] != "http":
                 raise
-            refusal = JSONResponse({"detail": "The server is ending."}, 503, {"Retry-After": "5"})
+            refusal = JSONResponse({"detail": "The server is shutting down."}, 503, {"Retry-After": "5"})
             await refusal(scope, receive, send)
 
 
 class Server(uvicorn.Server):
-    """Says nothing of the requests that it does not wait for: their clients know."""
+    """Does not log the requests that it cancels: their clients are told."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

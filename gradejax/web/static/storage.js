@@ -1,8 +1,8 @@
-// What this browser keeps for the pages; where it grants no storage, as long as the page is open.
+// Small values that outlive the page; in a browser that denies storage, only as long as the page is open.
 
 const inMemory = new Map();
 
-// `localStorage` throws where site data are blocked, and is null in some web views.
+// `localStorage` throws if site data are blocked, and is null in some web views.
 export function kept(name) {
   try {
     return inMemory.get(name) ?? localStorage.getItem(name);

@@ -1,0 +1,58 @@
+"""Changes to drawings in the gallery: relabel, exclude, restore."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from gradejax.stores import Store
+from gradejax.web.limits import bounded, no_repeats
+from gradejax.web.messages import MAX_SELECTED, Changed, Relabelling, Selection
+from gradejax.web.ranking import Rankings
+from gradejax.web.state import from_state
+from gradejax.web.totals import Totals
+from gradejax.web.workers import Workers
+
+
+class Editor:
+    """Edits the store; whoever changes a drawing sees it counted and ranked afresh."""
+
+    def __init__(self, store: Store, workers: Workers, totals: Totals, rankings: Rankings):
+        self.store = store
+        self._workers = workers
+        self._totals = totals
+        self._rankings = rankings
+
+    async def apply(self, edit: Callable[[], int]) -> Changed:
+        """Calls `edit`, which returns how many drawings it changed."""
+        return await self._workers.run(self._apply, edit)
+
+    def _apply(self, edit: Callable[[], int]) -> Changed:
+        changed = edit()
+        self._totals.forget()
+        self._rankings.forget()
+        return Changed(changed=changed)
+
+
+EditorDep = Annotated[Editor, from_state("editor")]
+
+router = APIRouter(prefix="/drawings", dependencies=[Depends(no_repeats)], route_class=bounded(2 * MAX_SELECTED))
+
+
+@router.post("/relabel")
+async def relabel(selection: Relabelling, editor: EditorDep) -> Changed:
+    """Gives drawings another label; the earlier one is kept in their history."""
+    return await editor.apply(partial(editor.store.relabel, selection.ids, selection.label))
+
+
+@router.post("/put-aside")
+async def put_aside(selection: Selection, editor: EditorDep) -> Changed:
+    """Excludes drawings from use; they can be restored."""
+    return await editor.apply(partial(editor.store.exclude, selection.ids))
+
+
+@router.post("/restore")
+async def restore(selection: Selection, editor: EditorDep) -> Changed:
+    """Restores excluded drawings."""
+    return await editor.apply(partial(editor.store.restore, selection.ids))

@@ -1,0 +1,108 @@
+"""The gallery: drawings a page at a time, and their pictures."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import accumulate, takewhile
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import Query as InQuery
+from fastapi.responses import StreamingResponse
+
+from gradejax.drawings import Drawing
+from gradejax.stores import Query, Store
+from gradejax.web.limits import bounded, no_repeats
+from gradejax.web.messages import Name, Page, Shelf, Shown
+from gradejax.web.ranking import Rankings
+from gradejax.web.sending import USUAL_BYTES, SendBudget
+from gradejax.web.state import StoreDep, StoreWorkersDep, from_state
+
+_MAX_PAGE_BYTES = 2**18
+_MAX_EARLIER_LABELS = 20
+
+
+router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
+
+
+@router.get("/drawings")
+async def look(
+    page: Annotated[Page, InQuery()],
+    store: StoreDep,
+    workers: StoreWorkersDep,
+    rankings: Annotated[Rankings, from_state("rankings")],
+) -> Shelf:
+    """Returns a page of drawings: newest first or, with a model, those first whose label it doubts most."""
+    return await workers.run(_page, store, rankings, page)
+
+
+@router.get("/picture", response_class=Response, responses={200: {"content": {"image/png": {}}, "description": "PNG"}})
+async def picture(
+    id: Name,
+    store: StoreDep,
+    workers: StoreWorkersDep,
+    budget: Annotated[SendBudget, from_state("send_budget")],
+) -> Response:
+    """Returns a drawing's PNG. Browsers must not cache it: without the access code it cannot be seen."""
+    png = await workers.run(_png, store, id)
+    if len(png) <= USUAL_BYTES:
+        return Response(png, media_type="image/png")
+    length = {"Content-Length": str(len(png))}
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async with budget.holding(lambda: workers.run(_png, store, id)) as png:
+            yield png
+            yield b""  # uvicorn asks for this once the client has read nearly all of the picture
+
+    return StreamingResponse(pieces(), media_type="image/png", headers=length)
+
+
+def _png(store: Store, id: str) -> bytes:
+    drawing = store.get(id)
+    if drawing is None:
+        raise HTTPException(404, "No drawing has this id.")
+    return drawing.png
+
+
+def _page(store: Store, rankings: Rankings, page: Page) -> Shelf:
+    query = page.query()
+    if page.after is not None and store.get(page.after) is None:
+        raise HTTPException(404, "No drawing has the id in `after`.")
+    if page.by == "disagreement":
+        return _page_by_disagreement(rankings, query, page)
+    drawings = list(store.find(query, newest_first=True, after=page.after, limit=page.limit, pictures=False))
+    return _fitting([_shown(drawing) for drawing in drawings], page, lambda: store.count(query))
+
+
+def _page_by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf:
+    ranking = rankings.ranking(query, refresh=page.after is None)
+    if not ranking.finished:
+        return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
+    ranked = rankings.page(query, ranking, page.after, page.limit)
+    shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
+    return _fitting(shown, page, lambda: len(ranking.judgements))
+
+
+def _fitting(shown: Sequence[Shown], page: Page, count: Callable[[], int]) -> Shelf:
+    """Puts as many of `shown` on a page as fit; the next page begins after them."""
+    sizes = accumulate(len(one.model_dump_json()) for one in shown)
+    fitting = max(1, sum(1 for _ in takewhile(lambda size: size <= _MAX_PAGE_BYTES, sizes)))
+    is_last = len(shown) < page.limit and len(shown) <= fitting
+    return Shelf(
+        drawings=list(shown[:fitting]),
+        next=None if is_last else shown[:fitting][-1].id,
+        total=count() if page.after is None else None,
+        done=None,
+    )
+
+
+def _shown(drawing: Drawing, guess: str | None = None, is_grade: bool = True, confidence: float | None = None) -> Shown:
+    return Shown(
+        id=drawing.id,
+        tags=list(drawing.tags),
+        label=drawing.label,
+        date=drawing.date,
+        writer=drawing.writer,
+        earlier=[entry["label"] for entry in drawing.history[-_MAX_EARLIER_LABELS:]],
+        guess=guess,
+        is_grade=is_grade,
+        confidence=confidence,
+    )

@@ -1,0 +1,72 @@
+"""Answers of 400 or more: what the schema says of them, and how exceptions become one."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
+
+log = logging.getLogger(__name__)
+
+DESCRIPTIONS = {
+    400: "the request cannot be read",
+    401: "the access code is needed first",
+    403: "the request comes from another origin",
+    404: "there is no such thing",
+    408: "the body takes too long",
+    409: "another drawing has this id",
+    413: "the body is over 1 MB",
+    421: "the request names another host",
+    422: "not a drawing, or not what the schema says",
+    429: "too many requests, or wrong codes",
+    503: "the store or the model is not available",
+    507: "the server's disk is full",
+}
+"""What each status means, for the schema."""
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Makes `app` answer exceptions with one line of JSON."""
+    app.exception_handler(HTTPException)(_refuse)
+    app.exception_handler(RequestValidationError)(_refuse_invalid)
+    app.exception_handler(UserError)(_refuse_mistake)
+    app.exception_handler(StoreError)(_store_handler())
+
+
+async def _refuse(_: Request, error: HTTPException) -> Response:
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _refuse_invalid(_: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    # A field's name may come from the client, and be anything.
+    field = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"][1:])[:100]
+    problem = first["msg"].removeprefix("Value error, ")
+    return JSONResponse({"detail": f"{field}: {problem}" if field else problem}, 422)
+
+
+async def _refuse_mistake(_: Request, error: UserError) -> Response:
+    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, BadDrawing) else 503)
+
+
+def _store_handler() -> Callable[[Request, StoreError], Awaitable[Response]]:
+    """The page is told what a class may know; the log, now and then, what the teacher needs to know."""
+    logged = -_SECONDS_BETWEEN_LINES
+
+    async def refuse(_: Request, error: StoreError) -> Response:
+        nonlocal logged
+        if time.monotonic() - logged >= _SECONDS_BETWEEN_LINES:
+            logged = time.monotonic()
+            log.error("%s", error)
+        if isinstance(error, StoreFull):
+            return JSONResponse({"detail": "The server's disk is full: please tell whoever runs it."}, 507)
+        return JSONResponse({"detail": "The store is not answering at the moment."}, 503, {"Retry-After": "1"})
+
+    return refuse

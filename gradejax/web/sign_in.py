@@ -1,0 +1,40 @@
+"""Signing in with the access code, and signing out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from gradejax.web.access import Access, TooManyAttempts
+from gradejax.web.guard import SESSION, source
+from gradejax.web.messages import Code
+from gradejax.web.sessions import COOKIE, COOKIE_SECONDS
+from gradejax.web.state import from_state
+
+AccessDep = Annotated[Access, from_state("access")]
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/sign-in", status_code=204)
+async def sign_in(message: Code, request: Request, access: AccessDep) -> Response:
+    """Sets the cookie of a new session if the code is right."""
+    try:
+        right = await access.try_code(message.code, source(request.scope))
+    except TooManyAttempts:
+        retry = {"Retry-After": "2"}
+        raise HTTPException(429, "Many wrong codes are being tried. Trying yours again in a moment.", retry) from None
+    if not right:
+        raise HTTPException(403, "That is not the code.")
+    response = Response(status_code=204)
+    response.set_cookie(COOKIE, access.sessions.begin(), COOKIE_SECONDS, httponly=True, samesite="strict")
+    return response
+
+
+@router.post("/sign-out", status_code=204)
+async def sign_out(request: Request, access: AccessDep) -> Response:
+    """Ends the session, for every copy of its cookie."""
+    access.sessions.end(request.scope[SESSION])
+    # Not "storage": unsent drawings in the browser belong to whoever drew them.
+    response = Response(status_code=204, headers={"Clear-Site-Data": '"cache"'})
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
