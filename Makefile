@@ -24,11 +24,12 @@ lint: .venv/test  ## checks style and types
 	.venv/bin/pyright
 
 docs: .venv/docs  ## builds the documentation's site in site/
-	rm -rf .cache/pages site
-	mkdir -p .cache/pages
-	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE configs docs experiments .cache/pages
-	rm -rf .cache/pages/*/__pycache__
-	.venv/bin/zensical build --strict --clean
+	rm -rf .cache/docs site
+	mkdir -p .cache/docs/pages
+	cp zensical.toml .cache/docs
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE configs docs experiments .cache/docs/pages
+	.venv/bin/zensical build --strict --config-file .cache/docs/zensical.toml
+	mv .cache/docs/site site
 
 clean:  ## removes what the targets above made, except data/ and runs/
 	rm -rf .venv .cache site
