@@ -2,11 +2,11 @@
 
     python -m gradejax.main --config=configs/cnn.py
 
-On 2,198 real drawings by 55 writers it reaches 99.28% on writers not seen (mean of seeds 0 to 4, 95% confidence
-interval ± 0.71), in 40 epochs of about 0.3 s: 15 s of training on two CPU cores with AVX-512, compilation included.
+On 2,198 real drawings by 55 writers it reaches 99.28% on unseen writers (mean of seeds 0 to 4; 95% confidence interval
+± 0.71), in 40 epochs of about 0.3 s: 15 s of training on two CPU cores with AVX-512, compilation included.
 
-Augmentation is as published in the notebook of origin. Label smoothing buys accuracy (98.64% without it, with
-weight decay 0.1 in its place) and makes the confidence too low, with an ECE of about 0.11; calibrated it is 0.008.
+The augmentation is that of the notebook this project began as. Label smoothing raises the accuracy (without it, and
+with weight decay 0.1 instead, 98.64%) and makes the confidence too low: the ECE is about 0.11, after calibration 0.008.
 """
 
 from ml_collections import ConfigDict

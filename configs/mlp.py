@@ -2,10 +2,10 @@
 
     python -m gradejax.main --config=configs/mlp.py
 
-On 2,198 real drawings by 55 writers it reaches 97.88% on writers not seen (mean of seeds 0 to 4, 95% confidence
-interval ± 0.58; ECE about 0.02), in 200 epochs of about 0.04 s: 12 s of training on two CPU cores with AVX-512.
+On 2,198 real drawings by 55 writers it reaches 97.88% on unseen writers (mean of seeds 0 to 4; 95% confidence interval
+± 0.58; ECE about 0.02), in 200 epochs of about 0.04 s: 12 s of training on two CPU cores with AVX-512.
 
-In 40 epochs it reaches 95.6%: with dropout this strong, it is the number of distortions seen that counts.
+In 40 epochs it reaches 95.6%: with dropout this strong, it needs to see many distortions of each drawing.
 """
 
 from ml_collections import ConfigDict

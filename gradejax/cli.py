@@ -13,12 +13,15 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
 
 from gradejax import interrupted
 from gradejax.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -41,12 +44,15 @@ def workdir(flag_values: flags.FlagValues) -> Path | None:
 
 
 def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues) -> NoReturn:
-    """Parses the command line into `flag_values`, calls `main(positional_arguments)` and exits.
+    """Parses the command line, calls `main` and exits.
 
-    The exit status is 0 when `main` returned, 1 for a UserError and for memory, disk or devices that are not there, 2
-    for a wrong command line and 130 for Ctrl-C. SIGTERM ends `main` as Ctrl-C does, and then the process as always.
-    Results belong on standard output; the log, on standard error, is for what the user may want to know besides.
-    `--help` prints the docstring of `main`'s module and the flags.
+    The exit status is 0 if `main` returned; 1 for a UserError, or if memory, disk space or a device is missing; 2 for a
+    wrong command line; 130 for Ctrl-C. SIGTERM unwinds `main` as Ctrl-C does, and then ends the process. Results go to
+    standard output, the log to standard error. `--help` prints the docstring of `main`'s module and the flags.
+
+    Args:
+        main: takes the positional arguments.
+        flag_values: the flags that the command defines; gets their values.
     """
     if signal.getsignal(signal.SIGINT) is interrupted:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,45 +64,37 @@ def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues) -> NoR
     except _Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("SIGTERM did not end the process") from None
 
 
 def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) -> int | str | None:
     """Does what `run` says, up to the exit status."""
-    if sys.stderr is None:  # closed: what would be told goes nowhere
+    if sys.stderr is None:  # closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     if sys.stdout is None:
         _say("standard output is closed: send it to a file, or to /dev/null")
         return 1
-    # Whatever the encoding cannot hold is shown as an escape.
-    if sys.stdout.isatty():
-        sys.stdout.reconfigure(errors="backslashreplace")
-    else:
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Output(sys.stdout.fileno(), "w", closefd=False)),
-            sys.stdout.encoding,
-            "backslashreplace",
-            write_through=sys.stdout.write_through,
-        )
+    _make_output_safe()
     logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("gradejax").setLevel(logging.INFO)
-    # Orbax logs the tracebacks of exceptions that it raises as well. Of several arrays that it writes, the first that
-    # cannot be written closes the event loop, and each of the others prints what it says to that.
+    # Orbax logs the tracebacks of exceptions that it raises as well. When it cannot write one of several arrays, it
+    # closes the event loop, and each of the other arrays complains about that.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
     sys.unraisablehook = _print_unraisable
-    # A log that cannot be written any more is no reason to stop, nor to say so to whom it cannot reach.
+    # A log that can no longer be written is no reason to stop, or to complain where nobody reads it.
     logging.raiseExceptions = False
     try:
-        _in_a_folder()
+        _check_working_folder()
         if {"-h", "-help", "--help"} & set(sys.argv[1:]):
             # Without the first line, which is a path, and without absl's own flags.
-            _, _, of_the_flags = flag_values.main_module_help().strip().partition("\n")
-            print(_docstring(main), "Flags:", of_the_flags, sep="\n\n")
+            _, _, flag_help = flag_values.main_module_help().strip().partition("\n")
+            print(_docstring(main), "Flags:", flag_help, sep="\n\n")
             return 0
         try:
             arguments = flag_values(sys.argv)[1:]
-        except (Exception, SystemExit) as error:  # a config is a Python file: anything can be wrong with it
-            _say(_wrong_flag(error))
+        except (Exception, SystemExit) as error:  # a config is a Python file, in which anything can be wrong
+            _say(_explain_wrong_flag(error))
             return 2
         signal.signal(signal.SIGTERM, _terminate)
         main(arguments)
@@ -107,7 +105,7 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
     except BrokenPipeError:
         pass  # `… | head` has read enough
     except Exception as error:
-        if not (reason := _missing(error)):
+        if not (reason := _explain_missing(error)):
             raise
         _say(reason)
     else:
@@ -116,7 +114,7 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
 
 
 class _Terminated(BaseException):
-    """SIGTERM came: no store is left open, and no file half written."""
+    """Raised on SIGTERM, so that stores are closed and no file is left half written."""
 
 
 def _terminate(*_: object) -> NoReturn:
@@ -128,17 +126,33 @@ def _print_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _in_a_folder() -> None:
+def _check_working_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise UserError("the working folder has been deleted: go to one that is there") from None
+        raise UserError("the working folder has been deleted: change to one that exists") from None
+
+
+def _make_output_safe() -> None:
+    """Shows characters that the encoding of standard output cannot hold as escapes, and lets its errors name it."""
+    stdout = sys.stdout
+    if not isinstance(stdout, io.TextIOWrapper):  # a test's, or a notebook's
+        return
+    if stdout.isatty():
+        stdout.reconfigure(errors="backslashreplace")
+    else:
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(stdout.fileno(), "w", closefd=False)),
+            stdout.encoding,
+            "backslashreplace",
+            write_through=stdout.write_through,
+        )
 
 
 class _Output(io.FileIO):
-    """Standard output; what goes wrong there says so."""
+    """Standard output whose errors name it."""
 
-    def write(self, data: bytes) -> int | None:
+    def write(self, data: "Buffer") -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -147,32 +161,33 @@ class _Output(io.FileIO):
 
 
 def _docstring(main: Callable) -> str:
-    """That of its module, also under `python -OO`, which forgets it."""
-    return ast.get_docstring(ast.parse(Path(main.__code__.co_filename).read_bytes()))
+    """The docstring of its module, even under `python -OO`, which drops docstrings."""
+    return ast.get_docstring(ast.parse(Path(main.__code__.co_filename).read_bytes())) or ""
 
 
-def _wrong_flag(error: BaseException) -> str:
-    """What is wrong with the command line, or with the Python file that a config is."""
+def _explain_wrong_flag(error: BaseException) -> str:
+    """What is wrong with the command line, or with the Python file of a config."""
     cause: BaseException | None = error
-    while cause:  # the flags' own exception hides that of the file
+    while cause:  # the flags' own exception hides the file's
         if isinstance(cause, SyntaxError):
             return f"{cause.filename}, line {cause.lineno}: {type(cause).__name__}: {cause.msg}"
-        if own := [frame for frame in traceback.extract_tb(cause.__traceback__) if _is_a_config(Path(frame.filename))]:
-            line = linecache.getline(own[-1].filename, own[-1].lineno).strip()
-            return f"{own[-1].filename}, line {own[-1].lineno}, `{line}`: {_wrong_line(cause)}"
+        if lines := [frame for frame in traceback.extract_tb(cause.__traceback__) if _is_config(Path(frame.filename))]:
+            file, number = lines[-1].filename, lines[-1].lineno or 0
+            line = linecache.getline(file, number).strip()
+            return f"{file}, line {number}, `{line}`: {_explain_wrong_line(cause)}"
         cause = cause.__context__
     if isinstance(error, flags.Error):
         return str(error)
     text = str(error.args[0]) if error.args else ""
     if "get_config" in text:
         return "the config has no get_config(): see configs/cnn.py"
-    if isinstance(error, AttributeError | KeyError):  # what ml_collections says of a key, at times quoted twice
+    if isinstance(error, AttributeError | KeyError):  # ml_collections on a key, which it sometimes quotes twice
         return "the config has no key " + re.sub(r"\\n|\\'|^'|'(?=\s|$)", " ", text)
     return f"the config cannot be loaded: {type(error).__name__}: {error}"
 
 
-def _wrong_line(error: BaseException) -> str:
-    # ml_collections names the key without its group, and the value without what it is called in Python.
+def _explain_wrong_line(error: BaseException) -> str:
+    # ml_collections does not say which types it means in Python's words.
     casts = re.search(r"is of original type <class '(.+)'> and cannot be casted to type <class '(.+)'>", str(error))
     if not casts:
         return f"{type(error).__name__}: {error}"
@@ -180,8 +195,8 @@ def _wrong_line(error: BaseException) -> str:
     return f"this is {is_one} and must be {must_be}"
 
 
-def _is_a_config(file: Path) -> bool:
-    """Whether code is the user's, and not of Python or a library."""
+def _is_config(file: Path) -> bool:
+    """Whether code is the user's, rather than Python's, a library's or gradejax's."""
     return (
         file.suffix == ".py"
         and not {"site-packages", "dist-packages"} & set(file.parts)
@@ -190,8 +205,8 @@ def _is_a_config(file: Path) -> bool:
     )
 
 
-def _missing(error: Exception) -> str | None:
-    """What this machine lacks, where that is why an error came up."""
+def _explain_missing(error: Exception) -> str | None:
+    """What this machine lacks, if that is the reason for an error."""
     text = str(error)
     if isinstance(error, MemoryError) or re.search("Out of memory|bad_alloc|Insufficient mem", text):
         return (
@@ -209,30 +224,30 @@ def _missing(error: Exception) -> str | None:
         try:
             jax.devices()
         except Exception:
-            return f"JAX_PLATFORMS is {platforms!r} and JAX has no such devices here: unset it, or set it to cpu"
+            return f"JAX_PLATFORMS is {platforms!r}, and JAX has no such devices here: unset it, or set it to cpu"
     return None
 
 
 def _say(error: object) -> None:
-    """One line on standard error, in which what a terminal would obey is shown as an escape."""
+    """Prints one line on standard error; control characters appear as escapes."""
     line = " ".join(str(error).split())
-    with suppress(OSError):  # nobody is there to be told
+    with suppress(OSError):  # nobody reads it
         print("error:", "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr, flush=True)
 
 
 def _leave(status: int | str | None) -> NoReturn:
-    """Exits; 1 in the place of 0 where the output did not get to where it was sent."""
-    # From here on an exception would be a traceback.
+    """Exits, with 1 instead of 0 if the output could not be written."""
+    # From here on KeyboardInterrupt would print a traceback.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupted)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
         except OSError as error:
-            # Python flushes once more at its end, and would say that it cannot.
+            # Python flushes again at exit, and would complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout and not status:
                 status = 1
                 if not isinstance(error, BrokenPipeError):
-                    _say(_missing(error))
+                    _say(_explain_missing(error))
     sys.exit(status)

@@ -24,7 +24,7 @@ class Variables(NamedTuple):
     statistics: nnx.State
 
 
-LogitsFunction = Callable[[Variables, UInt8[Array, "batch size size"]], Float[Array, "batch grades"]]
+LogitsFunction = Callable[[Variables, UInt8[Array | np.ndarray, "batch size size"]], Float[Array, "batch grades"]]
 
 
 def initial_variables(network: Network) -> Variables:

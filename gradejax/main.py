@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from gradejax import batches, cli, devices, evaluation, models, prepare, recipe, report, runs, stores, train
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
 def _config() -> ConfigDict:
     if _FLAGS.config is None:
         raise UserError(f"which recipe? `{runs.TRAIN_COMMAND}`")
-    file = recipe.find(_FLAGS["config"].config_filename)
+    file = recipe.find(config_flags.get_config_filename(_FLAGS["config"]))
     if not file.is_file():
         raise UserError(f"no config {file}: name a file, or one of gradejax's own recipes: {', '.join(recipe.SHIPPED)}")
     recipe.check(_FLAGS.config)

@@ -1,4 +1,4 @@
-"""What every recipe may set, with the value it has where a recipe does not. `configs/*.py` start from here."""
+"""What a recipe may set, with the defaults. The files in `configs/` start from `base()`."""
 
 import difflib
 import inspect
@@ -13,20 +13,20 @@ from gradejax import models
 from gradejax.errors import UserError
 
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
-"""Where gradejax's own recipes lie: in an installed package, or in a checkout."""
+# In an installed package, and in a checkout.
 SHIPPED = {path.stem: path for folder in _FOLDERS for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
-"""gradejax's own recipes by name: `cnn`."""
+"""The recipes that come with gradejax, by name: `cnn`."""
 
 
 def find(name: str) -> Path:
-    """The file of a recipe: `name` itself, or the shipped recipe of that name where there is no such file."""
+    """The file of a recipe: `name` itself if there is such a file, else the shipped recipe of that name."""
     path = Path(name)
     return path if path.exists() else SHIPPED.get(name, path)
 
 
 def define_config(flag_values: flags.FlagValues) -> None:
     """Defines --config, whose value is the path of a recipe or the name of a shipped one."""
-    help = f"The recipe, a Python file: configs/cnn.py. Or one of gradejax's own: {', '.join(SHIPPED)}."
+    help = f"The recipe: a Python file, or one that comes with gradejax ({', '.join(SHIPPED)})."
     config_flags.DEFINE_config_file("config", None, help, flag_values=flag_values)
     flag_values["config"].parser = _NamedRecipe(flag_values["config"].parser)
 
@@ -37,7 +37,7 @@ class _NamedRecipe(flags.ArgumentParser):
     def __init__(self, by_path: flags.ArgumentParser):
         self._by_path = by_path
 
-    def parse(self, argument: str) -> ConfigDict:
+    def parse(self, argument: str) -> ConfigDict | None:
         return self._by_path.parse(str(find(argument)))
 
     def flag_type(self) -> str:
@@ -45,48 +45,48 @@ class _NamedRecipe(flags.ArgumentParser):
 
 
 def base() -> ConfigDict:
-    """All keys with their defaults; a file in `configs/` sets those that make its recipe."""
+    """All keys with their defaults. A recipe changes some of them, and adds its model's options."""
     config = ConfigDict()
-    config.seed = 0  # of initialisation, order, augmentation and split
+    config.seed = 0  # for initialisation, order, augmentation, dropout and split
 
     config.data = ConfigDict()
-    config.data.store = ""  # address of the drawings; empty: --store, GRADEJAX_STORE or sqlite:///data/grades.db
-    config.data.tags = ""  # only drawings with one of these tags: 3a,3b; empty: all
+    config.data.store = ""  # address of the drawings; if empty: --store, GRADEJAX_STORE or sqlite:///data/grades.db
+    config.data.tags = ""  # only drawings with one of these tags: 3a,3b; all drawings if empty
     config.data.split = "writer"  # writer, random or sequential
     config.data.validation_fraction = 0.2  # of the writers, or of the drawings
-    config.data.test_fraction = 0.0  # of the writers, put aside before the split and scored after the training
-    config.data.train_drawings = 0  # as many of those to train on, drawn at random; 0: all
-    config.data.synthetic = 0  # so many made-up drawings of grades are trained on beside the store's
-    config.data.others = 0  # and so many of other letters and digits, in which no grade is to be seen
+    config.data.test_fraction = 0.0  # of the writers; set aside before the split, scored after training
+    config.data.train_drawings = 0  # train only on so many, drawn at random; 0: on all
+    config.data.synthetic = 0  # synthetic drawings of grades to add to the training drawings
+    config.data.others = 0  # synthetic drawings of other letters, digits and marks to add, which show no grade
     config.data.size = 28  # pixels a side
-    config.data.resampling = "area"  # to that size; or point, which skips most pixels
-    config.data.cache = ".cache/drawings"  # folder for decoded drawings; empty: none
+    config.data.resampling = "area"  # or point, which skips most pixels
+    config.data.cache = ".cache/drawings"  # folder for decoded drawings; no cache if empty
 
     config.augment = ConfigDict()
     config.augment.rotation = 0.0  # degrees, to either side
     config.augment.shift = 0.0  # fraction of the side, in each direction
     config.augment.shear = 0.0  # degrees (as in Keras), to either side
     config.augment.zoom = 0.0  # each axis is scaled by 1 - zoom to 1 + zoom
-    config.augment.elastic = 0.0  # fraction of the side that points of a coarse grid move, in each direction
-    config.augment.pen_width = 0.0  # pixels that lines become wider or thinner
+    config.augment.elastic = 0.0  # fraction of the side by which the points of a coarse grid move, in each direction
+    config.augment.pen_width = 0.0  # pixels by which lines get wider or thinner
 
     config.model = ConfigDict()
-    config.model.name = "cnn"  # the other keys of this group are the model's own options
+    config.model.name = "cnn"  # or mlp; the other keys of this group are the options of that model
 
     config.train = ConfigDict()
     config.train.epochs = 40
     config.train.batch_size = 32
-    config.train.learning_rate = 1e-3  # at its peak: linear warm-up, then a cosine
-    config.train.learning_rate_end = 0.0  # fraction of the peak that the cosine comes down to; 1: it stays
+    config.train.learning_rate = 1e-3  # the peak: linear warm-up to it, cosine decay after it
+    config.train.learning_rate_end = 0.0  # fraction of the peak at the end of the decay; 1: no decay
     config.train.warmup_epochs = 2.0
     config.train.weight_decay = 1e-4  # AdamW's, on kernels only
     config.train.label_smoothing = 0.0
-    config.train.ema_decay = 0.0  # above 0, the moving average of the parameters is what is evaluated and kept
+    config.train.ema_decay = 0.0  # above 0: the moving average of the variables is evaluated and kept
     config.train.checkpoint_every = 5  # epochs
 
     config.evaluate = ConfigDict()
     config.evaluate.batch_size = 512
-    config.evaluate.mistakes = 24  # drawn in plots/mistakes.png
+    config.evaluate.mistakes = 24  # shown in plots/mistakes.png
     return config
 
 
@@ -119,13 +119,14 @@ _BOUNDS = {
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError, naming the key, where a config lacks one, has one too many or has a value that makes no sense.
+    """Checks the keys and values of a config; a model's options are checked against their defaults in `models.MODELS`.
 
-    What a model's options may be is what `models.MODELS` has as their defaults.
+    Raises:
+        UserError: when a key is missing or does not exist, or its value has a wrong type or is out of bounds.
     """
     if not isinstance(config, ConfigDict):
         getattr(config, "seed", None)  # raises the OSError of a file that could not be read
-        raise UserError(f"get_config() returns {_short(config)}: it must return a config, begun with {_BASE}")
+        raise UserError(f"get_config() returns {_short(config)}: it must return a config that begins with {_BASE}")
     reference = base()
     for key, value in reference.items():
         if key not in config:
@@ -138,9 +139,9 @@ def check(config: ConfigDict) -> None:
     try:
         given = _flat(config)
     except TypeError:
-        raise UserError("the config has keys that are no text, as in config.train[3]") from None
-    if lacking := known.keys() - given.keys():
-        raise UserError(f"the config has no {min(lacking)!r}: begin it with {_BASE}")
+        raise UserError("the config has keys that are not text, as in config.train[3]") from None
+    if missing := known.keys() - given.keys():
+        raise UserError(f"the config has no {min(missing)!r}: begin it with {_BASE}")
     known |= _model_options(given["model.name"])
     for name, value in given.items():
         if name not in known:
@@ -151,13 +152,13 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"{name} is {_short(value)}: it must be {kind_of(known[name])}, such as {known[name]!r}")
     for name, (low, high) in _BOUNDS.items():
         if not low <= given[name] <= high:
-            raise UserError(f"{name} is {given[name]}: it must lie between {low:,} and {high:,}")
+            raise UserError(f"{name} is {given[name]}: it must be between {low:,} and {high:,}")
 
 
 def kind_of(default: Any) -> str:
-    """What a value must be that stands where `default` does, in words."""
+    """The type that a value must have to replace `default`, in words."""
     if isinstance(default, tuple):
-        return f"a tuple, of which each is {kind_of(default[0])}"
+        return f"a tuple, each value {kind_of(default[0])}"
     return {bool: "True or False", int: "a whole number", float: "a number", str: "text"}[type(default)]
 
 
@@ -165,19 +166,16 @@ _BASE = "`config = gradejax.recipe.base()`"
 
 
 def _flat(config: ConfigDict) -> dict[str, Any]:
-    """The values by their names: `{"train.epochs": 40}`."""
+    """The values by their full names: `{"train.epochs": 40}`."""
     flat = {}
-    for group, value in config.items():
-        named = (
-            {f"{group}.{key}": each for key, each in value.items()} if isinstance(value, ConfigDict) else {group: value}
-        )
-        flat |= named
+    for name, value in config.items():
+        flat |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, ConfigDict) else {name: value}
     return flat
 
 
 def _model_options(name: str) -> dict[str, Any]:
-    """A model's own options with their defaults, as `_flat` names them."""
-    if name not in list(models.MODELS):
+    """A model's options with their defaults, named as by `_flat`."""
+    if name not in list(models.MODELS):  # a list, for the name may be unhashable
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(models.MODELS)}")
     options = inspect.signature(models.MODELS[name]).parameters.values()
     return {
@@ -188,9 +186,9 @@ def _model_options(name: str) -> dict[str, Any]:
 
 
 def _is_like(value: Any, default: Any) -> bool:
-    """Whether a value is of the kind of a default. A bool is no number, and a whole number is one with a fraction."""
+    """Whether a value has the type of a default. A bool is not a number; a whole number will do for a float."""
     if isinstance(default, tuple):
-        return isinstance(value, tuple | list) and all(_is_like(each, default[0]) for each in value)
+        return isinstance(value, tuple | list) and all(_is_like(item, default[0]) for item in value)
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, int | float if isinstance(default, float) else type(default))
@@ -201,12 +199,12 @@ def _short(value: Any) -> str:
 
 
 def tags(config: ConfigDict) -> tuple[str, ...]:
-    """The names in `data.tags`."""
+    """The tags in `data.tags`."""
     return tuple(filter(None, (name.strip() for name in config.data.tags.split(","))))
 
 
 def as_json(config: ConfigDict) -> dict[str, Any]:
-    """The config as what JSON can hold and gives back equal."""
+    """The config as plain dicts, lists and values, which survive a round trip through JSON."""
     return {
         key: as_json(value) if isinstance(value, ConfigDict) else list(value) if isinstance(value, tuple) else value
         for key, value in config.items()

@@ -1,4 +1,4 @@
-"""One training step, to be traced: the optimizer, the loss, the state; and many steps in a row as one `lax.scan`."""
+"""One training step: the optimizer, the loss and the state; and many steps in a row as one `lax.scan`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,13 +18,13 @@ from gradejax.models import Network
 
 
 class TrainState(NamedTuple):
-    """All that changes from step to step.
+    """Everything that changes from step to step.
 
     Attributes:
-        step: how many steps were taken.
-        variables: being trained.
+        step: the number of steps taken.
+        variables: those being trained.
         optimizer: optax's state.
-        average: the exponential moving average of `variables`; None where `train.ema_decay` is 0.
+        average: the exponential moving average of `variables`; None if `train.ema_decay` is 0.
     """
 
     step: Int32[Array, ""]
@@ -38,14 +38,18 @@ class TrainState(NamedTuple):
 
 
 class Hyperparameters(NamedTuple):
-    """The numbers of a recipe that a step needs. They are traced: trainings that differ in them share a program.
+    """The numbers of a recipe that a step needs. They are traced: trainings that differ only in them share a program.
 
     Attributes:
-        seed: of dropout.
-        learning_rate: at its peak.
-        learning_rate_end: fraction of the peak that is left after the last step.
-        warmup_steps, steps: until the peak; in all.
-        dropout: a rate for each dropout layer.
+        seed: for dropout.
+        learning_rate: its peak.
+        learning_rate_end: the fraction of the peak that is left after the last step.
+        warmup_steps: steps until the peak.
+        steps: in the whole training.
+        weight_decay: AdamW's, applied to kernels only.
+        label_smoothing: from 0 to below 1.
+        ema_decay: of the moving average of the variables; 0 for none.
+        dropout: the rate of each dropout layer.
     """
 
     seed: int
@@ -59,16 +63,21 @@ class Hyperparameters(NamedTuple):
     dropout: tuple[float, ...]
 
 
+LossAndAccuracy = Float[Array, "2"]
+StepFunction = Callable[[Hyperparameters, TrainState, Batch], tuple[TrainState, LossAndAccuracy]]
+StepsFunction = Callable[[Hyperparameters, TrainState, Batch | BatchPlan], tuple[TrainState, Float[Array, "steps 2"]]]
+
+
 def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyperparameters:
-    """Those of a config for a training on `n_train` drawings."""
+    """Those of a recipe, for training `network` on `n_train` drawings."""
     settings = config.train
-    steps_each = steps_per_epoch(n_train, settings.batch_size)
-    steps = settings.epochs * steps_each
+    steps_an_epoch = steps_per_epoch(n_train, settings.batch_size)
+    steps = settings.epochs * steps_an_epoch
     return Hyperparameters(
         seed=config.seed,
         learning_rate=settings.learning_rate,
         learning_rate_end=settings.learning_rate_end,
-        warmup_steps=min(round(settings.warmup_epochs * steps_each), steps - 1),
+        warmup_steps=min(round(settings.warmup_epochs * steps_an_epoch), steps - 1),
         steps=steps,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
@@ -77,92 +86,96 @@ def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyper
     )
 
 
-def learning_rate(numbers: Hyperparameters, step: Int32[Array, ""]) -> Float[Array, ""]:
-    """Linear warm-up to the peak, then a cosine down to its end (Loshchilov and Hutter, SGDR, 2017, equation 5)."""
-    # optax's own schedule wants its numbers of steps before it is traced.
-    along = (step - numbers.warmup_steps) / (numbers.steps - numbers.warmup_steps)
-    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(along, 0, 1)))
-    falling = numbers.learning_rate_end + (1 - numbers.learning_rate_end) * cosine
-    return numbers.learning_rate * jnp.where(along < 0, step / jnp.maximum(numbers.warmup_steps, 1), falling)
+def learning_rate(hparams: Hyperparameters, step: Int32[Array, ""]) -> Float[Array, ""]:
+    """Linear warm-up to the peak, then a cosine down to the end (Loshchilov and Hutter, SGDR, 2017, equation 5)."""
+    # optax's own schedules cannot be traced in their numbers of steps.
+    progress = (step - hparams.warmup_steps) / (hparams.steps - hparams.warmup_steps)
+    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1)))
+    decayed = hparams.learning_rate_end + (1 - hparams.learning_rate_end) * cosine
+    return hparams.learning_rate * jnp.where(progress < 0, step / jnp.maximum(hparams.warmup_steps, 1), decayed)
 
 
-def optimizer(numbers: Hyperparameters) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter, 2019) with `learning_rate`; decay on kernels only."""
+def optimizer(hparams: Hyperparameters) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter, 2019) with `learning_rate`; kernels alone decay."""
 
-    def kernels(parameters: nnx.State) -> nnx.State:
+    def are_kernels(parameters: nnx.State) -> nnx.State:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
 
-    return optax.adamw(partial(learning_rate, numbers), weight_decay=numbers.weight_decay, mask=kernels)
+    schedule = partial(learning_rate, hparams)
+    return optax.adamw(schedule, weight_decay=hparams.weight_decay, mask=are_kernels)  # pyright: ignore[reportArgumentType]
 
 
-Step = Callable[[Hyperparameters, TrainState, Batch], tuple[TrainState, Float[Array, "2"]]]
+def initial_state(network: Network, hparams: Hyperparameters) -> TrainState:
+    """The state before the first step."""
+    variables = initial_variables(network)
+    # A step reuses the state's memory, so the average must not share any with the variables.
+    average = initial_variables(network) if hparams.ema_decay > 0 else None
+    return TrainState(jnp.int32(0), variables, optimizer(hparams).init(variables.parameters), average)  # pyright: ignore[reportArgumentType]
 
 
-def step_function(network: Network) -> Step:
-    """One step, to be traced: from the state and a batch to the new state and the batch's mean loss and accuracy.
+def step_function(network: Network) -> StepFunction:
+    """The function that takes one step, to be traced.
 
-    A drawing with the label -1 is no grade and counts for no accuracy: each grade should be as likely as the others
-    ("outlier exposure", Hendrycks, Mazeika and Dietterich, 2019).
+    It returns the new state and the batch's mean loss and accuracy. A drawing with the label -1 is not a grade: the
+    target is that all grades are equally likely ("outlier exposure", Hendrycks, Mazeika and Dietterich, 2019), and the
+    accuracy leaves it out.
+
+    Args:
+        network: gives the structure; its own variables are not used. It is left in training mode.
     """
     network.train()
     graph, _, _ = nnx.split(network, nnx.Param, ...)
 
     def loss_of(
-        parameters: nnx.State, statistics: nnx.State, batch: Batch, numbers: Hyperparameters, key: Array
-    ) -> tuple[Array, tuple[nnx.State, Array]]:
+        parameters: nnx.State, statistics: nnx.State, batch: Batch, hparams: Hyperparameters, key: Array
+    ) -> tuple[Array, tuple[nnx.State, LossAndAccuracy]]:
         model = nnx.merge(graph, parameters, statistics, copy=True)
-        logits = model(batch.ink, nnx.Rngs(dropout=key), numbers.dropout)
-        graded, classes = batch.labels >= 0, logits.shape[-1]
-        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, classes), numbers.label_smoothing)
-        loss = optax.softmax_cross_entropy(logits, jnp.where(graded[:, None], targets, 1 / classes)).mean()
-        accuracy = (logits.argmax(axis=-1) == batch.labels).sum() / jnp.maximum(graded.sum(), 1)
+        logits = model(jnp.asarray(batch.ink), nnx.Rngs(dropout=key), hparams.dropout)
+        is_grade, classes = batch.labels >= 0, logits.shape[-1]
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, classes), hparams.label_smoothing)
+        loss = optax.softmax_cross_entropy(logits, jnp.where(is_grade[:, None], targets, 1 / classes)).mean()
+        accuracy = (logits.argmax(axis=-1) == batch.labels).sum() / jnp.maximum(is_grade.sum(), 1)
         return loss, (nnx.state(model, nnx.Not(nnx.Param)), jnp.stack([loss, accuracy]))
 
-    def step(numbers: Hyperparameters, state: TrainState, batch: Batch) -> tuple[TrainState, Float[Array, "2"]]:
+    def step(hparams: Hyperparameters, state: TrainState, batch: Batch) -> tuple[TrainState, LossAndAccuracy]:
         parameters, statistics = state.variables
-        key = jax.random.fold_in(jax.random.key(numbers.seed), state.step)
-        gradients, (statistics, seen) = jax.grad(loss_of, has_aux=True)(parameters, statistics, batch, numbers, key)
-        updates, optimizer_state = optimizer(numbers).update(gradients, state.optimizer, parameters)
-        variables = Variables(optax.apply_updates(parameters, updates), statistics)
+        key = jax.random.fold_in(jax.random.key(hparams.seed), state.step)
+        gradients, (statistics, metrics) = jax.grad(loss_of, has_aux=True)(parameters, statistics, batch, hparams, key)
+        updates, optimizer_state = optimizer(hparams).update(gradients, state.optimizer, parameters)
+        parameters: nnx.State = optax.apply_updates(parameters, updates)  # pyright: ignore[reportAssignmentType]
+        variables = Variables(parameters, statistics)
         average = state.average
         if average is not None:
-            # Early on the average follows fast, or it would hold on to the initial values.
-            decay = jnp.minimum(numbers.ema_decay, (1 + state.step) / (10 + state.step))
-            average = optax.incremental_update(variables, average, 1 - decay)
-        return TrainState(state.step + 1, variables, optimizer_state, average), seen
+            # At first the average follows fast; otherwise it would hold on to the initial values.
+            decay = jnp.minimum(hparams.ema_decay, (1 + state.step) / (10 + state.step))
+            average = optax.incremental_update(variables, average, 1 - decay)  # pyright: ignore
+        return TrainState(state.step + 1, variables, optimizer_state, average), metrics  # pyright: ignore[reportArgumentType]
 
     return step
 
 
-def steps_function(
-    network: Network, ink: UInt8[Array, "n size size"] | None = None
-) -> Callable[[Hyperparameters, TrainState, Batch | BatchPlan], tuple[TrainState, Float[Array, "steps 2"]]]:
-    """The jitted function that takes as many steps as a chunk has batches.
+def steps_function(network: Network, ink: UInt8[Array, "n size size"] | None = None) -> StepsFunction:
+    """The jitted function that takes as many steps as it is given batches.
 
-    It returns the new state and, for each step, the batch's mean loss and accuracy. The old state's memory is reused.
+    It returns the new state, and for each step the batch's mean loss and accuracy. It reuses the old state's memory.
 
-    Arguments:
-        ink: of all drawings, on the device. With it the function takes a plan, and distorts the drawings there.
+    Args:
+        network: as in `step_function`.
+        ink: of all drawings, on the device. With it the function takes a `BatchPlan`, and distorts the drawings there;
+            without it, a `Batch`.
     """
     step = step_function(network)
 
     @partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
     def steps(
-        numbers: Hyperparameters, state: TrainState, ink: Array | None, chunk: Batch | BatchPlan
+        hparams: Hyperparameters, state: TrainState, ink: Array | None, batches: Batch | BatchPlan
     ) -> tuple[TrainState, Float[Array, "steps 2"]]:
-        def one(state: TrainState, batch: Batch | BatchPlan) -> tuple[TrainState, Float[Array, "2"]]:
-            if ink is not None:
+        def one(state: TrainState, batch: Batch | BatchPlan) -> tuple[TrainState, LossAndAccuracy]:
+            if isinstance(batch, BatchPlan):
+                assert ink is not None
                 batch = Batch(augment_device.distort(ink[batch.rows], batch.distortions), batch.labels)
-            return step(numbers, state, batch)
+            return step(hparams, state, batch)
 
-        return jax.lax.scan(one, state, chunk)
+        return jax.lax.scan(one, state, batches)
 
-    return lambda numbers, state, chunk: steps(numbers, state, ink, chunk)
-
-
-def initial_state(network: Network, numbers: Hyperparameters) -> TrainState:
-    """The state before the first step."""
-    variables = initial_variables(network)
-    # A step reuses the state's memory, so the average must not share any with the variables.
-    average = initial_variables(network) if numbers.ema_decay > 0 else None
-    return TrainState(jnp.int32(0), variables, optimizer(numbers).init(variables.parameters), average)
+    return lambda hparams, state, batches: steps(hparams, state, ink, batches)

@@ -4,7 +4,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -37,7 +37,7 @@ def parallel_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Itera
         executor.shutdown(cancel_futures=True)
 
 
-def prefetch(make: Callable[[], Iterator[Item]], depth: int = 2) -> Iterator[Item]:
+def prefetch(make: Callable[[], Iterator[Item]], depth: int = 2) -> Generator[Item, None, None]:
     """Runs an iterator in a thread of its own, ahead of the consumer.
 
     Args:
@@ -45,7 +45,7 @@ def prefetch(make: Callable[[], Iterator[Item]], depth: int = 2) -> Iterator[Ite
         depth: how many items may wait to be consumed.
 
     Yields:
-        The items of `make()`. Its exception is raised here. When the consumer stops early, the thread stops too.
+        The items of `make()`. An exception of its is raised here. Closing this generator stops the thread.
     """
     ready: queue.Queue = queue.Queue(depth)
     stopped = threading.Event()

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from ml_collections import ConfigDict
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.summary import scalar
 
 from gradejax import calibration, checkpoints, devices, metrics, runs
@@ -45,7 +45,7 @@ class Epoch(NamedTuple):
 
 
 Announce = Callable[[Epoch | None, int], None]
-"""Called while an epoch goes on with None and the number of steps so far, and at its end with its result."""
+"""Called during an epoch with None and the number of steps done, and at its end with its result and that number."""
 
 
 def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announce) -> Variables:
@@ -73,12 +73,12 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
     settings = config.train
     devices.check(settings.batch_size, about["data_digest"])
     n_steps = steps_per_epoch(len(split.train), settings.batch_size)
-    numbers = hyperparameters(network, config, len(split.train))
+    hparams = hyperparameters(network, config, len(split.train))
     # A GPU has room for all drawings, and distorts them faster than the host can.
     on_device = jax.default_backend() != "cpu"
     train_steps = steps_function(network, devices.everywhere(jnp.asarray(data.ink)) if on_device else None)
     logits_of = logits_function(network)
-    state, done, elapsed = resume(workdir, initial_state(network, numbers), about["data_digest"])
+    state, done, elapsed = resume(workdir, initial_state(network, hparams), about["data_digest"])
     began = time.perf_counter()
 
     with (
@@ -91,11 +91,11 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
             step_metrics, steps_done = [], 0
             while steps_done < n_steps:
                 batches = next(supply)
-                state, loss_and_accuracy = train_steps(numbers, state, devices.dealt(batches))
+                state, loss_and_accuracy = train_steps(hparams, state, devices.dealt(batches))
                 step_metrics.append(loss_and_accuracy)
                 steps_done += len(batches.labels)
                 announce(None, (epoch - 1) * n_steps + steps_done)
-            loss, accuracy = np.concatenate([np.asarray(each) for each in step_metrics]).mean(axis=0).tolist()
+            loss, accuracy = np.concatenate(jax.device_get(step_metrics)).mean(axis=0).tolist()
             seconds = time.perf_counter() - epoch_began
 
             logits, scores = validate(logits_of, state.evaluated(), data, split, config.evaluate.batch_size)
@@ -108,7 +108,7 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
                 val_loss=scores.loss,
                 val_accuracy=scores.accuracy,
                 val_ece=scores.ece,
-                learning_rate=float(learning_rate(numbers, jnp.int32(epoch * n_steps - 1))),
+                learning_rate=float(learning_rate(hparams, jnp.int32(epoch * n_steps - 1))),
                 images_per_second=n_steps * settings.batch_size / seconds,
                 seconds=seconds,
                 elapsed=elapsed + time.perf_counter() - began,
@@ -126,11 +126,11 @@ def resume(workdir: Path, state: TrainState, data_digest: str) -> tuple[TrainSta
 
     Args:
         workdir: the run's folder. Epochs later than the checkpoint are dropped from its `metrics.jsonl`.
-        state: the initial one, which stays where there is no checkpoint.
-        data_digest: of the drawings that training will go on with.
+        state: the initial state, returned if there is no checkpoint.
+        data_digest: of the drawings to train on.
 
     Returns:
-        The state on all devices, how many epochs it has behind it, and how many seconds these took.
+        The state, on all devices; the number of epochs done; and the seconds they took.
 
     Raises:
         UserError: when the run began with other drawings.

@@ -65,7 +65,7 @@ for arguments in calls:
 
 
 def commands(folder: Path, module: str, *calls: list[str]) -> list[subprocess.CompletedProcess]:
-    """Gives a command several times, each in a process of its own; they share the seconds that importing takes."""
+    """Runs a command several times, each in a process of its own; they share the seconds of importing."""
     done = subprocess.run(
         [sys.executable, "-c", FORKED, json.dumps([module, *calls])],
         cwd=folder, capture_output=True, text=True, timeout=240,
@@ -82,7 +82,7 @@ def train_mlp(folder: Path, workdir: str, *more: str) -> subprocess.CompletedPro
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with the store `some.db`, which holds a bad document, and the finished run `run`; what that printed."""
+    """A folder with the store `some.db`, which holds a bad document, and the finished run `run`; and its output."""
     folder = tmp_path_factory.mktemp("commands")
     store = open_store(f"sqlite:///{folder}/some.db")
     store.add(write_drawings(901, writers=10))
@@ -94,7 +94,7 @@ def trained(tmp_path_factory):
 
 
 def fails(done: subprocess.CompletedProcess, reason: str) -> None:
-    """A user's mistake: no success, no traceback, and as its last word one line with the reason."""
+    """Asserts that a mistake ends without a traceback, and with the reason in the last line."""
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
@@ -111,7 +111,7 @@ def test_a_training_prints_its_model_and_its_accuracy(trained):
     assert len(re.findall(r"^epoch \d+/60 ", done.stderr, re.MULTILINE)) == 60
 
 
-def test_a_run_folder_holds_what_the_design_says(trained):
+def test_a_run_folder_is_complete(trained):
     folder, _ = trained
     run = folder / "run"
     summary = json.loads((run / "summary.json").read_text())
@@ -136,18 +136,18 @@ def test_a_run_folder_holds_what_the_design_says(trained):
     assert list(run.glob("events.out.tfevents.*"))
 
 
-def test_evaluate_finds_what_training_found(trained):
+def test_evaluate_scores_a_run_on_a_store(trained):
     folder, _ = trained
     done = command(folder, "evaluate", "--workdir=run", "--store=sqlite:///some.db", "--tags=synthetic")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["n"] == 900
-    assert 0 <= found["ece"] <= 1
-    assert found["accuracy"] > 0.5  # by chance: 0.07
-    assert found["refused"] < 0.1
+    scores = json.loads(done.stdout.splitlines()[-1])
+    assert scores["n"] == 900
+    assert 0 <= scores["ece"] <= 1
+    assert scores["accuracy"] > 0.5  # by chance: 0.07
+    assert scores["refused"] < 0.1
 
 
-def test_predict_reads_files_and_names_those_that_are_none(trained, tmp_path):
+def test_predict_reads_pictures_and_names_other_files(trained, tmp_path):
     folder, _ = trained
     drawings = list(write_drawings(20, writers=10))
     for number, drawing in enumerate(drawings):
@@ -208,7 +208,7 @@ OFTEN = [f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=60", 
 
 @pytest.fixture(scope="module")
 def on_a_terminal(trained) -> str:
-    """What is seen on a terminal of 100 columns while the run `whole` is trained."""
+    """What a terminal of 100 columns shows while the run `whole` trains."""
     folder, _ = trained
     ours, its = pty.openpty()
     process = subprocess.Popen(
@@ -217,7 +217,7 @@ def on_a_terminal(trained) -> str:
     )  # fmt: skip
     os.close(its)
     seen = b""
-    with suppress(OSError):  # which is how the other end's closing is told
+    with suppress(OSError):  # raised when the other end closes
         while piece := os.read(ours, 65536):
             seen += piece
     os.close(ours)
@@ -252,7 +252,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(trained, on_a_terminal):
 
 
 def checkpoints_of(workdir: Path) -> list[Path]:
-    """The whole ones, oldest first; what is being written has a longer name."""
+    """The complete ones, oldest first; one that is being written has a longer name."""
     return sorted(
         [path for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()], key=lambda path: int(path.name)
     )
@@ -265,7 +265,7 @@ def about_of(workdir: Path) -> dict:
 def test_the_first_run_fills_the_default_store_and_says_so(tmp_path):
     done = command(tmp_path, "main", f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=1")
     assert done.returncode == 0, done.stderr
-    assert "filling it with 2,250 synthetic drawings by 30 made-up writers" in done.stderr
+    assert "filling it with 2,250 synthetic drawings by 30 synthetic writers" in done.stderr
     store = open_store(f"sqlite:///{tmp_path}/data/grades.db")
     assert store.count() == 2250
     (tags,) = {tags for tags, _ in store.summary()}
@@ -277,12 +277,12 @@ def test_the_first_run_fills_the_default_store_and_says_so(tmp_path):
 
 MISTAKES = [
     ([], "which recipe"),
-    (["--config=missing.py"], r"no config missing\.py: the recipes are in configs/"),
+    (["--config=missing.py"], r"no config missing\.py: name a file, or .*best, cnn, mlp"),
     (["--config=broken.py"], r"broken\.py, line 1: SyntaxError"),
     (["--config=CONFIG", "--config.train.epoch=3"], 'has no key epoch Did you mean "epochs"'),
     (["--config=CONFIG", "--config.train.epochs=many"], "many"),
     (["--config=CONFIG", "--config.train.epochs=0"], r"train\.epochs is 0"),
-    (["--config=CONFIG", "--config.seed=-1"], "seed is -1: it must lie between 0 and"),
+    (["--config=CONFIG", "--config.seed=-1"], "seed is -1: it must be between 0 and"),
     (["--config=CONFIG", "--config.model.name=rnn"], "no model is called 'rnn'"),
     (["--config=CONFIG", "--config.model.hidden=(10,)"], r"model\.hidden has 1 layers and model\.dropout 2 rates"),
     (["--config=CONFIG", "--config.data.split=fair"], "no split is called 'fair'"),
@@ -335,13 +335,13 @@ CONFIG_MISTAKES = {
     "config.train = {'epochs': 3}": "the config has no 'train.batch_size'",
     "del config.train.epochs": r"the config has no 'train.epochs': begin it with `config = gradejax.recipe.base\(\)`",
     "config.train.epochs = placeholder(int)": "train.epochs is None: it must be a whole number",
-    "config.train[3] = 4": "keys that are no text",
-    'config.train.learning_rate = float("nan")': "step.learning_rate is nan: it must lie between 0 and",
-    'config.train.weight_decay = float("inf")': "train.weight_decay is inf: it must lie between 0 and",
-    'config.data.validation_fraction = float("nan")': "data.validation_fraction is nan: it must lie between 0 and 1",
-    'config.model.hidden = (8, "9")': "model.hidden is .*: it must be a tuple, of which each is a whole number",
-    "config.model.dropout = (0.1, None)": "model.dropout is .*: it must be a tuple, of which each is a number",
-    "config.model.hidden = (True, 8)": "model.hidden is .*: it must be a tuple, of which each is a whole number",
+    "config.train[3] = 4": "keys that are not text",
+    'config.train.learning_rate = float("nan")': "train.learning_rate is nan: it must be between 0 and",
+    'config.train.weight_decay = float("inf")': "train.weight_decay is inf: it must be between 0 and",
+    'config.data.validation_fraction = float("nan")': "data.validation_fraction is nan: it must be between 0 and 1",
+    'config.model.hidden = (8, "9")': "model.hidden is .*: it must be a tuple, each value a whole number",
+    "config.model.dropout = (0.1, None)": "model.dropout is .*: it must be a tuple, each value a number",
+    "config.model.hidden = (True, 8)": "model.hidden is .*: it must be a tuple, each value a whole number",
     "return 3": r"get_config\(\) returns 3",
     "return {}": r"get_config\(\) returns {}",
     "1 / 0": r"made\d+\.py, line 4, `1 / 0`: ZeroDivisionError: division by zero",
@@ -350,7 +350,7 @@ CONFIG_MISTAKES = {
 }
 
 
-def test_a_config_file_with_a_mistake_is_told_which(tmp_path):
+def test_a_mistake_in_a_config_file_is_named(tmp_path):
     calls = []
     for number, line in enumerate(CONFIG_MISTAKES):
         (tmp_path / f"made{number}.py").write_text(
@@ -366,7 +366,7 @@ def test_a_config_file_with_a_mistake_is_told_which(tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
-def test_a_config_may_refer_to_its_own_keys_and_hold_whole_numbers_for_others(trained):
+def test_a_config_may_refer_to_its_own_keys_and_use_whole_numbers_as_floats(trained):
     folder, _ = trained
     (folder / "own.py").write_text(
         "from gradejax.recipe import base\n"
@@ -413,7 +413,7 @@ def test_a_damaged_model_is_named(trained, tmp_path):
         ("predict", ["--wrkdir=x"], "wrkdir"),
     ],
 )
-def test_a_models_user_is_told_too(trained, module, arguments, reason):
+def test_a_mistake_with_a_model_is_one_line(trained, module, arguments, reason):
     fails(command(trained[0], module, *arguments), reason)
 
 
@@ -427,7 +427,7 @@ def test_help_shows_the_command(tmp_path, module):
 
 
 def test_no_password_is_written_down(trained):
-    """The address comes with credentials; the log and the files of a run name it without them."""
+    """The log and a run's files name the store without its credentials."""
     folder, _ = trained
     done = train_mlp(folder, "secretive", f"--store={NOBODY_THERE}")
     fails(done, r"127\.0\.0\.1")
@@ -436,7 +436,7 @@ def test_no_password_is_written_down(trained):
         assert b"secret" not in file.read_bytes()
 
 
-def test_what_cannot_be_printed_is_no_success_and_no_traceback(tmp_path):
+def test_output_that_cannot_be_written_is_a_failure_in_one_line(tmp_path):
     calls = [
         (">/dev/full", "", 1, "error: standard output: No space left on device; make room"),
         (">/dev/full", "1", 1, "error: standard output: No space left on device; make room"),
@@ -455,8 +455,8 @@ def test_what_cannot_be_printed_is_no_success_and_no_traceback(tmp_path):
         assert done.returncode == status, redirected
 
 
-def test_what_an_encoding_cannot_hold_is_shown_as_an_escape(trained):
-    """Also without docstrings, which -OO takes away."""
+def test_characters_outside_the_encoding_are_shown_as_escapes(trained):
+    """Also without docstrings, which -OO drops."""
     folder, _ = trained
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     for arguments in (["main", "--help"], ["evaluate", "--workdir=run", "--store=sqlite:///some.db"]):
@@ -471,16 +471,16 @@ def test_what_an_encoding_cannot_hold_is_shown_as_an_escape(trained):
         )
 
 
-def test_devices_that_are_not_there_are_named(trained):
+def test_missing_devices_are_named(trained):
     folder, _ = trained
     done = subprocess.run(
         [sys.executable, "-m", "gradejax.predict", "--workdir=run", f"{ROOT}/tests/b-minus.png"],
         cwd=folder, env={**os.environ, "JAX_PLATFORMS": "cuda"}, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
-    fails(done, "JAX_PLATFORMS is 'cuda' and JAX has no such devices here: unset it")
+    fails(done, "JAX_PLATFORMS is 'cuda', and JAX has no such devices here: unset it")
 
 
-def test_memory_that_is_not_there_is_told(trained):
+def test_too_little_memory_is_one_line(trained):
     folder, _ = trained
     write_little(folder)
     arguments = [*LITTLE, "--config.data.size=12", "--config.train.batch_size=1000000", "--workdir=large"]
@@ -493,7 +493,7 @@ def test_memory_that_is_not_there_is_told(trained):
 
 @pytest.mark.parametrize("imported", ["gradejax", "numpy", "jax"])
 def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
-    """While a command still imports what it needs, just behind one of the modules."""
+    """While a command is still importing, right after one of the modules."""
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "gradejax.main", "--help"],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=unignored,
@@ -509,7 +509,7 @@ def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
 
 
 def unignored() -> None:
-    """What a shell starts in the background ignores Ctrl-C."""
+    """Undoes a shell's habit of letting background processes ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -524,7 +524,7 @@ def write_little(folder: Path) -> None:
     )
 
 
-def test_a_run_has_one_writer_and_one_that_kept_nothing_takes_another_config(trained):
+def test_a_run_folder_has_one_writer_and_a_failed_start_does_not_lock_it(trained):
     folder, _ = trained
     write_little(folder)
     first = start(folder, "main", *LITTLE, "--workdir=one", "--config.train.epochs=1000000")
@@ -543,7 +543,7 @@ def test_a_run_has_one_writer_and_one_that_kept_nothing_takes_another_config(tra
     assert json.loads((folder / "one" / "config.json").read_text())["train"]["epochs"] == 1
 
 
-def test_a_run_writes_through_no_link_and_is_not_lost_for_want_of_a_picture(trained):
+def test_a_run_writes_through_no_link_and_survives_a_failed_plot(trained):
     folder, _ = trained
     write_little(folder)
     (folder / "elsewhere").mkdir()
@@ -575,6 +575,6 @@ def test_a_run_writes_through_no_link_and_is_not_lost_for_want_of_a_picture(trai
 def test_runs_begun_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: runs.new_workdir("cnn"), range(24)))
-    assert len(set(made)) == 24
-    assert all(workdir.is_dir() and re.fullmatch(r"cnn-\d{8}-\d{6}(-\d+)?", workdir.name) for workdir in made)
+        workdirs = list(pool.map(lambda _: runs.new_workdir("cnn"), range(24)))
+    assert len(set(workdirs)) == 24
+    assert all(workdir.is_dir() and re.fullmatch(r"cnn-\d{8}-\d{6}(-\d+)?", workdir.name) for workdir in workdirs)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradejax import dataset as datasets
 from gradejax import mixture, prepare, splits
 from gradejax.dataset import Dataset
 from gradejax.drawings import Drawing
@@ -54,9 +53,9 @@ def test_the_arrays_are_the_drawings_in_order(filled, drawings, tmp_path):
         assert data.writer_names[writer] == f"writer {one.writer}"
 
 
-def test_the_cache_is_what_decoding_gives(filled, tmp_path, monkeypatch):
+def test_the_cache_holds_what_decoding_gives(filled, tmp_path, monkeypatch):
     fresh = prepare.load(filled, ALL, 28, tmp_path / "cache")
-    monkeypatch.setattr(filled, "find", None)  # a second decoding would need it
+    monkeypatch.setattr(filled, "find", lambda *_, **__: pytest.fail("decoded again"))
     cached = prepare.load(filled, ALL, 28, tmp_path / "cache")
     monkeypatch.undo()
     assert same(fresh, cached)
@@ -124,16 +123,16 @@ def test_without_a_writer_a_set_of_tags_counts_as_one(tmp_path):
     assert data.writers.tolist() == [0, 0, 1, 2]
 
 
-def test_nothing_found_names_the_tags_there_are(filled):
+def test_an_empty_dataset_names_the_existing_tags(filled):
     with pytest.raises(UserError, match=r"no drawings tagged 3c in .*; the tags there: synthetic"):
         prepare.load(filled, Query(tags=("3c",)), 28, None)
 
 
-def made_up(n: int, writers: int, seed: int) -> Dataset:
+def synthetic_data(n: int, writers: int, seed: int) -> Dataset:
     rng = np.random.default_rng(seed)
     labels = np.resize(np.arange(15), n).astype(np.int32)
-    hands = np.append(np.arange(writers), rng.integers(0, writers, n - writers)).astype(np.int32)
-    return Dataset(np.zeros((n, 8, 8), np.uint8), labels, hands, tuple(map(str, range(writers))), "")
+    by = np.append(np.arange(writers), rng.integers(0, writers, n - writers)).astype(np.int32)
+    return Dataset(np.zeros((n, 8, 8), np.uint8), labels, by, tuple(map(str, range(writers))), "")
 
 
 @settings(deadline=None)
@@ -142,7 +141,7 @@ def made_up(n: int, writers: int, seed: int) -> Dataset:
     how=st.sampled_from(["writer", "random", "sequential"]),
 )  # fmt: skip
 def test_a_split_has_every_drawing_on_one_side(n, writers, fraction, seed, how):
-    data = made_up(n, writers, seed)
+    data = synthetic_data(n, writers, seed)
     try:
         parts = splits.split(data, how, fraction, seed)
     except UserError as error:
@@ -162,7 +161,7 @@ def test_a_split_has_every_drawing_on_one_side(n, writers, fraction, seed, how):
 
 
 def test_another_seed_is_another_split():
-    data = made_up(500, 20, 0)
+    data = synthetic_data(500, 20, 0)
     one, other = (splits.split(data, "writer", 0.2, seed).validation for seed in (0, 1))
     assert not np.array_equal(one, other)
 
@@ -170,19 +169,19 @@ def test_another_seed_is_another_split():
 @pytest.mark.parametrize(
     ("data", "how", "fraction", "reason"),
     [
-        (made_up(100, 1, 0), "writer", 0.2, "two writers or more"),
-        (made_up(15, 2, 0), "by hand", 0.2, "no split is called 'by hand'"),
-        (made_up(16, 2, 0), "random", 1.5, "between 0 and 1"),
-        (made_up(1, 1, 0), "random", 0.2, "two drawings or more"),
-        (made_up(15, 2, 0), "sequential", 0.2, r"no drawing of E\+, E, E- among the 12"),
+        (synthetic_data(100, 1, 0), "writer", 0.2, "two writers or more"),
+        (synthetic_data(15, 2, 0), "by hand", 0.2, "no split is called 'by hand'"),
+        (synthetic_data(16, 2, 0), "random", 1.5, "between 0 and 1"),
+        (synthetic_data(1, 1, 0), "random", 0.2, "two drawings or more"),
+        (synthetic_data(15, 2, 0), "sequential", 0.2, r"no drawing of E\+, E, E- among the 12"),
     ],
 )
-def test_an_impossible_split_is_said(data, how, fraction, reason):
+def test_an_impossible_split_says_why(data, how, fraction, reason):
     with pytest.raises(UserError, match=reason):
         splits.split(data, how, fraction, 0)
 
 
-def test_without_room_for_a_cache_there_is_none(filled, tmp_path, monkeypatch, caplog):
+def test_drawings_load_without_room_for_a_cache(filled, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").touch()
     assert same(prepare.load(filled, ALL, 28, tmp_path / "file" / "cache"), prepare.load(filled, ALL, 28, None))
     assert "data.cache=DIR" in caplog.text
@@ -192,7 +191,7 @@ def test_without_room_for_a_cache_there_is_none(filled, tmp_path, monkeypatch, c
             prepare.load(filled, ALL, 28, cache)
 
 
-def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path):
+def test_synthetic_drawings_are_trained_on_and_never_validated_on(filled, tmp_path):
     data = prepare.load(filled, ALL, 28, None)
     parts = splits.split(data, "writer", 0.25, 0)
     mixed, mixed_parts = mixture.mix(data, parts, 30, 12, 0, tmp_path / "cache")
@@ -202,11 +201,11 @@ def test_made_up_drawings_are_trained_on_and_never_validated_on(filled, tmp_path
     assert np.bincount(mixed.labels[60:] + 1, minlength=16).tolist() == [12, *[2] * 15]
     assert not set(mixed.writers[:60]) & set(mixed.writers[60:])
     assert len(set(mixed.writer_names)) == len(mixed.writer_names)
-    # Not even the hands, nor the drawings, that `gradejax.data generate` makes with the same seed.
+    # Its writers and drawings differ even from those of `gradejax.data generate` with the same seed.
     assert not (mixed.ink[60:, None] == data.ink[None]).all(axis=(2, 3)).any()
 
 
-def test_made_up_drawings_are_the_same_for_every_seed_of_a_recipe(filled):
+def test_synthetic_drawings_are_the_same_for_every_seed_of_a_recipe(filled):
     data = prepare.load(filled, ALL, 28, None)
     mixed = []
     for seed in (0, 1):
@@ -217,12 +216,12 @@ def test_made_up_drawings_are_the_same_for_every_seed_of_a_recipe(filled):
     assert len(mixed[0]) == 78
 
 
-def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, monkeypatch):
+def test_synthetic_drawings_are_written_once_and_change_the_digest(filled, tmp_path, monkeypatch):
     data = prepare.load(filled, ALL, 28, None)
     parts = splits.split(data, "writer", 0.25, 0)
     (once, _), (uncached, _) = (mixture.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
     other, _ = mixture.mix(data, parts, 15, 3, 1, tmp_path / "cache")
-    monkeypatch.setattr(datasets.synthetic, "written_grades", None)  # making them again would need it
+    monkeypatch.setattr(mixture.synthetic, "written_grades", None)  # writing them again would need it
     again, _ = mixture.mix(data, parts, 15, 3, 0, tmp_path / "cache")
     assert same(once, again)
     assert same(once, uncached)
@@ -230,7 +229,7 @@ def test_made_up_drawings_are_made_once_and_change_the_digest(filled, tmp_path, 
 
 
 @pytest.mark.parametrize("how", ["writer", "random", "sequential"])
-def test_writers_put_aside_are_the_same_however_the_rest_is_split(any_split_data, how):
+def test_test_writers_are_the_same_however_the_rest_is_split(any_split_data, how):
     parts = splits.split(any_split_data, how, 0.25, seed=2, test_fraction=0.25)
     rows = np.concatenate([parts.train, parts.validation, parts.test])
     np.testing.assert_array_equal(np.sort(rows), np.arange(len(any_split_data)))
@@ -241,7 +240,7 @@ def test_writers_put_aside_are_the_same_however_the_rest_is_split(any_split_data
     assert splits.split(any_split_data, how, 0.25, seed=2).test.size == 0
 
 
-def test_fewer_drawings_to_train_on_are_among_the_more(any_split_data):
+def test_a_smaller_training_part_lies_within_a_larger_one(any_split_data):
     few, more, every = (splits.split(any_split_data, "writer", 0.25, 1, train_drawings=n) for n in (20, 50, 0))
     assert (len(few.train), len(more.train)) == (20, 50)
     assert set(few.train) < set(more.train) < set(every.train)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing, StoreError
@@ -41,6 +41,7 @@ IN_USE = Query()
 """All drawings that are not put aside."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """What both stores do. Every call is safe from several threads, and from several processes at once.
 

@@ -1,0 +1,1 @@
+"""A trained recogniser as a file that other programs run."""
