@@ -17,6 +17,7 @@ _COMMANDS = {
     "data": ("data", "Import, export, back up, count, generate and check drawings."),
     "evaluate": ("evaluate", "Score a trained model on any drawings."),
     "predict": ("predict", "Read the grades in PNG files."),
+    "export": ("export", "Write a trained model as a file that other programs run."),
     "ablate": ("ablate", "Train variants of a recipe and compare them."),
     "web": ("web", "Serve the pages: draw, guess, browse."),
 }
