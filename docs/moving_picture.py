@@ -28,7 +28,7 @@ FILE = Path(__file__).parent / "guessing.gif"
 GRADES = ("B+", "A-")
 FRAME = 80
 """Milliseconds; a GIF counts in hundredths of a second."""
-REST = 1300
+REST = 1200
 """Milliseconds for which a finished grade is shown."""
 COLOURS = 48
 
@@ -46,8 +46,9 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=chromium_flags)
         with _served(f"sqlite:///{folder}/grades.db") as url:
-            viewport = {"width": 760, "height": 400}
-            page = browser.new_page(viewport=viewport, device_scale_factor=1.5, color_scheme="light")
+            page = browser.new_page(
+                viewport={"width": 760, "height": 400}, device_scale_factor=1.5, color_scheme="light"
+            )
             page.goto(f"{url}/guess")
             expect(page.get_by_role("button", name="Undo")).to_be_disabled()
             frames = [frame for grade in GRADES for frame in _frames(page, drawings[grade])]
