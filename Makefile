@@ -1,12 +1,12 @@
-# Each of these does its own set-up: a virtual environment in .venv and caches in .cache, nothing outside this folder.
+# Each target sets itself up: a virtual environment in .venv, caches in .cache, nothing outside this folder.
 PYTHON ?= python3
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export XDG_CONFIG_HOME := $(CURDIR)/.cache/config
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: train test faults web lint clean
+.PHONY: train web test faults lint docs clean
 
-train: .venv/base  ## trains the CNN on the drawings in data/grades.db, made-up ones on the first run
+train: .venv/base  ## trains the CNN on the drawings in data/grades.db, synthetic ones on the first run
 	.venv/bin/python -m gradejax.main --config=configs/cnn.py
 
 web: .venv/web  ## serves the pages to draw, guess and browse on
@@ -15,22 +15,34 @@ web: .venv/web  ## serves the pages to draw, guess and browse on
 test: .venv/test  ## runs the test suite
 	.venv/bin/python -m pytest -n auto --dist worksteal
 
-faults: .venv/test  ## the long form of the tests that kill, fill, cut off and pester; see docs/reliability.md
+faults: .venv/test  ## runs the fault tests in their long form; see docs/reliability.md
 	GRADEJAX_FAULTS=long .venv/bin/python -m pytest -rP tests/faults
 
-lint: .venv/test  ## looks at the code's style
+lint: .venv/test  ## checks style and types
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/pyright
 
-clean:  ## removes what the above have made, but for data/ and runs/
-	rm -rf .venv .cache
+docs: .venv/docs  ## builds the documentation's site in site/
+	rm -rf .cache/docs site
+	mkdir -p .cache/docs/pages
+	cp zensical.toml .cache/docs
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE configs docs experiments gradejax .cache/docs/pages
+	rm -rf .cache/docs/pages/gradejax/web/static
+	find .cache/docs/pages -name __pycache__ -prune -exec rm -r {} +
+	.venv/bin/zensical build --strict --config-file .cache/docs/zensical.toml
+	mv .cache/docs/site site
+
+clean:  ## removes what the targets above made, except data/ and runs/
+	rm -rf .venv .cache site
 
 .venv/base: EXTRAS =
 .venv/web: EXTRAS = [web]
 .venv/test: EXTRAS = [web,test]
-# A Python that is named (make PYTHON=python3.13 test) takes the place of the one that .venv was made with.
+.venv/docs: EXTRAS = [docs]
+# A Python named on the command line (make PYTHON=python3.13 test) replaces the one that .venv was made with.
 NAMED := $(if $(filter-out file,$(origin PYTHON)),.venv/made-with-$(subst /,-,$(PYTHON)))
-.venv/base .venv/web .venv/test: setup.cfg $(NAMED)
+.venv/base .venv/web .venv/test .venv/docs: setup.cfg $(NAMED)
 	@test -x .venv/bin/pip || { $(MAKE_VENV) }
 	.venv/bin/pip install --quiet --editable '.$(EXTRAS)'
 	@touch $@

@@ -1,4 +1,4 @@
-"""Every module by itself: it can be imported, with its docstrings and asserts and without (`python -OO`)."""
+"""Every module can be imported by itself, with docstrings and asserts and without (`python -OO`)."""
 
 import importlib
 import pkgutil
