@@ -1,4 +1,4 @@
-"""What checks the package's annotations while the tests run: beartype, which takes an int where a float is asked for."""
+"""Checks the package's annotations while the tests run, with beartype; an int passes for a float."""
 
 from beartype import BeartypeConf, beartype
 

@@ -61,7 +61,7 @@ class Member(NamedTuple):
     split: Split
 
 
-Record = dict[str, int | float]
+Record = dict[str, float]
 """One epoch of a member: `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`, `val_ece`, and `test_accuracy` if its
 split has test drawings."""
 
