@@ -29,15 +29,27 @@ def declared() -> dict[str, list[Requirement]]:
     }
 
 
+class RuntimeImports(ast.NodeVisitor):
+    """Collects the packages that a module imports, anywhere but in `if TYPE_CHECKING`."""
+
+    def __init__(self) -> None:
+        self.packages: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) != "TYPE_CHECKING":
+            self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.packages |= {alias.name.split(".")[0] for alias in node.names}
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        self.packages.add(node.module.split(".")[0])
+
+
 def imported(module: Path) -> set[str]:
-    """The names of the packages a module imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(module.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module.split(".")[0])
-    return names
+    imports = RuntimeImports()
+    imports.visit(ast.parse(module.read_text()))
+    return imports.packages
 
 
 def test_every_requirement_has_a_lower_bound():
