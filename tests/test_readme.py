@@ -37,7 +37,7 @@ def test_the_quick_blocks_do_what_they_show(tmp_path):
     assert len(quick) >= 3
     for commands in quick:
         done = subprocess.run(
-            ["bash", "-euc", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400
+            ["bash", "-euc", commands], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "runs" / "class" / "summary.json").exists()
