@@ -15,6 +15,7 @@ from gradejax.dataset import Dataset
 from gradejax.forward import Variables, logits_function, logits_in_batches
 from gradejax.grades import GRADE_INDEX
 from gradejax.hands import synthetic
+from gradejax.hands.canvas import ink_strokes
 from gradejax.ink import resample
 from gradejax.prepare import Prepared
 from gradejax.recogniser import Recogniser
@@ -106,7 +107,7 @@ def predict(recogniser: Recogniser, dataset: Dataset) -> Predictions:
 def others_rejected(recogniser: Recogniser) -> float:
     """The share that a recogniser rejects of `N_OTHERS` synthetic drawings of other letters, digits and marks."""
     others = synthetic.written_others(N_OTHERS, seed=_OTHERS_SEED, writers=_OTHERS_WRITERS)
-    drawn = (synthetic.ink_strokes(other.strokes) for other in others)
+    drawn = (ink_strokes(other.strokes) for other in others)
     ink = np.stack([resample(each, recogniser.size, recogniser.resampling) for each in drawn])
     return float(1 - recogniser.calibration.are_grades(recogniser.confidences(ink), ink).mean())
 

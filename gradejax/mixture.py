@@ -13,6 +13,7 @@ from gradejax import cache, hands
 from gradejax.dataset import Dataset, Picture, concatenate
 from gradejax.grades import GRADES
 from gradejax.hands import synthetic
+from gradejax.hands.canvas import ink_strokes
 from gradejax.splits import Split
 
 
@@ -45,7 +46,7 @@ def mix(
         grades = synthetic.written_grades(n_grades, **collection)
         others = synthetic.written_others(n_others, **collection)
         for written in chain(grades, others):
-            yield Picture(written.name, f"writer {written.writer}", partial(synthetic.ink_strokes, written.strokes))
+            yield Picture(written.name, f"writer {written.writer}", partial(ink_strokes, written.strokes))
 
     source = {"grades": n_grades, "others": n_others, "seed": seed}
     added = cache.decode(

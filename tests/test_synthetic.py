@@ -13,11 +13,13 @@ from matplotlib.textpath import TextPath
 
 from gradejax.drawings import from_document, is_object_id, to_document
 from gradejax.grades import GRADES, LETTERS
-from gradejax.hands.allographs import ALLOGRAPHS, plan_strokes
+from gradejax.hands.allographs import ALLOGRAPHS
+from gradejax.hands.canvas import ink_strokes
 from gradejax.hands.movement import move
 from gradejax.hands.others import OTHERS
+from gradejax.hands.plans import plan_strokes
 from gradejax.hands.slips import SLIPS, slip
-from gradejax.hands.synthetic import ink_strokes, write_drawings, written_grades, written_others
+from gradejax.hands.synthetic import write_drawings, written_grades, written_others
 from gradejax.ink import decode_ink, resample
 
 

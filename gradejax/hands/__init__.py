@@ -1,1 +1,1 @@
-"""Synthetic handwriting: pen plans of characters, a writer's habits, how a pen moves and slips, the ink it leaves."""
+"""Synthetic handwriting: pen plans, a writer's habits, how a pen moves and slips, the ink it leaves."""

@@ -1,16 +1,15 @@
-"""What is no grade, as plans for the pen (`gradejax.hands.allographs`): other letters, digits, and marks.
+"""Pen plans for what is not a grade: other letters, digits, marks.
 
-A recogniser of grades is to say so when it is shown one of these. Each is written as people write it, and the pairs
-that people tell apart by a little are told apart here by just that: an 8 has no stem and a B has one, a 0 and an O
-are as round on the left as on the right and a D is not, a 3 and a mirrored 3 (an E) open to different sides, the leg
-of an R is straight where a B's lower bowl comes back, a G has a bar or a spur where a C ends, a 6 closes below and a
-b has a straight stem. Written badly, exactly these remain ambiguous: 8 and B, 0, O or Q and D, 6 or G and C, a
-closed 4 and A, an F with a foot and E, R and A or B.
+A recogniser of grades should reject these. Each is written as people write it, and look-alikes differ only in what
+people tell them apart by: an 8 has no stem and a B has one; 0 and O are as round on the left as on the right and a D is
+not; a 3 and a mirrored 3 (an E) open to different sides; the leg of an R is straight where a B's lower bowl curves
+back; a G has a bar or a spur where a C ends; a 6 closes below and a b has a straight stem. Written badly, exactly these
+stay ambiguous: 8 and B; 0, O or Q and D; 6 or G and C; a closed 4 and A; an F with a foot and E; R and A or B.
 """
 
 import numpy as np
 
-from gradejax.hands.allographs import Form
+from gradejax.hands.plans import Form
 
 OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
     "F": (
@@ -70,7 +69,7 @@ OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
     "O": (
         (5, ".4,0 0,.5,-90 .4,1,-90 .78,.5,-90 .4,0,-90"),
         (2, ".42,.02 .8,.5,90 .4,1,90 0,.5,90 .4,0,90"),
-        # a loop at the top, and ends that miss each other
+        # a loop at the top; ends that miss each other
         (1.5, ".5,.1 .36,0,-40 0,.5,-95 .38,1,-90 .76,.48,-90 .42,.02,-80 .5,-.1,60"),
         (1, ".5,.04 .2,.1,-60 .04,.62,-70 .4,1,-110 .78,.5,-90 .56,.1,-60"),
     ),
@@ -185,7 +184,7 @@ OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
         (4, ".48,.12 .26,0,-70 0,.26,-100 .22,.52,-90 .48,.28,-60 .5,.1 .48,1"),
         (3, ".48,.14 .26,0,-80 0,.25,-95 .22,.5,-90 .48,.26,-70 .5,.1 .44,.76,10 .2,1,70"),
     ),
-    # marks: lines that stand or lie, a tick, a cross in a circle, an arrow, a star, a heart, signs of punctuation
+    # marks, shapes, punctuation
     "line": (
         (3, "0,0 .9,.02"),
         (2, "0,0 .1,1"),
@@ -223,11 +222,11 @@ OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
     ),
     "dots": ((2, "0,0 .01,.01"), (1, "0,.5 .01,.51 | .4,.5 .41,.51"), (1, "0,.5 .02,.5 | .3,.5 .32,.5 | .6,.5 .62,.5")),
 }
-"""For each character or mark that is no grade, how people write it: shares and plans, as in `ALLOGRAPHS`."""
+"""How people write each of them: frequencies and plans, as in `ALLOGRAPHS`."""
 
 
 def scribble(rng: np.random.Generator) -> Form:
-    """Strokes made for no purpose: to and fro, or round and round, in a square somewhat larger than a letter."""
+    """A random scribble, to and fro or round and round, in a square slightly larger than a letter."""
     form = []
     for _ in range(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15))):
         targets = rng.uniform(0, 1.2, (rng.integers(3, 10), 3))
