@@ -1,8 +1,8 @@
-"""Draws the README's pictures of made-up drawings and of a finished run.
+"""Makes the README's pictures of synthetic drawings and of a finished run.
 
     python docs/pictures.py [--workdir=DIR]
 
-Writes docs/drawings.png, and with --workdir copies that run's confusion matrix and mistakes.
+Writes docs/drawings.png; with --workdir, also copies that run's confusion matrix.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, resample
 
 _FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", None, "A finished run.", flag_values=_FLAGS)
+cli.define_workdir(_FLAGS, "A finished run.")
 _FOLDER = Path(__file__).parent
 _COLUMNS = 14
 
@@ -30,8 +30,8 @@ def main(_: list[str]) -> None:
     labels = np.array([GRADE_INDEX[drawing.label] for drawing in drawings])
     with matplotlib.rc_context({"savefig.dpi": 80}):
         report.contact_sheet(ink, labels, _COLUMNS).savefig(_FOLDER / "drawings.png")
-    if _FLAGS.workdir:
-        shutil.copy(Path(_FLAGS.workdir) / "plots" / "confusion.png", _FOLDER / "confusion.png")
+    if workdir := cli.workdir(_FLAGS):
+        shutil.copy(workdir / "plots" / "confusion.png", _FOLDER)
 
 
 if __name__ == "__main__":

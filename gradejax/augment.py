@@ -1,13 +1,13 @@
-"""Random distortion of a batch of ink: affine, elastic, and of the pen's width.
+"""Random distortion of a batch of ink: affine, elastic, and in pen width.
 
-The affine part has the semantics of Keras's `ImageDataGenerator`. A recipe published for
-`ImageDataGenerator(rotation_range, width_shift_range = height_shift_range, shear_range, zoom_range)` carries over
-number by number; so does its surprise: **shear is in degrees**. Pixels from outside the picture repeat the border
-(`fill_mode="nearest"`), between pixels it is bilinear (`interpolation_order=1`).
+The affine part has the semantics of Keras's `ImageDataGenerator`. The numbers of a recipe published for
+`ImageDataGenerator(rotation_range, width_shift_range = height_shift_range, shear_range, zoom_range)` carry over
+unchanged; so does its surprise: **shear is in degrees**. Pixels outside the picture repeat its border
+(`fill_mode="nearest"`); interpolation is bilinear (`interpolation_order=1`).
 
-The elastic part is what P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural networks
-applied to visual document analysis" (ICDAR 2003) found to matter most for handwriting: a smooth random field moves each
-place on its own. Here the field is a cubic B-spline over a coarse grid of control points (D. Rueckert et al.,
+The elastic part displaces each pixel by a smooth random field, which matters most for handwriting according to
+P. Simard, D. Steinkraus and J. Platt, "Best practices for convolutional neural networks applied to visual document
+analysis", ICDAR 2003. Here the field is a cubic B-spline over a coarse grid of control points (D. Rueckert et al.,
 "Nonrigid registration using free-form deformations", IEEE TMI 18, 1999), whose kernel is as wide as their Gaussian.
 """
 
@@ -18,22 +18,22 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-_CELLS = 4  # of the elastic field's grid, along each side
-_WARPED_TOGETHER = 128  # as many pictures as have their maps in a processor's cache
+_CELLS = 4  # cells of the elastic field's grid along each side
+_CHUNK = 128  # pictures warped together: their maps fit in a processor's cache
 
 
 class DistortionRanges(NamedTuple):
-    """How far each distortion may go; each drawing gets its own uniform draw from minus to plus.
+    """The range of each distortion: every drawing gets its own uniform draw between minus and plus the value.
 
     Attributes:
         rotation: degrees.
         shift: fraction of the picture's side, down and across independently.
         shear: degrees.
-        zoom: fraction; the two axes are scaled independently by a factor from 1 - zoom to 1 + zoom.
-        elastic: fraction of the picture's side that a control point of the elastic field moves by, down and across
-            independently; four of them span the side, and no place moves further than they do. A place's
-            displacement has a standard deviation of about 0.28 of it.
-        pen_width: pixels by which a line becomes wider or thinner, at most 2.
+        zoom: the two axes are scaled independently by factors from 1 - zoom to 1 + zoom.
+        elastic: fraction of the picture's side by which control points of the elastic field move, down and across
+            independently. The grid has four cells per side. No pixel moves further than the control points do; the
+            standard deviation of a pixel's displacement is about 0.28 of this range.
+        pen_width: pixels by which lines become wider or thinner, at most 2.
     """
 
     rotation: float = 0.0
@@ -45,12 +45,12 @@ class DistortionRanges(NamedTuple):
 
 
 class Distortions(NamedTuple):
-    """What is done to each of `n` pictures; made by `draw`.
+    """One distortion for each of `n` pictures, from `draw`.
 
     Attributes:
-        maps: as `affine_maps` makes them.
-        moves: of the elastic field's control points, pixels (down, across); None where none moves.
-        pen_width: pixels by which lines become wider; None where none does.
+        maps: affine maps, as `affine_maps` returns them.
+        moves: displacements of the elastic field's control points, pixels (down, across); None if there are none.
+        pen_width: pixels by which lines become wider; None if they stay as they are.
     """
 
     maps: Float[np.ndarray, "n 2 3"]
@@ -59,30 +59,30 @@ class Distortions(NamedTuple):
 
 
 def draw(rng: np.random.Generator, n: int, size: int, ranges: DistortionRanges) -> Distortions:
-    """Draws distortions for `n` pictures of `size` x `size`, as far as `ranges` goes."""
+    """Draws distortions for `n` pictures of `size` x `size` at random within `ranges`."""
     maps = random_affines(rng, n, size, ranges)
     moves = pen_width = None
     if ranges.elastic:
         moves = np.empty((n, 2, (_CELLS + 3) ** 2), np.float32)
-        for start in range(0, n, _WARPED_TOGETHER):  # all at once as float64 would leave the cache
-            some = moves[start : start + _WARPED_TOGETHER].swapaxes(0, 1)
-            np.multiply(ranges.elastic * size, rng.uniform(-1.0, 1.0, some.shape).astype(np.float32), out=some)
+        for start in range(0, n, _CHUNK):  # all at once as float64 would leave the cache
+            chunk = moves[start : start + _CHUNK].swapaxes(0, 1)
+            np.multiply(ranges.elastic * size, rng.uniform(-1.0, 1.0, chunk.shape).astype(np.float32), out=chunk)
     if ranges.pen_width:
         pen_width = ranges.pen_width * rng.uniform(-1.0, 1.0, n)
     return Distortions(maps, moves, pen_width)
 
 
-def distort(ink: UInt8[np.ndarray, "n size size"], drawn: Distortions) -> UInt8[np.ndarray, "n size size"]:
-    """Each picture distorted in its own way. `gradejax.augment_device` does the same on a GPU."""
-    if drawn.moves is None:
-        distorted = warp(ink, drawn.maps)
+def distort(ink: UInt8[np.ndarray, "n size size"], distortions: Distortions) -> UInt8[np.ndarray, "n size size"]:
+    """Distorts each picture in its own way. `gradejax.augment_device.distort` does the same on a GPU."""
+    if distortions.moves is None:
+        distorted = warp(ink, distortions.maps)
     else:
-        distorted = elastic_warp(ink, drawn.maps, drawn.moves)
-    return distorted if drawn.pen_width is None else change_pen_width(distorted, drawn.pen_width)
+        distorted = elastic_warp(ink, distortions.maps, distortions.moves)
+    return distorted if distortions.pen_width is None else change_pen_width(distorted, distortions.pen_width)
 
 
 def random_affines(rng: np.random.Generator, n: int, size: int, ranges: DistortionRanges) -> Float[np.ndarray, "n 2 3"]:
-    """Draws `n` affine maps for pictures of `size` x `size`, in the form `warp` takes."""
+    """Draws `n` affine maps for pictures of `size` x `size` at random within `ranges`."""
     unit = rng.uniform(-1.0, 1.0, (6, n))
     return affine_maps(
         rotation=ranges.rotation * unit[0],
@@ -100,15 +100,17 @@ def affine_maps(
     zoom: Float[np.ndarray, "n 2"],
     size: int,
 ) -> Float[np.ndarray, "n 2 3"]:
-    """The maps from a place (row, column, 1) in the new picture to the place in the old one that it shows.
+    """Affine maps from a place (row, column, 1) in the new picture to the place in the old one that it shows.
 
-    They are rotation @ shift @ shear @ zoom about the picture's centre, of places (x, y): `apply_affine_transform` in
-    Keras's `keras/src/legacy/preprocessing/image.py`, which in the end has its rows and columns change places.
+    The map is rotation @ shift @ shear @ zoom of (x, y) about the picture's centre, with rows and columns then swapped:
+    `apply_affine_transform` in Keras's `keras/src/legacy/preprocessing/image.py`.
 
     Args:
-        rotation, shear: degrees; an upright stroke that is sheared leans.
+        rotation: degrees.
         shift: pixels (across, down).
+        shear: degrees; makes upright strokes lean.
         zoom: scale of the columns and of the rows; above 1 the drawing shrinks.
+        size: side of the pictures, pixels.
     """
     theta, phi = np.deg2rad(rotation), np.deg2rad(shear)
     turn = np.stack([np.cos(theta), -np.sin(theta), np.sin(theta), np.cos(theta)], axis=-1).reshape(-1, 2, 2)
@@ -120,8 +122,8 @@ def affine_maps(
 
 
 def warp(ink: UInt8[np.ndarray, "n size size"], maps: Float[np.ndarray, "n 2 3"]) -> UInt8[np.ndarray, "n size size"]:
-    """Each picture seen through its map: `scipy.ndimage.affine_transform(order=1, mode="nearest")`, to rounding."""
-    # OpenCV counts (x, y) where a map counts (row, column): both its rows and its columns change places.
+    """Warps each picture by its affine map: `scipy.ndimage.affine_transform(order=1, mode="nearest")`, to rounding."""
+    # OpenCV has (x, y) where a map has (row, column): swap both its rows and its columns.
     maps = maps[:, ::-1][:, :, [1, 0, 2]]
     size = ink.shape[1:]
     warped = np.empty_like(ink)
@@ -135,33 +137,33 @@ def warp(ink: UInt8[np.ndarray, "n size size"], maps: Float[np.ndarray, "n 2 3"]
 def elastic_warp(
     ink: UInt8[np.ndarray, "n size size"], maps: Float[np.ndarray, "n 2 3"], moves: Float[np.ndarray, "n 2 points"]
 ) -> UInt8[np.ndarray, "n size size"]:
-    """Each picture seen through its map, after the control points of the elastic field have moved.
+    """Warps each picture by its affine map and its elastic field.
 
-    A cubic B-spline whose control points lie on a plane is that plane. So the affine map and the elastic field are one
-    spline: its control points are where the map puts those of a regular grid, moved.
+    A cubic B-spline whose control points lie on a plane is that plane. So the affine map and the elastic field make one
+    spline, whose control points are those of a regular grid, mapped and then moved.
     """
     size = ink.shape[1]
     grid, weights = spline(size)
     warped = np.empty_like(ink)
-    for start in range(0, len(ink), _WARPED_TOGETHER):
-        some = slice(start, start + _WARPED_TOGETHER)
-        n = len(ink[some])
+    for start in range(0, len(ink), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        n = len(ink[chunk])
         rows_and_columns = []
         for axis, first in ((0, np.arange(n) * size), (1, np.zeros(n))):
-            place = (np.float32(maps[some, axis] @ grid) + moves[some, axis]) @ weights
-            # The pictures lie one below the other for OpenCV, and none may see its neighbours.
+            place = (np.float32(maps[chunk, axis] @ grid) + moves[chunk, axis]) @ weights
+            # OpenCV gets the pictures stacked as one tall one: clip, or they would see their neighbours.
             np.clip(place, 0, size - 1, out=place)
             place += first[:, None].astype(np.float32)
             rows_and_columns.append(place.reshape(n * size, size))
         rows, columns = rows_and_columns
-        tall, out = ink[some].reshape(n * size, size), warped[some].reshape(n * size, size)
+        tall, out = ink[chunk].reshape(n * size, size), warped[chunk].reshape(n * size, size)
         cv2.remap(tall, columns, rows, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
     return warped
 
 
 @functools.cache
 def spline(size: int) -> tuple[Float[np.ndarray, "3 points"], Float[np.ndarray, "points pixels"]]:
-    """The regular grid of control points (row, column, 1), and how much each counts in each pixel."""
+    """The elastic field's regular grid of control points (row, column, 1), and their weights in each pixel."""
     knots = np.arange(-1, _CELLS + 2) * (size - 1) / _CELLS
     distance = np.abs(knots[:, None] - np.arange(size)) * _CELLS / (size - 1)
     inner, outer = 2 / 3 - distance**2 + distance**3 / 2, np.maximum(2 - distance, 0) ** 3 / 6
@@ -174,18 +176,18 @@ def spline(size: int) -> tuple[Float[np.ndarray, "3 points"], Float[np.ndarray, 
 def change_pen_width(
     ink: UInt8[np.ndarray, "n size size"], pixels: Float[np.ndarray, " n"]
 ) -> UInt8[np.ndarray, "n size size"]:
-    """Each picture with its lines so many pixels wider, or thinner where negative; from -2 to 2.
+    """Makes the lines of each picture wider, or thinner if `pixels` is negative; -2 to 2.
 
-    Half of that comes on at either edge: the ink is mixed with its dilation or erosion by a cross of 3 x 3 pixels,
-    which move edges by a whole pixel.
+    Each edge of a line moves by half of that: the ink is blended with its dilation or erosion by a 3 x 3 cross, which
+    moves edges by a whole pixel.
     """
     changed = np.empty_like(ink)
-    for some, extreme in ((pixels >= 0, np.maximum), (pixels < 0, np.minimum)):
-        thin = ink[some]
-        wide = thin.copy()
+    for rows, extreme in ((pixels >= 0, np.maximum), (pixels < 0, np.minimum)):
+        before = ink[rows]
+        after = before.copy()
         for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
-            extreme(wide[here], thin[there], out=wide[here])
-            extreme(wide[there], thin[here], out=wide[there])
-        share = np.rint(128 * np.abs(pixels[some])).astype(np.uint16)[:, None, None]
-        changed[some] = (thin * (256 - share) + wide * share + 128) >> 8
+            extreme(after[here], before[there], out=after[here])
+            extreme(after[there], before[here], out=after[there])
+        share = np.rint(128 * np.abs(pixels[rows])).astype(np.uint16)[:, None, None]
+        changed[rows] = (before * (256 - share) + after * share + 128) >> 8
     return changed

@@ -1,7 +1,6 @@
-"""The distortions of `gradejax.augment`, to be traced: where drawings stay on a GPU, they are distorted there.
+"""The distortions of `gradejax.augment` as JAX operations, for drawings that stay on a GPU.
 
-They are drawn on the host as ever, and done here as they are there: to the rounding of a pixel the pictures are the
-same.
+They are still drawn at random on the host. The results equal the host's up to the rounding of a pixel.
 """
 
 import jax.numpy as jnp
@@ -12,21 +11,24 @@ from gradejax.augment import Distortions, spline
 Ink = UInt8[Array, "n size size"]
 
 
-def distort(ink: Ink, drawn: Distortions) -> Ink:
-    """`augment.distort`, to be traced."""
+def distort(ink: Ink, distortions: Distortions) -> Ink:
+    """`augment.distort` as JAX operations."""
     size = ink.shape[1]
-    if drawn.moves is None:
-        places = jnp.stack([*jnp.mgrid[:size, :size], jnp.ones((size, size))])
-        places = jnp.einsum("naj,jrc->narc", drawn.maps, places)
+    maps = jnp.asarray(distortions.maps)
+    if distortions.moves is None:
+        pixels = jnp.stack([*jnp.mgrid[:size, :size], jnp.ones((size, size))])
+        places = jnp.einsum("naj,jrc->narc", maps, pixels)
     else:
         grid, weights = spline(size)
-        places = ((drawn.maps @ grid + drawn.moves) @ weights).reshape(-1, 2, size, size)
-    distorted = _seen_at(ink, places[:, 0], places[:, 1])
-    return distorted if drawn.pen_width is None else _change_pen_width(distorted, drawn.pen_width)
+        places = ((maps @ grid + distortions.moves) @ weights).reshape(-1, 2, size, size)
+    distorted = _sample(ink, places[:, 0], places[:, 1])
+    if distortions.pen_width is None:
+        return distorted
+    return _change_pen_width(distorted, jnp.asarray(distortions.pen_width))
 
 
-def _seen_at(ink: Ink, rows: Float[Array, "n size size"], columns: Float[Array, "n size size"]) -> Ink:
-    """Pictures interpolated between the four pixels about each place; outside, the border goes on."""
+def _sample(ink: Ink, rows: Float[Array, "n size size"], columns: Float[Array, "n size size"]) -> Ink:
+    """Bilinear interpolation at each place; outside the picture its border repeats."""
     last = ink.shape[1] - 1
     rows, columns = jnp.clip(rows, 0, last), jnp.clip(columns, 0, last)
     row, column = jnp.floor(rows).astype(jnp.int32), jnp.floor(columns).astype(jnp.int32)
@@ -42,9 +44,9 @@ def _seen_at(ink: Ink, rows: Float[Array, "n size size"], columns: Float[Array, 
 
 
 def _change_pen_width(ink: Ink, pixels: Float[Array, " n"]) -> Ink:
-    """`augment.change_pen_width`, whose whole numbers these are."""
+    """`augment.change_pen_width`, in the same integer arithmetic."""
     framed = jnp.pad(ink, ((0, 0), (1, 1), (1, 1)), mode="edge")
     neighbours = [ink, framed[:, 2:, 1:-1], framed[:, :-2, 1:-1], framed[:, 1:-1, 2:], framed[:, 1:-1, :-2]]
-    wide = jnp.where((pixels >= 0)[:, None, None], jnp.stack(neighbours).max(0), jnp.stack(neighbours).min(0))
+    moved = jnp.where((pixels >= 0)[:, None, None], jnp.stack(neighbours).max(0), jnp.stack(neighbours).min(0))
     share = jnp.rint(128 * jnp.abs(pixels)).astype(jnp.int32)[:, None, None]
-    return ((ink.astype(jnp.int32) * (256 - share) + wide.astype(jnp.int32) * share + 128) >> 8).astype(jnp.uint8)
+    return ((ink.astype(jnp.int32) * (256 - share) + moved.astype(jnp.int32) * share + 128) >> 8).astype(jnp.uint8)

@@ -1,4 +1,4 @@
-"""How good a set of predictions is: accuracy, cross-entropy, calibration, confusion."""
+"""Measures of predictions: accuracy, cross-entropy, reliability, confusion."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,13 @@ Labels = Int[np.ndarray, " n"]
 
 
 class Scores(NamedTuple):
-    """Attributes: accuracy: share of right guesses; loss: mean cross-entropy in nats; ece: see `calibration`."""
+    """What a run is judged by.
+
+    Attributes:
+        accuracy: fraction of correct predictions.
+        loss: mean cross-entropy, nats.
+        ece: expected calibration error, see `Reliability`.
+    """
 
     accuracy: float
     loss: float
@@ -18,12 +24,14 @@ class Scores(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """Predictions sorted into equal bins of confidence. A bin without any has NaN for its means.
+    """Predictions in bins of equal width by confidence: the numbers of a reliability diagram.
 
     Attributes:
-        edges: of the bins, `(bins + 1,)`.
-        counts, confidence, accuracy: of each bin: how many, and their means, `(bins,)`.
-        ece: the expected calibration error: the mean over predictions of |accuracy - confidence| of their bin.
+        edges: of the bins.
+        counts: predictions per bin.
+        confidence: mean confidence per bin; NaN in an empty bin.
+        accuracy: of each bin; NaN in an empty bin.
+        ece: the expected calibration error, the mean over predictions of |accuracy - confidence| of their bin.
             C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
     """
 
@@ -35,34 +43,34 @@ class Reliability(NamedTuple):
 
 
 def scores(probabilities: Probabilities, labels: Labels) -> Scores:
-    """The three figures a run is judged by. Of a lost network, whose probabilities are NaN, none is right."""
-    right = probabilities[np.arange(len(labels)), labels]
+    """Scores predictions. NaN probabilities, from a network that has diverged, count as wrong."""
+    of_label = probabilities[np.arange(len(labels)), labels]
     return Scores(
         accuracy=float(_correct(probabilities, labels).mean()),
-        loss=float(-np.log(np.maximum(right, 1e-12)).mean()),
+        loss=float(-np.log(np.maximum(of_label, 1e-12)).mean()),
         ece=reliability(probabilities, labels).ece,
     )
 
 
 def reliability(probabilities: Probabilities, labels: Labels, bins: int = 15) -> Reliability:
-    """Whether confidence means what it says. NaN counts as the lowest confidence, and makes the error NaN."""
+    """Bins predictions by confidence. NaN counts as the lowest confidence and makes the error NaN."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    place = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(place, minlength=bins)
+    bin_index = np.clip(np.ceil(np.nan_to_num(confidence) * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(bin_index, minlength=bins)
     with np.errstate(invalid="ignore"):
-        mean_confidence = np.bincount(place, confidence, bins) / counts
-        accuracy = np.bincount(place, _correct(probabilities, labels), bins) / counts
+        mean_confidence = np.bincount(bin_index, confidence, bins) / counts
+        accuracy = np.bincount(bin_index, _correct(probabilities, labels), bins) / counts
     ece = float(np.sum(counts * abs(accuracy - mean_confidence), where=counts > 0) / max(len(labels), 1))
     return Reliability(np.linspace(0, 1, bins + 1), counts, mean_confidence, accuracy, ece)
 
 
 def confusion(probabilities: Probabilities, labels: Labels) -> Int[np.ndarray, "grades grades"]:
-    """How many drawings of each label (row) were taken for each grade (column)."""
+    """Counts of drawings by label (row) and predicted grade (column)."""
     classes = probabilities.shape[1]
     pairs = labels * classes + probabilities.argmax(axis=1)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
 def _correct(probabilities: Probabilities, labels: Labels) -> Bool[np.ndarray, " n"]:
-    # The greatest of NaNs would be the first of them.
+    # argmax returns the first NaN.
     return (probabilities.argmax(axis=1) == labels) & ~np.isnan(probabilities).any(axis=1)

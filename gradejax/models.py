@@ -1,9 +1,8 @@
-"""The MLP and the CNN: stacks of layers from ink to logits, in `flax.nnx`."""
+"""The networks, from ink to logits: an MLP and a CNN in `flax.nnx`."""
 
 import math
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
@@ -22,77 +21,75 @@ MAX_PARAMETERS = 50_000_000
 """The CNN of configs/cnn.py has 226,063."""
 _MAX_LAYERS = 64
 _MAX_OUTPUTS = 2**24
-"""Numbers that a convolution makes of one drawing: 64 channels at 512 x 512 pixels."""
+"""Numbers that a convolution may output per drawing: 64 channels at 512 x 512 pixels."""
 
 Layer = Callable[[Array], Array]
 
 
 class Network(nnx.Module):
-    """Layers applied one after another to ink divided by a number.
+    """A sequential network; ink is first divided by `ink_divisor`.
 
-    Arguments:
+    Args:
         layers: nnx modules and plain functions of an array.
-        ink_divisor: 255 brings ink to 0 to 1.
+        ink_divisor: 255 scales ink to 0 to 1.
+        blocks: the indices in `layers` where a convolution, ReLU, batch norm and 2x2 max-pool stand in a row; they are
+            applied together, by `ops.conv_block`, which is faster and computes the same.
     """
 
-    def __init__(self, layers: Sequence[Layer], ink_divisor: float):
+    # A block is an index, not a module around its layers: checkpoints name parameters by their place in `layers`.
+    def __init__(self, layers: Sequence[Layer], ink_divisor: int | float, blocks: Sequence[int] = ()):
         self.layers = nnx.List(layers)
         self.ink_divisor = ink_divisor
+        self.blocks = tuple(blocks)
 
-    def dropout_rates(self) -> tuple[float, ...]:
-        """Those of the dropout layers, in their order."""
+    def dropout_rates(self) -> tuple[int | float, ...]:
+        """The rates of the dropout layers, in order."""
         return tuple(layer.rate for layer in self.layers if isinstance(layer, Dropout))
 
     def __call__(
         self,
         ink: UInt8[Array, "batch size size"],
         rngs: nnx.Rngs | None = None,
-        rates: Sequence[float | Array] | None = None,
+        rates: Sequence[int | float | Array] | None = None,
     ) -> Float[Array, "batch grades"]:
-        """The logits of the fifteen grades.
+        """Computes the logits of the fifteen grades.
 
-        Arguments:
+        Args:
             ink: 0 is bare ground, 255 solid stroke.
-            rngs: the `dropout` stream; needed in training mode only.
-            rates: used in the place of `dropout_rates()`.
+            rngs: with a stream `dropout`; needed in training mode only.
+            rates: dropout rates to use instead of `dropout_rates()`.
         """
         x = ink.astype(jnp.float32) / self.ink_divisor
-        ahead = iter(self.dropout_rates() if rates is None else rates)
-        for layer in _fused(self.layers):
-            x = layer(x, rngs, next(ahead)) if isinstance(layer, Dropout) else layer(x)
+        remaining_rates = iter(self.dropout_rates() if rates is None else rates)
+        layers: list[Any] = list(self.layers)
+        index = 0
+        while index < len(layers):
+            layer = layers[index]
+            if index in self.blocks:
+                convolution, _relu, norm, _max_pool = layers[index : index + 4]
+                x = ops.conv_block(x, convolution, norm)
+                index += 4
+            else:
+                x = layer(x, rngs, next(remaining_rates)) if isinstance(layer, Dropout) else layer(x)
+                index += 1
         return x
 
 
 class Dropout(nnx.Module):
-    """Dropout (Srivastava et al., 2014). Its rate may be traced, which that of `nnx.Dropout` may not."""
+    """Dropout (Srivastava et al., 2014) whose rate may be traced, unlike that of `nnx.Dropout`."""
 
-    def __init__(self, rate: float):
+    def __init__(self, rate: int | float):
         self.rate = rate
         self.deterministic = False
 
-    def __call__(self, x: Array, rngs: nnx.Rngs | None = None, rate: float | Array | None = None) -> Array:
+    def __call__(self, x: Array, rngs: nnx.Rngs | None = None, rate: int | float | Array | None = None) -> Array:
         if self.deterministic:
             return x
+        if rngs is None:
+            raise ValueError("dropout in training mode needs rngs")
         rate = self.rate if rate is None else rate
         kept = jax.random.bernoulli(rngs.dropout(), 1 - rate, x.shape)
         return jnp.where(kept, x / (1 - rate), 0)
-
-
-def _fused(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """The layers, each convolution with the ReLU, batch norm and pooling behind it as one `ops.conv_block`."""
-    left = list(layers)
-    while left:
-        first, relu, norm, pool = (*left[:4], None, None, None)[:4]
-        if (
-            isinstance(first, nnx.Conv)
-            and relu is nnx.relu
-            and isinstance(norm, nnx.BatchNorm)
-            and pool is ops.max_pool
-        ):
-            yield partial(ops.conv_block, convolution=first, norm=norm)
-            del left[:4]
-        else:
-            yield left.pop(0)
 
 
 def mlp(
@@ -100,10 +97,13 @@ def mlp(
     rngs: nnx.Rngs,
     *,
     hidden: Sequence[int] = (256, 128),
-    dropout: Sequence[float] = (0.5, 0.3),
-    ink_divisor: float = 255,
+    dropout: Sequence[int | float] = (0.5, 0.3),
+    ink_divisor: int | float = 255.0,
 ) -> Network:
-    """size² - 256 - 128 - 15, ReLU, dropout behind each hidden layer: 235,791 parameters at size 28."""
+    """An MLP with ReLU and dropout after each hidden layer.
+
+    By default size² - 256 - 128 - 15: 235,791 parameters at size 28.
+    """
     if len(hidden) != len(dropout):
         raise UserError(f"model.hidden has {len(hidden)} layers and model.dropout {len(dropout)} rates: each needs one")
     _check_size(len(hidden), sum(a * b for a, b in pairwise([size * size, *hidden, len(GRADES)])))
@@ -121,28 +121,29 @@ def cnn(
     *,
     channels: Sequence[int] = (32, 64),
     hidden: int = 128,
-    dropout: float = 0.3,
+    dropout: int | float = 0.3,
     batch_norm: bool = True,
-    batch_norm_epsilon: float = 1e-3,
-    ink_divisor: float = 255,
+    batch_norm_epsilon: int | float = 1e-3,
+    ink_divisor: int | float = 255.0,
 ) -> Network:
-    """3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
+    """A CNN: 3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
 
-    226,063 parameters at size 28, batch norm's statistics included.
+    By default 226,063 parameters at size 28, including batch norm's statistics.
     """
     kernels = 9 * sum(a * b for a, b in pairwise([1, *channels]))
     _check_size(len(channels), kernels)
     layers: list[Layer] = [add_channel]
+    blocks = []
     depth = 1
     for width in channels:
         _check_size(len(channels), kernels, (size - 2) ** 2 * width)
-        layers += [
-            nnx.Conv(depth, width, (3, 3), padding="VALID", conv_general_dilated=ops.conv, rngs=rngs),
-            nnx.relu,
+        if batch_norm:
+            blocks.append(len(layers))
+        layers += [nnx.Conv(depth, width, (3, 3), padding="VALID", conv_general_dilated=ops.conv, rngs=rngs), nnx.relu]
+        if batch_norm:
             # Momentum and epsilon as in Keras, whose published results these architectures are compared with.
-            *([nnx.BatchNorm(width, momentum=0.99, epsilon=batch_norm_epsilon, rngs=rngs)] if batch_norm else []),
-            ops.max_pool,
-        ]
+            layers.append(nnx.BatchNorm(width, momentum=0.99, epsilon=batch_norm_epsilon, rngs=rngs))
+        layers.append(ops.max_pool)
         depth, size = width, (size - 2) // 2
     if size < 1:
         raise UserError("data.size is too small for the convolutions: raise it or shorten model.channels")
@@ -154,13 +155,13 @@ def cnn(
         Dropout(dropout),
         nnx.Linear(hidden, len(GRADES), rngs=rngs),
     ]
-    return Network(layers, ink_divisor)
+    return Network(layers, ink_divisor, blocks)
 
 
 def _check_size(layers: int, parameters: int, outputs: int = 0) -> None:
-    """Raises UserError for what takes minutes to build, or more memory than there is."""
+    """Raises UserError for a network that would take minutes to build or exhaust memory."""
     if layers > _MAX_LAYERS:
-        raise UserError(f"the model has {layers:,} layers: it may have {_MAX_LAYERS}")
+        raise UserError(f"the model has {layers:,} layers: at most {_MAX_LAYERS} are allowed")
     if parameters > MAX_PARAMETERS:
         raise UserError(f"the model has more than {MAX_PARAMETERS:,} parameters: make its layers smaller")
     if outputs > _MAX_OUTPUTS:
@@ -169,7 +170,7 @@ def _check_size(layers: int, parameters: int, outputs: int = 0) -> None:
 
 MODELS: dict[str, Callable[..., Network]] = {"mlp": mlp, "cnn": cnn}
 
-# What an option may be is looked at here: some versions of JAX build a layer of no units without a word, others do not.
+# Options are checked here, because some versions of JAX silently build a layer without units.
 _UNITS = Integral, lambda value: value >= 1, "a whole number, 1 or more"
 _POSITIVE = Real, lambda value: 1e-12 <= value <= 1e12, "a number between 1e-12 and 1e12"
 _OPTIONS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
@@ -183,27 +184,33 @@ _OPTIONS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
 _LISTS = {"mlp": ("hidden", "dropout"), "cnn": ("channels",)}
 
 
-def _check(name: str, value: Any, kind: type, allowed: Callable[[Any], bool], words: str) -> None:
+def _check(name: str, value: Any, kind: type, allowed: Callable[[Any], bool], requirement: str) -> None:
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind) or not allowed(value):
-        raise UserError(f"{name} is {reprlib.repr(value)}: it must be {words}")
+        raise UserError(f"{name} is {reprlib.repr(value)}: it must be {requirement}")
 
 
 def build(name: str, size: int, seed: int, **options: Any) -> Network:
-    """The model `name` for ink of `size` x `size`, freshly initialised from `seed`, in training mode.
+    """Builds a freshly initialised network in training mode.
+
+    Args:
+        name: a key of `MODELS`.
+        size: side of the ink, pixels.
+        seed: of the initialisation.
+        options: keyword arguments of the function in `MODELS`.
 
     Raises:
-        UserError: for a name or an option that no model has, or that makes none.
+        UserError: if there is no such model or option, or a value is not allowed.
     """
     if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(MODELS)}")
     _check("data.size", size, *_UNITS)
     for option, value in options.items():
         if option in _OPTIONS:
-            several = option in _LISTS[name]
-            if several and not isinstance(value, (list, tuple)):
+            is_list = option in _LISTS[name]
+            if is_list and not isinstance(value, (list, tuple)):
                 raise UserError(f"model.{option} is {reprlib.repr(value)}: model {name!r} takes a list: (64, 32)")
-            for each in value if several else [value]:
-                _check(f"model.{option}", each, *_OPTIONS[option])
+            for item in value if is_list else [value]:
+                _check(f"model.{option}", item, *_OPTIONS[option])
     try:
         return MODELS[name](size, nnx.Rngs(seed), **options)
     except (TypeError, ValueError) as error:
@@ -211,32 +218,35 @@ def build(name: str, size: int, seed: int, **options: Any) -> Network:
 
 
 def flatten(x: Float[Array, "batch *shape"]) -> Float[Array, "batch features"]:
+    """Flattens all axes but the first."""
     return x.reshape(x.shape[0], -1)
 
 
 def add_channel(x: Float[Array, "batch size size"]) -> Float[Array, "batch size size 1"]:
+    """Adds an axis for the one channel of ink."""
     return x[..., None]
 
 
 def parameters(module: Any) -> int:
-    """How many numbers a module holds, as Keras counts them: batch norm's running statistics included."""
+    """The number of parameters of a module, counted as Keras does: batch norm's running statistics included."""
     if not isinstance(module, nnx.Module):
         return 0
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(module, (nnx.Param, nnx.BatchStat))))
 
 
 def layer_table(model: Network, size: int) -> Table:
-    """The layers with their outputs' shapes and their parameters, to be printed."""
+    """A printable table of the layers, their output shapes and their parameters."""
     table = Table("layer", "output", title="Model", title_justify="left")
     table.add_column("parameters", justify="right")
-    for name, shape, count in _walk(model, size):
+    for name, shape, count in _layer_rows(model, size):
         table.add_row(name, " x ".join(map(str, shape)), f"{count:,}" if count else "")
     table.add_section()
     table.add_row("total", "", f"{parameters(model):,}")
     return table
 
 
-def _walk(model: Network, size: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
+def _layer_rows(model: Network, size: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
+    """For each layer its name, the shape of its output for one drawing, and the number of its parameters."""
     model = nnx.clone(model)
     model.eval()
     out = jax.ShapeDtypeStruct((1, size, size), jnp.float32)

@@ -1,15 +1,18 @@
-"""Convolution, ReLU, batch norm and pooling written so that XLA is fast on a CPU too.
+"""Convolution, ReLU, batch norm and pooling, written so that XLA is fast on a CPU too.
 
-On a CPU, XLA runs `lax.conv_general_dilated` about ten times slower inside a loop than outside one
-(jax-ml/jax#12868), and the gradient of `reduce_window` is a scatter. As slices, matrix products and element-wise
-maxima all stay where XLA's CPU code is good. On a GPU the library's own are the fast ones.
+On a CPU, XLA runs `lax.conv_general_dilated` about ten times slower inside a loop than outside one (jax-ml/jax#12868),
+and the gradient of `reduce_window` is a scatter. XLA's CPU code is good at slices, matrix products and element-wise
+maxima. On a GPU the library's own operations are faster and are used instead.
 
-`conv_block` goes further: pictures lie as `height width batch channels` (HWBC), so that slices are runs of whole rows,
-and a convolution gives the four corners of each 2 x 2 pixels as arrays of their own, so that pooling moves nothing.
+`conv_block` goes further: pictures are laid out as `height width batch channels` (HWBC), so that slices are contiguous
+rows, and a convolution returns the four corners of each 2 x 2 pixels as separate arrays, so that pooling moves no data.
 """
 
+import functools
 import math
-from functools import partial
+import operator
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +20,20 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-Corners = list[Float[Array, "height width batch channels"]]
-"""The pixels (0, 0), (0, 1), (1, 0) and (1, 1) of each 2 x 2; of an odd height or width the latter are one fewer."""
+Corners = list[Float[Array, "_height _width _batch _channels"]]
+"""The pixels (0, 0), (0, 1), (1, 0) and (1, 1) of each 2 x 2. If the height is odd, the lower corners have one row
+fewer; if the width is odd, the right ones one column fewer."""
 
-_CHAINS = 2
-"""Parts of a batch that go through a block side by side: cores are busy with one while operations of another wait.
-Several devices have parts of their own."""
+_PARTS = 2
+"""Parts of a batch that go through a block side by side: one keeps the cores busy while operations of the other wait.
+Several devices each have a part already."""
 
 
 def compiler_options() -> dict[str, str] | None:
-    """What `jax.jit` has to be given for a training step to be fast: on a CPU, that barriers stay.
+    """Options of `jax.jit` that make a training step fast: on a CPU, they keep barriers.
 
-    XLA's CPU compiler takes `lax.optimization_barrier`s away before it fuses operations, and then computes what lies
-    before one again for each use behind it.
+    By default XLA's CPU compiler removes each `lax.optimization_barrier` before it fuses operations, and then
+    recomputes the barrier's operands for every use of them.
     """
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if jax.default_backend() == "cpu" else None
 
@@ -40,8 +44,8 @@ def conv(
     window_strides: tuple[int, int],
     padding: str,
     **native,
-) -> Float[Array, "batch height-rows+1 width-columns+1 out"]:
-    """A drop-in for `lax.conv_general_dilated` in `nnx.Conv`; as a product on a CPU where it can be."""
+) -> Float[Array, "batch _height _width out"]:
+    """A drop-in for `lax.conv_general_dilated` in `nnx.Conv`; a matrix product on a CPU if possible."""
     plain = padding == "VALID" and tuple(window_strides) == (1, 1) and native.get("feature_group_count", 1) == 1
     if plain and jax.default_backend() == "cpu":
         return conv_as_product(ink, kernel)
@@ -51,7 +55,7 @@ def conv(
 def conv_as_product(
     x: Float[Array, "batch height width in"], kernel: Float[Array, "rows columns in out"]
 ) -> Float[Array, "batch height-rows+1 width-columns+1 out"]:
-    """A valid convolution of stride 1 as shifted slices side by side times the kernel as one matrix."""
+    """A valid convolution of stride 1 as one matrix product: shifted slices side by side times the kernel."""
     rows, columns, channels_in, channels_out = kernel.shape
     height, width = x.shape[1] - rows + 1, x.shape[2] - columns + 1
     slices = [x[:, i : i + height, j : j + width] for i in range(rows) for j in range(columns)]
@@ -61,7 +65,7 @@ def conv_as_product(
 def max_pool(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch height//2 width//2 channels"]:
-    """The largest of each 2 x 2 pixels; an odd last row or column is left out."""
+    """2 x 2 max-pooling; an odd last row or column is dropped."""
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     x = x[:, :height, :width]
     rows = jnp.maximum(x[:, 0::2], x[:, 1::2])
@@ -71,26 +75,32 @@ def max_pool(
 def conv_block(
     x: Float[Array, "batch height width in"], convolution: nnx.Conv, norm: nnx.BatchNorm
 ) -> Float[Array, "batch (height-2)//2 (width-2)//2 out"]:
-    """`max_pool(norm(relu(convolution(x))))` of a valid 3 x 3 convolution; in training, `norm`'s statistics follow.
+    """`max_pool(norm(relu(convolution(x))))`, faster on a CPU.
 
-    Normalisation keeps the order of two numbers, or turns it round where its scale is below 0, so that pooling can
-    come first: three quarters of the pixels are then never normalised.
+    Normalisation keeps the order of two numbers, or reverses it if its scale is negative. So pooling can come first,
+    and three quarters of the pixels are never normalised.
+
+    Args:
+        x: in NHWC layout.
+        convolution: valid, 3 x 3, with a bias.
+        norm: in training mode its running statistics are updated.
     """
     if norm.use_running_average or jax.default_backend() != "cpu":
         return max_pool(norm(nnx.relu(convolution(x))))
+    assert convolution.bias is not None and norm.scale is not None and norm.bias is not None
     kernel, bias = convolution.kernel[...], convolution.bias[...]
     corners_of = _corners_directly if x.shape[-1] == 1 else _corners_by_winograd
-    chains = min(_CHAINS, x.shape[0]) if jax.device_count() == 1 else 1
-    parts = jnp.array_split(x.transpose(1, 2, 0, 3), chains, axis=2)
+    n_parts = min(_PARTS, x.shape[0]) if jax.device_count() == 1 else 1
+    parts = jnp.array_split(x.transpose(1, 2, 0, 3), n_parts, axis=2)
     corners = [corners_of(part, kernel, bias) for part in parts]
     pooled, mean, variance = _relu_norm_pool(corners, norm.scale[...], norm.bias[...], norm.epsilon)
-    for running, now in ((norm.mean, mean), (norm.var, variance)):
-        running[...] = norm.momentum * running[...] + (1 - norm.momentum) * lax.stop_gradient(now)
+    for running, current in ((norm.mean, mean), (norm.var, variance)):
+        running[...] = norm.momentum * running[...] + (1 - norm.momentum) * lax.stop_gradient(current)
     return jnp.concatenate(lax.optimization_barrier(pooled), axis=2).transpose(2, 0, 1, 3)
 
 
 def _corners_directly(x: Float[Array, "h w b 1"], kernel: Float[Array, "3 3 1 o"], bias: Float[Array, " o"]) -> Corners:
-    """The convolution of one channel: each 2 x 2 pixels see a window of 4 x 4, and a plane of ones carries the bias."""
+    """The convolution of one channel: 2 x 2 output pixels depend on a 4 x 4 window; a plane of ones adds the bias."""
     height, width = x.shape[0] - 2, x.shape[1] - 2
     tall, wide = -(-height // 2), -(-width // 2)
     x = jnp.pad(x[..., 0], ((0, 2 * tall + 2 - x.shape[0]), (0, 2 * wide + 2 - x.shape[1]), (0, 0)))
@@ -109,10 +119,10 @@ def _corners_directly(x: Float[Array, "h w b 1"], kernel: Float[Array, "3 3 1 o"
 def _corners_by_winograd(
     x: Float[Array, "h w b i"], kernel: Float[Array, "3 3 i o"], bias: Float[Array, " o"]
 ) -> Corners:
-    """Winograd's F(2, 3) across the width: two columns from four products instead of six.
+    """Winograd's F(2, 3) along the width: two columns from four products instead of six.
 
-    A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, section 4.1. Along the height too,
-    the additions cost what the products save.
+    A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, section 4.1. Doing the same along
+    the height would cost as much in additions as it saves in products.
     """
     channels_in, channels_out = kernel.shape[2:]
     width = x.shape[1] - 2
@@ -131,7 +141,7 @@ def _corners_by_winograd(
 
 @jax.custom_vjp
 def _columns(x: Float[Array, "h w b c"]) -> tuple[Float[Array, "h w//2 b c"], Float[Array, "h w//2 b c"]]:
-    """The even and the odd columns; their gradients are laid between each other, not each between zeros and added."""
+    """The even and the odd columns; backward, their gradients are interleaved, not each padded with zeros and added."""
     return x[:, 0::2], x[:, 1::2]
 
 
@@ -145,7 +155,7 @@ _columns.defvjp(lambda x: (_columns(x), None), _columns_backward)
 
 @jax.custom_vjp
 def _product_of_rows(x: Float[Array, "h w b i"], matrix: Float[Array, "3*i o"]) -> Float[Array, "h-2 w b o"]:
-    """Each row beside the two below it, times a matrix; its gradients are as products that XLA has fast code for."""
+    """Each row beside the two below it, times a matrix; the gradients are products for which XLA has fast code."""
     return _three_rows(x) @ matrix
 
 
@@ -158,34 +168,63 @@ def _product_of_rows_forward(x: Array, matrix: Array) -> tuple[Array, tuple[Arra
     return rows @ matrix, (rows, matrix)
 
 
-def _product_of_rows_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    rows, matrix = kept
-    # Laid out anew: a product over the first axis of both takes twice as long.
-    turned = lax.optimization_barrier(gradient.reshape(-1, gradient.shape[-1]).T)
-    of_matrix = lax.optimization_barrier(turned @ rows.reshape(-1, rows.shape[-1])).T
+def _product_of_rows_backward(residuals: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    rows, matrix = residuals
+    # Transposed in memory first: a product over the first axis of both takes twice as long.
+    transposed = lax.optimization_barrier(gradient.reshape(-1, gradient.shape[-1]).T)
+    matrix_gradient = lax.optimization_barrier(transposed @ rows.reshape(-1, rows.shape[-1])).T
     parts = jnp.split(lax.optimization_barrier(gradient @ matrix.T), 3, axis=-1)
-    of_x = sum(jnp.pad(part, ((i, 2 - i), (0, 0), (0, 0), (0, 0))) for i, part in enumerate(parts))
-    return lax.optimization_barrier(of_x), of_matrix
+    x_gradient = _total(jnp.pad(part, ((i, 2 - i), (0, 0), (0, 0), (0, 0))) for i, part in enumerate(parts))
+    return lax.optimization_barrier(x_gradient), matrix_gradient
 
 
 _product_of_rows.defvjp(_product_of_rows_forward, _product_of_rows_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnames=("epsilon",))
+_Pooled = tuple[list[Float[Array, "_height _width _batch c"]], Float[Array, " c"], Float[Array, " c"]]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnames=("epsilon",))
 def _relu_norm_pool(
     parts: list[Corners], scale: Float[Array, " c"], bias: Float[Array, " c"], epsilon: float
-) -> tuple[list[Float[Array, "h//2 w//2 b c"]], Float[Array, " c"], Float[Array, " c"]]:
-    """What is pooled, part by part, and the whole batch's mean and variance, which no gradient comes through."""
+) -> _Pooled:
+    """ReLU, batch norm and 2 x 2 max-pooling.
+
+    Returns:
+        The output of each part, and the mean and variance of the whole batch, which carry no gradient.
+    """
     return _relu_norm_pool_forward(parts, scale, bias, epsilon)[0]
 
 
-def _relu_norm_pool_forward(parts: list[Corners], scale: Array, bias: Array, epsilon: float) -> tuple:
-    # Behind a barrier, or each sum would compute them anew.
+class _Residuals(NamedTuple):
+    """What the gradient of `_relu_norm_pool` needs.
+
+    Attributes:
+        parts: after ReLU.
+        tops: the largest corners minus the batch's mean, part by part.
+        places: which corner each of them is, 0 to 3.
+        scale: of batch norm.
+        mean: of the batch.
+        inverse: 1 / the batch's standard deviation.
+    """
+
+    parts: list[Corners]
+    tops: list[Array]
+    places: list[Array]
+    scale: Array
+    mean: Array
+    inverse: Array
+
+
+def _relu_norm_pool_forward(
+    parts: list[Corners], scale: Array, bias: Array, epsilon: float
+) -> tuple[_Pooled, _Residuals]:
+    # Without the barrier, each sum would recompute them.
     parts = lax.optimization_barrier([[nnx.relu(corner) for corner in corners] for corners in parts])
     relus = [relu for part in parts for relu in part]
     n = _pixels(relus)
-    mean = sum(_sums(relu) for relu in relus) / n
-    variance = jnp.maximum(sum(_sums(relu * relu) for relu in relus) / n - mean * mean, 0)
+    mean = _total(_sums(relu) for relu in relus) / n
+    variance = jnp.maximum(_total(_sums(relu * relu) for relu in relus) / n - mean * mean, 0)
     inverse = lax.rsqrt(variance + epsilon)
     sign = jnp.where(scale < 0, -1.0, 1.0)
     tops, places = [], []
@@ -197,28 +236,32 @@ def _relu_norm_pool_forward(parts: list[Corners], scale: Array, bias: Array, eps
         tops.append(top * sign - mean)
     tops, places = lax.optimization_barrier((tops, places))
     pooled = [top * (inverse * scale) + bias for top in tops]
-    return (pooled, mean, variance), (parts, tops, places, scale, mean, inverse)
+    return (pooled, mean, variance), _Residuals(parts, tops, places, scale, mean, inverse)
 
 
-def _relu_norm_pool_backward(epsilon: float, kept: tuple, gradients: tuple) -> tuple[list[Corners], Array, Array]:
-    """Of equal corners the first gets all. Batch norm's part is linear in the pixel: offset + slope * relu."""
-    parts, tops, places, scale, mean, inverse = kept
-    of_pooled = lax.optimization_barrier(gradients[0])
-    of_bias = sum(map(_sums, of_pooled))
-    of_scale = sum(_sums(gradient * top) for gradient, top in zip(of_pooled, tops, strict=True)) * inverse
+def _relu_norm_pool_backward(
+    epsilon: float, residuals: _Residuals, gradients: _Pooled
+) -> tuple[list[Corners], Array, Array]:
+    """A tie's gradient goes to its first corner. Batch norm's share is linear in the pixel: offset + slope * relu."""
+    parts, tops, places, scale, mean, inverse = residuals
+    pooled_gradients: list[Array] = lax.optimization_barrier(gradients[0])
+    bias_gradient = _total(map(_sums, pooled_gradients))
+    scale_gradient = (
+        _total(_sums(gradient * top) for gradient, top in zip(pooled_gradients, tops, strict=True)) * inverse
+    )
     n = _pixels([relu for part in parts for relu in part])
-    slope = scale * inverse**2 * of_scale / n
-    offset = scale * inverse * of_bias / n - mean * slope
-    of_parts = []
-    for part, place, gradient in zip(parts, places, of_pooled, strict=True):
+    slope = scale * inverse**2 * scale_gradient / n
+    offset = scale * inverse * bias_gradient / n - mean * slope
+    part_gradients = []
+    for part, place, gradient in zip(parts, places, pooled_gradients, strict=True):
         height, width = place.shape[:2]
-        of_corners = []
+        corner_gradients = []
         for corner, relu in enumerate(part):
             odd = (0, relu.shape[0] - height), (0, relu.shape[1] - width), (0, 0), (0, 0)
             spread = jnp.pad(jnp.where(place == corner, gradient * (scale * inverse), 0), odd)
-            of_corners.append(jnp.where(relu > 0, spread - (offset + slope * relu), 0))
-        of_parts.append(of_corners)
-    return lax.optimization_barrier(of_parts), of_scale, of_bias
+            corner_gradients.append(jnp.where(relu > 0, spread - (offset + slope * relu), 0))
+        part_gradients.append(corner_gradients)
+    return lax.optimization_barrier(part_gradients), scale_gradient, bias_gradient
 
 
 _relu_norm_pool.defvjp(_relu_norm_pool_forward, _relu_norm_pool_backward)
@@ -228,8 +271,12 @@ def _pixels(corners: Corners) -> int:
     return sum(math.prod(corner.shape[:3]) for corner in corners)
 
 
+def _total(arrays: Iterable[Array]) -> Array:
+    return functools.reduce(operator.add, arrays)
+
+
 def _sums(x: Float[Array, "h w b c"]) -> Float[Array, " c"]:
-    """The sum over all but the channels. Rows of 64 numbers add more than twice as fast as rows of 32."""
+    """Sums over all axes but the channels. Rows of 64 numbers add more than twice as fast as rows of 32."""
     batch, channels = x.shape[2:]
     together = math.gcd(batch, max(64 // channels, 1))
     rows = lax.optimization_barrier(x.reshape(*x.shape[:2], batch // together, together * channels).sum((0, 1, 2)))

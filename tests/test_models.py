@@ -57,7 +57,7 @@ def test_the_seed_makes_the_network():
         ("cnn", 28, {"depth": 3}, "depth"),
         ("cnn", 8, {"channels": (8, 8, 8)}, "too small"),
         ("mlp", 28, {"hidden": (10,)}, "1 layers and model.dropout 2 rates"),
-        ("cnn", 28, {"channels": (2,) * 3000}, "3,000 layers: it may have 64"),
+        ("cnn", 28, {"channels": (2,) * 3000}, "3,000 layers: at most 64"),
         ("mlp", 28, {"hidden": (2,) * 65, "dropout": (0.1,) * 65}, "65 layers"),
         ("mlp", 28, {"hidden": (10**6, 10**6), "dropout": (0, 0)}, "more than 50,000,000 parameters"),
         ("cnn", 28, {"hidden": 10**9}, "more than 50,000,000 parameters"),

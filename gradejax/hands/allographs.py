@@ -3,7 +3,9 @@
 An *allograph* is one way to write a character: an A open at the top, a B whose bowls do not reach the stem.
 """
 
-ALLOGRAPHS: dict[str, tuple[tuple[float, str], ...]] = {
+from gradejax.hands.plans import Allographs
+
+ALLOGRAPHS: dict[str, Allographs] = {
     "A": (
         # two legs from the top, bar
         (5, ".42,0 0,1 | .42,0 .8,1 | .14,.65 .68,.65"),
@@ -277,4 +279,4 @@ ALLOGRAPHS: dict[str, tuple[tuple[float, str], ...]] = {
         (0.4, "0,.5 1,.48 .1,.58"),
     ),
 }
-"""For each character its allographs: how common each is relative to the others, and its `gradejax.hands.plans` plan."""
+"""The allographs of each character."""

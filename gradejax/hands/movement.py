@@ -63,7 +63,7 @@ def _lognormal_progress(share: Float[np.ndarray, "points arcs"]) -> Float[np.nda
     """
     low, high = np.exp(-3 * _SKEW), np.exp(3 * _SKEW)
     z = np.log(low + (high - low) * np.clip(share, 0, 1)) / _SKEW
-    return (_erf(z / math.sqrt(2)).astype(float) / math.erf(3 / math.sqrt(2)) + 1) / 2
+    return (np.asarray(_erf(z / math.sqrt(2)), float) / math.erf(3 / math.sqrt(2)) + 1) / 2
 
 
 def tremble(

@@ -9,9 +9,9 @@ stay ambiguous: 8 and B; 0, O or Q and D; 6 or G and C; a closed 4 and A; an F w
 
 import numpy as np
 
-from gradejax.hands.plans import Form
+from gradejax.hands.plans import Allographs, Form
 
-OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
+OTHERS: dict[str, Allographs] = {
     "F": (
         (4, ".02,0 0,1 | 0,.02 .56,0 | 0,.48 .44,.46"),
         (4, ".56,0 0,.03 0,1 | 0,.5 .42,.48"),
@@ -222,7 +222,7 @@ OTHERS: dict[str, tuple[tuple[float, str], ...]] = {
     ),
     "dots": ((2, "0,0 .01,.01"), (1, "0,.5 .01,.51 | .4,.5 .41,.51"), (1, "0,.5 .02,.5 | .3,.5 .32,.5 | .6,.5 .62,.5")),
 }
-"""How people write each of them: frequencies and plans, as in `ALLOGRAPHS`."""
+"""The ways to write each of them."""
 
 
 def scribble(rng: np.random.Generator) -> Form:

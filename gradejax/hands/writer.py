@@ -15,7 +15,7 @@ from gradejax.hands.allographs import ALLOGRAPHS
 from gradejax.hands.canvas import CANVAS, PEN, Strokes
 from gradejax.hands.movement import move, tremble
 from gradejax.hands.others import OTHERS, scribble
-from gradejax.hands.plans import Form, plan_strokes
+from gradejax.hands.plans import Allographs, Form, plan_strokes
 from gradejax.hands.slips import SLIPS, slip
 
 SCRIBBLE = "scribble"
@@ -130,7 +130,7 @@ def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -
     return _record(_fit_on_canvas([path @ rotation for path in paths], rng), writer, rng)
 
 
-def _choose_plans(allographs: Sequence[tuple[float, str]], rng: np.random.Generator) -> list[str]:
+def _choose_plans(allographs: Allographs, rng: np.random.Generator) -> list[str]:
     """A writer's usual and alternative plan for a character, drawn by how common they are.
 
     They may be the same: few people write a `-` in two ways.
