@@ -246,9 +246,8 @@ def _relu_norm_pool_backward(
     parts, tops, places, scale, mean, inverse = residuals
     pooled_gradients: list[Array] = lax.optimization_barrier(gradients[0])
     bias_gradient = _total(map(_sums, pooled_gradients))
-    scale_gradient = (
-        _total(_sums(gradient * top) for gradient, top in zip(pooled_gradients, tops, strict=True)) * inverse
-    )
+    products = [gradient * top for gradient, top in zip(pooled_gradients, tops, strict=True)]
+    scale_gradient = _total(map(_sums, products)) * inverse
     n = _pixels([relu for part in parts for relu in part])
     slope = scale * inverse**2 * scale_gradient / n
     offset = scale * inverse * bias_gradient / n - mean * slope

@@ -1,4 +1,4 @@
-"""Curves and pictures of a run, and the table at its end."""
+"""Plots of a run, and the table of its scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,18 +6,19 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 from rich.table import Table
 
 from gradejax import metrics
 from gradejax.evaluation import Evaluation, Predictions
 from gradejax.grades import GRADES, LETTERS, SIGNS
 
-# Okabe and Ito's colours, told apart with any colour vision.
-_TRAINING, _VALIDATION, _WARNING = "#0072B2", "#D55E00", "#CC79A7"
-_STYLE = {
+# From Okabe and Ito's palette, which is safe for colour-blind readers.
+_TRAINING, _VALIDATION = "#0072B2", "#D55E00"
+_ERROR = "#B00020"
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -31,35 +32,36 @@ _STYLE = {
 
 
 def _figure(width: float, height: float) -> Figure:
-    # A Figure of its own, not pyplot's: nothing global, and safe in threads.
+    # Not through pyplot, which keeps global state and is not safe in threads.
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def write_plots(folder: Path, history: Sequence[Mapping[str, Any]], evaluation: Evaluation, most_mistakes: int) -> None:
+def write_plots(folder: Path, history: Sequence[Mapping[str, Any]], evaluation: Evaluation, max_mistakes: int) -> None:
     """Draws `curves.png`, `confusion.png`, `reliability.png` and `mistakes.png`.
 
     Args:
-        folder: where they go; made where it is missing.
+        folder: is created if missing.
         history: the lines of `metrics.jsonl`.
         evaluation: of the run's model.
-        most_mistakes: how many mistakes are drawn at most.
+        max_mistakes: how many mistakes to draw at most.
     """
     ink, labels, confidences, _ = evaluation.predictions
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(_STYLE):
         curves(history).savefig(folder / "curves.png")
         confusion(metrics.confusion(confidences, labels)).savefig(folder / "confusion.png")
-        before, after = (metrics.reliability(each, labels) for each in (evaluation.uncalibrated, confidences))
+        before = metrics.reliability(evaluation.uncalibrated, labels)
+        after = metrics.reliability(confidences, labels)
         reliability(before, after).savefig(folder / "reliability.png")
-        mistakes(ink, labels, confidences, most_mistakes).savefig(folder / "mistakes.png")
+        mistakes(ink, labels, confidences, max_mistakes).savefig(folder / "mistakes.png")
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss and accuracy of training and validation, epoch by epoch."""
+    """Training and validation loss and accuracy by epoch."""
     figure = _figure(9, 3.6)
     epochs = [row["epoch"] for row in history]
     for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-        for prefix, colour, legend in (("", _TRAINING, "training, distorted"), ("val_", _VALIDATION, "validation")):
+        for prefix, colour, legend in (("", _TRAINING, "training (augmented)"), ("val_", _VALIDATION, "validation")):
             values = [row[prefix + name] for row in history]
             axes.plot(epochs, values, color=colour, label=legend, marker="o" if len(epochs) == 1 else None)
         axes.set(title=title, xlabel="epoch")
@@ -67,6 +69,9 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes.legend()
         if name == "loss":
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            low, high = axes.get_ylim()
+            axes.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else NullFormatter())
         else:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
             last = history[-1]["val_accuracy"]
@@ -77,20 +82,22 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def confusion(counts: Int[np.ndarray, "grades grades"]) -> Figure:
-    """Which grade was taken for which: rows are labels, columns guesses, coloured by the row's share."""
+    """The confusion matrix: rows are labels, columns predictions; colours show fractions of the row."""
     figure = _figure(7, 6.6)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts):
         wrong = row != column
-        colour = "#B00020" if wrong else "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if shares[row, column] > 0.5 else _ERROR if wrong else "black"
         weight = "bold" if wrong else "normal"
-        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, weight=weight, fontsize=9)
+        axes.text(
+            column, row, str(counts[row, column]), ha="center", va="center", color=colour, weight=weight, fontsize=9
+        )
     axes.set(
         xticks=range(len(GRADES)), xticklabels=GRADES, yticks=range(len(GRADES)), yticklabels=GRADES,
-        xlabel="guess", ylabel="label",
-        title=f"{np.trace(counts):,} of {counts.sum():,} right ({np.trace(counts) / max(counts.sum(), 1):.2%})",
+        xlabel="prediction", ylabel="label",
+        title=f"{np.trace(counts):,} of {counts.sum():,} correct ({np.trace(counts) / max(counts.sum(), 1):.2%})",
     )  # fmt: skip
     axes.grid(False)
     for place in np.arange(2.5, len(GRADES) - 1, 3):
@@ -100,42 +107,39 @@ def confusion(counts: Int[np.ndarray, "grades grades"]) -> Figure:
 
 
 def reliability(before: metrics.Reliability, after: metrics.Reliability) -> Figure:
-    """Accuracy against confidence before and after temperature scaling, and a histogram of the confidences.
-
-    On the diagonal, confidence means what it says.
-    """
+    """A reliability diagram before and after temperature scaling, with a histogram of the calibrated confidences."""
     figure = _figure(5, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfectly calibrated")
-    for each, name, colours in (
-        (before, "as the network says", {"facecolors": "none", "edgecolors": _VALIDATION}),
+    for bins, name, colours in (
+        (before, "uncalibrated", {"facecolors": "none", "edgecolors": _VALIDATION}),
         (after, "calibrated", {"color": _TRAINING}),
     ):
-        filled = each.counts > 0
-        # A bin's dot is as large as its share of the guesses, so that a few odd ones do not draw the eye.
-        area = 20 + 300 * each.counts[filled] / each.counts.sum()
-        label = f"{name}, ECE {each.ece:.3f}"
-        upper.scatter(each.confidence[filled], each.accuracy[filled], area, alpha=0.8, label=label, **colours)
+        filled = bins.counts > 0
+        # The area of a dot shows how many predictions its bin has, so that sparse bins do not draw the eye.
+        area = 20 + 300 * bins.counts[filled] / bins.counts.sum()
+        label = f"{name}, ECE {bins.ece:.3f}"
+        upper.scatter(bins.confidence[filled], bins.accuracy[filled], area, alpha=0.8, label=label, **colours)
     upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03))
     upper.legend(loc="best")
     lower.bar(after.edges[:-1], after.counts, np.diff(after.edges), align="edge", color=_TRAINING, alpha=0.6)
-    lower.set(xlabel="confidence", ylabel="guesses", yscale="log", xlim=(0, 1))
+    lower.set(xlabel="confidence", ylabel="drawings", yscale="log", xlim=(0, 1))
     return figure
 
 
 def mistakes(
     ink: UInt8[np.ndarray, "n size size"],
     labels: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n grades"],
-    most: int,
+    confidences: Float[np.ndarray, "n grades"],
+    limit: int,
 ) -> Figure:
-    """The wrong guesses, the most confident first, drawn large with label, guess and confidence."""
-    guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(guesses != labels)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    """Up to `limit` wrongly predicted drawings, most confident first, with label, prediction and confidence."""
+    predicted, confidence = confidences.argmax(axis=1), confidences.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:limit]
     if not worst.size:
         figure = _figure(5, 1.2)
-        figure.text(0.5, 0.5, f"No mistake in {len(labels):,} drawings.", ha="center", va="center", fontsize=14)
+        figure.text(0.5, 0.5, f"No mistakes in {len(labels):,} drawings", ha="center", va="center", fontsize=14)
         return figure
     columns = min(6, len(worst))
     rows = -(-len(worst) // columns)
@@ -145,18 +149,18 @@ def mistakes(
         axes.axis("off")
     for axes, index in zip(figure.axes, worst, strict=False):
         axes.imshow(255 - ink[index], cmap="gray", vmin=0, vmax=255)
-        title = f"{GRADES[labels[index]]} taken for {GRADES[guesses[index]]}\n{confidence[index]:.0%} sure"
+        title = f"{GRADES[labels[index]]} read as {GRADES[predicted[index]]}\n{confidence[index]:.0%} confidence"
         axes.set_title(title, loc="center", fontsize=10, weight="normal")
     return figure
 
 
-def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray, " n"], each: int) -> Figure:
-    """The first `each` drawings of every grade, a row a grade."""
-    figure = _figure(0.62 * (each + 0.6), 0.62 * len(GRADES))
-    grid = figure.subplots(len(GRADES), each, squeeze=False)
+def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray, " n"], columns: int) -> Figure:
+    """The first `columns` drawings of every grade, one row per grade."""
+    figure = _figure(0.62 * (columns + 0.6), 0.62 * len(GRADES))
+    grid = figure.subplots(len(GRADES), columns, squeeze=False)
     for grade, row in enumerate(grid):
         row[0].text(-0.25, 0.5, GRADES[grade], transform=row[0].transAxes, ha="right", va="center", fontsize=12)
-        for axes, index in zip(row, np.flatnonzero(labels == grade)[:each], strict=False):
+        for axes, index in zip(row, np.flatnonzero(labels == grade)[:columns], strict=False):
             axes.imshow(255 - ink[index], cmap="gray", vmin=0, vmax=255)
     for axes in grid.flat:
         axes.axis("off")
@@ -164,17 +168,17 @@ def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray,
 
 
 def score_table(title: str, predictions: Predictions) -> Table:
-    """Accuracy overall, by letter and by sign, the most confused pair, calibration and rejection, to be printed."""
+    """A printable table: accuracy overall, by letter and by sign; the most confused pair; ECE; fraction rejected."""
     _, labels, confidences, are_grades = predictions
-    right = confidences.argmax(axis=1) == labels
+    correct = confidences.argmax(axis=1) == labels
     letter, sign = labels // len(SIGNS), labels % len(SIGNS)
     table = Table("drawings", title=title, title_justify="left")
     table.add_column("n", justify="right")
     table.add_column("accuracy", justify="right")
 
-    def add(name: str, chosen: np.ndarray) -> None:
-        if chosen.any():
-            table.add_row(name, f"{chosen.sum():,}", f"{right[chosen].mean():.2%}")
+    def add(name: str, rows: Bool[np.ndarray, " n"]) -> None:
+        if rows.any():
+            table.add_row(name, f"{rows.sum():,}", f"{correct[rows].mean():.2%}")
 
     add("all", np.ones(len(labels), bool))
     table.add_section()
@@ -184,11 +188,11 @@ def score_table(title: str, predictions: Predictions) -> Table:
     for index, name in enumerate(SIGNS):
         add(f"with {name}" if name else "without a sign", sign == index)
     counts = metrics.confusion(confidences, labels)
-    both = np.triu(counts + counts.T, 1)
-    if both.any():
-        one, other = np.unravel_index(both.argmax(), both.shape)
-        table.caption = f"confused most: {GRADES[one]} and {GRADES[other]}, {both.max()} times"
+    pairs = np.triu(counts + counts.T, 1)
+    if pairs.any():
+        one, other = np.unravel_index(pairs.argmax(), pairs.shape)
+        table.caption = f"most confused: {GRADES[one]} and {GRADES[other]}, {pairs.max()} times"
     else:
-        table.caption = "nothing was confused"
+        table.caption = "no mistakes"
     table.caption += f"\nECE {metrics.reliability(confidences, labels).ece:.4f}, rejected {np.mean(~are_grades):.2%}"
     return table
