@@ -1,6 +1,7 @@
-"""Affine distortion is Keras's, so that recipes published for it carry over; ink also bends, and lines change width."""
+"""Augmentation: affine maps are Keras's, so that its published recipes carry over; elastic fields; pen width."""
 
 import cv2
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from gradejax.augment import (
 
 
 def pictures(n: int, size: int) -> np.ndarray:
-    """Smoothed noise with strong edges: harder on an interpolation than handwriting."""
+    """Smoothed noise with strong edges: a harder test of interpolation than handwriting."""
     noise = np.random.default_rng(n * size).random((n, size, size)) > 0.5
     return np.stack([ndimage.gaussian_filter(255.0 * one, 0.6) for one in noise]).astype(np.uint8)
 
@@ -48,7 +49,7 @@ def keras_map(rotation: float, shift: tuple[float, float], shear: float, zoom: t
     zoom=st.tuples(st.floats(0.5, 1.5), st.floats(0.5, 1.5)),
     size=st.sampled_from([16, 28, 41]),
 )
-def test_the_warp_is_scipys_and_the_map_is_keras(rotation, shift, shear, zoom, size):
+def test_warp_matches_scipy_and_maps_match_keras(rotation, shift, shear, zoom, size):
     ink = pictures(3, size)
     maps = affine_maps(
         rotation=np.full(3, rotation), shift=np.tile(shift, (3, 1)), shear=np.full(3, shear),
@@ -67,7 +68,7 @@ def distorted_by(seed: int, ink: np.ndarray, ranges: DistortionRanges) -> np.nda
     return distort(ink, draw(np.random.default_rng(seed), len(ink), ink.shape[1], ranges))
 
 
-def test_no_range_changes_nothing():
+def test_zero_ranges_change_nothing():
     ink = pictures(5, 28)
     np.testing.assert_array_equal(distorted_by(0, ink, DistortionRanges()), ink)
     still = np.zeros((5, 2, 49), np.float32)
@@ -77,24 +78,23 @@ def test_no_range_changes_nothing():
 
 
 @pytest.mark.parametrize(("name", "extent"), [("rotation", 20.0), ("shift", 0.2), ("shear", 15.0), ("zoom", 0.3)])
-def test_each_range_is_used_up_and_kept(name, extent):
-    """What a map does to its picture, read back from the map, fills the range evenly and never leaves it."""
+def test_each_distortion_fills_its_range_and_stays_in_it(name, extent):
     maps = random_affines(np.random.default_rng(1), 4000, 28, DistortionRanges(**{name: extent}))
     linear = maps[:, :, :2]
     centre = np.full(2, 13.5)
-    found = {
+    parameter = {
         "rotation": np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 0, 0])),
         "shift": (linear @ centre + maps[:, :, 2] - centre) / 28,
         "shear": np.rad2deg(np.arcsin(-linear[:, 1, 0])),
         "zoom": linear[:, [0, 1], [0, 1]] - 1,
     }[name]
-    assert abs(found).max() <= extent + 1e-6
+    assert abs(parameter).max() <= extent + 1e-6
     np.testing.assert_allclose(
-        np.quantile(found, [0.05, 0.25, 0.5, 0.75, 0.95]) / extent, [-0.9, -0.5, 0, 0.5, 0.9], atol=0.1
+        np.quantile(parameter, [0.05, 0.25, 0.5, 0.75, 0.95]) / extent, [-0.9, -0.5, 0, 0.5, 0.9], atol=0.1
     )
 
 
-def test_the_two_axes_move_and_zoom_independently():
+def test_the_two_axes_shift_and_zoom_independently():
     maps = random_affines(np.random.default_rng(2), 4000, 28, DistortionRanges(zoom=0.3))
     assert abs(np.corrcoef(maps[:, 0, 0], maps[:, 1, 1])[0, 1]) < 0.1
     maps = random_affines(np.random.default_rng(2), 4000, 28, DistortionRanges(shift=0.3))
@@ -102,7 +102,7 @@ def test_the_two_axes_move_and_zoom_independently():
 
 
 def line_drawings(n: int, size: int = 28) -> np.ndarray:
-    """A few thick lines each, well inside the picture."""
+    """Pictures of a few thick lines, well inside the border."""
     rng = np.random.default_rng(n)
     ink = np.zeros((n, 4 * size, 4 * size), np.uint8)
     for picture in ink:
@@ -118,7 +118,7 @@ any_ranges = st.builds(
 
 @settings(deadline=None)
 @given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1), n=st.sampled_from([1, 2, 127, 129]))
-def test_a_seed_gives_the_same_distortion_and_keeps_what_it_is_given(ranges, seed, n):
+def test_distortion_is_reproducible_and_leaves_its_input_alone(ranges, seed, n):
     ink = line_drawings(n)
     before = ink.copy()
     once, again = (distorted_by(seed, ink, ranges) for _ in range(2))
@@ -129,8 +129,8 @@ def test_a_seed_gives_the_same_distortion_and_keeps_what_it_is_given(ranges, see
 
 @settings(deadline=None)
 @given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1), size=st.sampled_from([8, 28, 31]))
-def test_no_picture_sees_its_neighbours(ranges, seed, size):
-    """Bare ground stays bare between pictures that are all ink, and they stay all ink."""
+def test_pictures_of_a_batch_do_not_mix(ranges, seed, size):
+    """Blank pictures between solid ones stay blank, and the solid ones solid."""
     ink = np.zeros((5, size, size), np.uint8)
     ink[::2] = 255
     np.testing.assert_array_equal(distorted_by(seed, ink, ranges), ink)
@@ -141,32 +141,32 @@ def test_no_picture_sees_its_neighbours(ranges, seed, size):
     rotation=st.floats(-20, 20), shift=st.tuples(st.floats(-3, 3), st.floats(-3, 3)), shear=st.floats(-20, 20),
     zoom=st.tuples(st.floats(0.7, 1.3), st.floats(0.7, 1.3)), size=st.sampled_from([16, 28, 41]),
 )  # fmt: skip
-def test_an_elastic_warp_that_does_not_bend_is_the_affine_one(rotation, shift, shear, zoom, size):
+def test_an_elastic_warp_without_moves_is_affine(rotation, shift, shear, zoom, size):
     ink = pictures(3, size)
     maps = affine_maps(
         rotation=np.full(3, rotation), shift=np.tile(shift, (3, 1)), shear=np.full(3, shear),
         zoom=np.tile(zoom, (3, 1)), size=size,
     )  # fmt: skip
     out = elastic_warp(ink, maps, np.zeros((3, 2, 49), np.float32))
-    # Float32 places, and OpenCV's thirty-seconds of a pixel.
+    # Places are float32, and OpenCV rounds them to 1/32 pixel.
     assert abs(out.astype(float) - warp(ink, maps)).max() <= 255 / 32 + 1
 
 
 @pytest.mark.parametrize("elastic", [0.05, 0.15])
-def test_no_place_moves_further_than_control_points_do(elastic):
-    """Where a picture's pixels hold their own column, the distorted ones say where they come from."""
+def test_no_pixel_moves_further_than_the_control_points(elastic):
+    """Each pixel holds its own column, so that after the warp it says where it came from."""
     ink = np.broadcast_to(np.arange(28, dtype=np.uint8) * 9, (2000, 28, 28)).copy()
     distorted = distorted_by(4, ink, DistortionRanges(elastic=elastic))
     moved = (distorted / 9 - np.arange(28))[:, :, 9:19]
     assert abs(moved).max() <= elastic * 28 + 0.1
     assert moved.std() / 28 == pytest.approx(0.28 * elastic, rel=0.1)
     assert abs(moved.mean()) < 0.05
-    # Smooth: neighbours move almost alike, places half a picture apart independently.
+    # Smooth: neighbours move almost alike, pixels half a picture apart independently.
     assert np.corrcoef(moved[:, 10, 5], moved[:, 11, 5])[0, 1] > 0.95
     assert abs(np.corrcoef(moved[:, 5, 5], moved[:, 22, 5])[0, 1]) < 0.1
 
 
-def test_elastic_ink_is_still_a_drawing():
+def test_elastic_distortion_preserves_the_amount_of_ink():
     ink = line_drawings(200)
     distorted = distorted_by(5, ink, DistortionRanges(elastic=0.12))
     before, after = ink.sum(axis=(1, 2), dtype=float), distorted.sum(axis=(1, 2), dtype=float)
@@ -177,8 +177,8 @@ def test_elastic_ink_is_still_a_drawing():
 
 @pytest.mark.parametrize("pixels", [-1.5, -0.5, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("across", [False, True])
-def test_a_line_becomes_so_many_pixels_wider(pixels, across):
-    """Widths by area: the ink of a line divided by its length."""
+def test_lines_become_wider_by_the_given_pixels(pixels, across):
+    """Width is measured as the ink of a line divided by its length."""
     ink = np.zeros((1, 28, 28), np.uint8)
     ink[0, :, 10:14] = 255
     ink[0, :, 14] = 100
@@ -201,10 +201,12 @@ def test_pen_widths_fill_their_range():
 
 @settings(deadline=None, max_examples=15)
 @given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1))
-def test_a_device_distorts_as_the_host_does(ranges, seed):
+def test_the_device_distorts_as_the_host_does(ranges, seed):
     ink = line_drawings(40)
-    drawn = draw(np.random.default_rng(seed), 40, 28, ranges)
-    apart = abs(np.asarray(augment_device.distort(ink, drawn)).astype(int) - distort(ink, drawn))
-    # OpenCV's elastic warp has thirty-seconds of a pixel for places, and lines have edges of 255.
-    assert apart.max() <= (1 if drawn.moves is None and drawn.pen_width is None else 2 * 255 / 32 + 2)
-    assert apart.mean() < 0.6
+    distortions = draw(np.random.default_rng(seed), 40, 28, ranges)
+    difference = abs(
+        np.asarray(augment_device.distort(jnp.asarray(ink), distortions)).astype(int) - distort(ink, distortions)
+    )
+    # OpenCV rounds places to 1/32 pixel in the elastic warp, and edges of lines are 255 high.
+    assert difference.max() <= (1 if distortions.moves is None and distortions.pen_width is None else 2 * 255 / 32 + 2)
+    assert difference.mean() < 0.6

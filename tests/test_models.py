@@ -1,4 +1,4 @@
-"""The two architectures, and the operations written for XLA's CPU code."""
+"""The two networks, and the operations written for XLA on CPUs."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ KERAS_COUNTS = {"mlp": 235_791, "cnn": 226_063}
 
 
 @pytest.mark.parametrize(("name", "count"), KERAS_COUNTS.items())
-def test_as_many_parameters_as_keras_counts(name, count):
+def test_parameters_are_counted_as_in_keras(name, count):
     assert models.parameters(models.build(name, size=28, seed=0)) == count
 
 
@@ -32,7 +32,7 @@ def test_the_layer_table_adds_up(name, count):
 @pytest.mark.parametrize("name", KERAS_COUNTS)
 def test_predicting_is_deterministic_and_training_is_not(name):
     network = models.build(name, size=28, seed=0)
-    ink = np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8)
+    ink = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28), np.uint8))
     network.eval()
     first = network(ink)
     assert first.shape == (4, 15)
@@ -42,7 +42,7 @@ def test_predicting_is_deterministic_and_training_is_not(name):
     assert not np.allclose(one, other)
 
 
-def test_the_seed_makes_the_network():
+def test_the_seed_determines_the_network():
     def kernel(seed: int) -> np.ndarray:
         return np.asarray(models.build("mlp", size=28, seed=seed).layers[1].kernel[...])
 
@@ -72,34 +72,34 @@ def test_the_seed_makes_the_network():
         ("cnn", 28, {"hidden": [128]}, r"model.hidden is \[128\]: it must be a whole number"),
     ],
 )
-def test_what_cannot_be_built_is_said(name, size, options, reason):
+def test_a_network_that_cannot_be_built_is_an_error(name, size, options, reason):
     with pytest.raises(UserError, match=reason) as refused:
         models.build(name, size=size, seed=0, **options)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
-# Some versions of JAX build a layer of 0 units, or of 2.0, without a word, and others do not.
-NO_COUNTS = (0, -1, 2.0, 2.5, "2", True, None, float("nan"))
-NO_RATES = (-0.1, 1, 1.5, "0.5", True, None, float("nan"), float("inf"))
-NO_POSITIVE_NUMBERS = (0, -1e-3, "1e-3", True, None, [1.0], float("nan"), float("inf"), 1e-300, 1e300)
-WRONG_VALUES = [
-    *(("mlp", "hidden", value, (10, value)) for value in NO_COUNTS),
-    *(("cnn", "channels", value, [value, 8]) for value in NO_COUNTS),
-    *(("cnn", "hidden", value, value) for value in NO_COUNTS),
-    *(("mlp", "dropout", value, [0.1, value]) for value in NO_RATES),
-    *(("cnn", "dropout", value, value) for value in NO_RATES),
+# Some versions of JAX silently build layers of 0 or 2.0 units.
+INVALID_COUNTS = (0, -1, 2.0, 2.5, "2", True, None, float("nan"))
+INVALID_RATES = (-0.1, 1, 1.5, "0.5", True, None, float("nan"), float("inf"))
+INVALID_POSITIVE_NUMBERS = (0, -1e-3, "1e-3", True, None, [1.0], float("nan"), float("inf"), 1e-300, 1e300)
+INVALID_VALUES = [
+    *(("mlp", "hidden", value, (10, value)) for value in INVALID_COUNTS),
+    *(("cnn", "channels", value, [value, 8]) for value in INVALID_COUNTS),
+    *(("cnn", "hidden", value, value) for value in INVALID_COUNTS),
+    *(("mlp", "dropout", value, [0.1, value]) for value in INVALID_RATES),
+    *(("cnn", "dropout", value, value) for value in INVALID_RATES),
     *(("cnn", "batch_norm", value, value) for value in (0, 1, "False", None)),
-    *(("cnn", "batch_norm_epsilon", value, value) for value in NO_POSITIVE_NUMBERS),
-    *((name, "ink_divisor", value, value) for name in ("mlp", "cnn") for value in NO_POSITIVE_NUMBERS),
+    *(("cnn", "batch_norm_epsilon", value, value) for value in INVALID_POSITIVE_NUMBERS),
+    *((name, "ink_divisor", value, value) for name in ("mlp", "cnn") for value in INVALID_POSITIVE_NUMBERS),
 ]
 
 
-@pytest.mark.parametrize(("name", "option", "wrong", "value"), WRONG_VALUES)
-def test_an_option_of_a_wrong_kind_or_size_is_named(name, option, wrong, value):
-    with pytest.raises(UserError) as refused:
+@pytest.mark.parametrize(("name", "option", "invalid", "value"), INVALID_VALUES)
+def test_an_invalid_option_is_named(name, option, invalid, value):
+    with pytest.raises(UserError) as error:
         models.build(name, size=28, seed=0, **{option: value})
-    assert str(refused.value).startswith(f"model.{option} is {wrong!r}: it must be ")
-    assert "\n" not in str(refused.value)
+    assert str(error.value).startswith(f"model.{option} is {invalid!r}: it must be ")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_an_option_of_a_wrong_kind_or_size_is_named(name, option, wrong, value):
         ("cnn", {"channels": (4,), "batch_norm_epsilon": 1, "batch_norm": False}),
     ],
 )
-def test_unusual_but_sound_options_are_built(name, options):
+def test_unusual_but_valid_options_work(name, options):
     network = models.build(name, size=12, seed=0, **options)
     network.eval()
-    assert network(np.zeros((2, 12, 12), np.uint8)).shape == (2, 15)
+    assert network(jnp.zeros((2, 12, 12), jnp.uint8)).shape == (2, 15)
 
 
 def both_ways(function, reference, *arguments):
-    """Values and gradients of a function and of its reference, for comparison."""
+    """Values and gradients of a function and of its reference."""
 
     def summed(f):
         return jax.value_and_grad(lambda *a: (jnp.sin(f(*a)) * jnp.arange(1.0, 4.0)).sum(), argnums=(0,))
@@ -126,7 +126,7 @@ def both_ways(function, reference, *arguments):
     return summed(function)(*arguments), summed(reference)(*arguments)
 
 
-def test_convolution_as_a_product_is_convolution():
+def test_conv_as_product_is_a_convolution():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 9, 8, 5)).astype(np.float32)
     kernel = rng.normal(size=(3, 2, 5, 3)).astype(np.float32)
@@ -140,7 +140,7 @@ def test_convolution_as_a_product_is_convolution():
 
 
 @pytest.mark.parametrize("side", [8, 9])
-def test_max_pool_is_max_pool(side):
+def test_max_pool_matches_flax(side):
     x = np.random.default_rng(0).normal(size=(2, side, side + 1, 3)).astype(np.float32)
 
     def native(x):
@@ -151,29 +151,28 @@ def test_max_pool_is_max_pool(side):
     np.testing.assert_allclose(gradient[0], expected_gradient[0], atol=1e-6)
 
 
-def test_the_networks_convolutions_are_native_where_they_must_be():
-    """Strides and padding that the product does not do go to XLA's own."""
+def test_convolutions_with_strides_or_padding_are_xlas():
     layer = nnx.Conv(1, 2, (3, 3), strides=2, padding="SAME", conv_general_dilated=ops.conv, rngs=nnx.Rngs(0))
     assert layer(jnp.ones((1, 9, 9, 1))).shape == (1, 5, 5, 2)
 
 
-def layer_by_layer(network: models.Network, ink: np.ndarray) -> jax.Array:
+def layer_by_layer(network: models.Network, ink: jax.Array) -> jax.Array:
     x = ink.astype(np.float32) / 255
     for layer in network.layers:
         x = layer(x, nnx.Rngs(dropout=0)) if isinstance(layer, models.Dropout) else layer(x)
     return x
 
 
-@pytest.mark.parametrize("size", [28, 29, 31])  # whose convolutions leave even and odd sides
-def test_a_block_done_at_once_trains_as_its_layers_do(size):
+@pytest.mark.parametrize("size", [28, 29, 31])  # their convolutions have outputs with even and odd sides
+def test_a_block_trains_as_its_layers_do(size):
     rng = np.random.default_rng(size)
     network = models.build("cnn", size=size, seed=0, channels=(3, 4), hidden=8, dropout=0.0)
     for layer in network.layers:
         if isinstance(layer, nnx.Conv | nnx.BatchNorm):
             layer.bias[...] = rng.normal(0, 0.1, layer.bias.shape).astype(np.float32)
-        if isinstance(layer, nnx.BatchNorm):  # one below 0 turns the order of the pixels round
+        if isinstance(layer, nnx.BatchNorm):  # a negative one reverses the order of the pixels
             layer.scale[...] = rng.normal(size=layer.scale.shape).astype(np.float32)
-    ink = rng.integers(0, 256, (6, size, size), np.uint8)
+    ink = jnp.asarray(rng.integers(0, 256, (6, size, size), np.uint8))
     weight = rng.normal(size=(6, 15)).astype(np.float32)
 
     def trained(apply) -> tuple:
@@ -186,6 +185,6 @@ def test_a_block_done_at_once_trains_as_its_layers_do(size):
 
         return jax.jit(jax.grad(loss, has_aux=True))(parameters, statistics)
 
-    found = trained(lambda model, ink: model(ink, nnx.Rngs(dropout=0)))
-    for value, expected in zip(*map(jax.tree.leaves, (found, trained(layer_by_layer))), strict=True):
+    fused = trained(lambda model, ink: model(ink, nnx.Rngs(dropout=0)))
+    for value, expected in zip(*map(jax.tree.leaves, (fused, trained(layer_by_layer))), strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-3 * float(np.abs(expected).max()))

@@ -1,8 +1,8 @@
-"""JAX's sums of products, at the shapes of the networks, beside numpy's in double precision.
+"""JAX's sums of products, at the shapes of the networks, compared with numpy's in double precision.
 
-On CPUs jaxlib 0.9.1 to 0.10.2 gets the last rows of a product with a short row wrong, silently (jax-ml/jax#39103), and
-before 0.8.2 a constant in a vmapped function (jax-ml/jax#33479). setup.cfg excludes these; the tests here say when
-another version is to be excluded.
+On CPUs jaxlib 0.9.1 to 0.10.2 silently computes wrong last rows of a product with short rows (jax-ml/jax#39103), and
+versions before 0.8.2 a wrong constant in a vmapped function (jax-ml/jax#33479). setup.cfg excludes these; if a test here
+fails, exclude the installed version too.
 """
 
 import jax
@@ -17,13 +17,13 @@ def normal(*shape: int) -> np.ndarray:
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
 
 
-def assert_close(found: object, expected: object) -> None:
-    for value, reference in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_close(actual: object, expected: object) -> None:
+    for value, reference in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(value, reference, rtol=1e-3, atol=1e-4 * np.abs(reference).max())
 
 
-@pytest.mark.parametrize("rows", [32_769, 40_000, 86_528])  # the last: 128 drawings of 26 x 26 pixels
-def test_a_vmapped_product_and_the_sum_of_it(rows):
+@pytest.mark.parametrize("rows", [32_769, 40_000, 86_528])  # the last is 128 drawings of 26 x 26 pixels
+def test_a_vmapped_product_and_its_sum(rows):
     x, kernel = normal(rows, 3), normal(3, 3)
 
     exact = x.astype(np.float64) @ kernel.T
@@ -44,8 +44,8 @@ def test_a_vmapped_function_of_a_constant():
     assert_close(jax.jit(lambda: jax.vmap(placed, in_axes=1, out_axes=1)(constant))(), expected)
 
 
-def test_dense_layers_and_their_gradients_side_by_side():
-    """The MLP's loss for members of a group, as `jax.vmap` runs them, and its gradients: products, then sums."""
+def test_vmapped_dense_layers_and_their_gradients():
+    """The MLP's loss and gradients for several members under `jax.vmap`."""
     ink, labels = normal(MEMBERS, 32, 784), np.arange(MEMBERS * 32).reshape(MEMBERS, 32) % 15
     weights = [normal(MEMBERS, a, b) / np.float32(a**0.5) for a, b in ((784, 256), (256, 128), (128, 15))]
     biases = [normal(MEMBERS, width) for width in (256, 128, 15)]
@@ -64,17 +64,17 @@ def test_dense_layers_and_their_gradients_side_by_side():
         logits = inputs[-1] @ weights[-1] + biases[-1]
         likelihoods = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         upstream = (np.exp(likelihoods) - np.eye(15)[labels]) / len(labels)
-        of_weights, of_biases = [], []
+        weight_gradients, bias_gradients = [], []
         for weight, x in zip(weights[::-1], inputs[::-1], strict=True):
-            of_weights.insert(0, x.T @ upstream)
-            of_biases.insert(0, upstream.sum(0))
+            weight_gradients.insert(0, x.T @ upstream)
+            bias_gradients.insert(0, upstream.sum(0))
             upstream = upstream @ weight.T * (x > 0)
-        return -likelihoods[np.arange(len(labels)), labels].mean(), (of_weights, of_biases)
+        return -likelihoods[np.arange(len(labels)), labels].mean(), (weight_gradients, bias_gradients)
 
-    found = jax.jit(jax.vmap(jax.value_and_grad(loss)))((weights, biases), ink, labels)
+    results = jax.jit(jax.vmap(jax.value_and_grad(loss)))((weights, biases), ink, labels)
     for member in range(MEMBERS):
-        mine = [weight[member] for weight in weights], [bias[member] for bias in biases]
-        assert_close([leaf[member] for leaf in jax.tree.leaves(found)], by_numpy(*mine, ink[member], labels[member]))
+        own = [weight[member] for weight in weights], [bias[member] for bias in biases]
+        assert_close([leaf[member] for leaf in jax.tree.leaves(results)], by_numpy(*own, ink[member], labels[member]))
 
 
 @pytest.mark.parametrize(

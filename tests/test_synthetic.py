@@ -1,4 +1,4 @@
-"""Synthetic drawings: the same for the same seed, even, legible, and each by a hand that can be told from others."""
+"""Synthetic drawings: reproducible, balanced, legible, and by writers who differ from one another."""
 
 import itertools
 from collections import Counter
@@ -25,13 +25,13 @@ from gradejax.ink import decode_ink, resample
 
 @pytest.fixture(scope="module")
 def drawings():
-    """Each of 20 writers' fifteen grades."""
+    """The fifteen grades, each by 20 writers."""
     return list(write_drawings(300, seed=3, writers=20))
 
 
 @pytest.fixture(scope="module")
 def others():
-    """A few drawings by 20 writers of each thing that is no grade."""
+    """Drawings by 20 writers of what is not a grade, several of each kind."""
     return list(written_others(300, seed=3, writers=20))
 
 
@@ -47,22 +47,22 @@ def test_another_seed_gives_other_drawings_by_other_writers(drawings, other):
 
 
 def test_another_number_of_writers_gives_other_ids(drawings):
-    # Such drawings differ, and a store takes the second of two of the same id for the first.
+    # The drawings differ, and a store ignores a drawing whose id it already has.
     assert not {d.id for d in write_drawings(20, seed=3, writers=7)} & {d.id for d in drawings}
 
 
 @settings(deadline=None)
 @given(number=st.integers(0, 299))
-def test_a_drawing_needs_none_before_it(drawings, number):
+def test_a_drawing_depends_on_its_number_only(drawings, number):
     assert list(write_drawings(1, seed=3, writers=20, first=number)) == [drawings[number]]
 
 
-def test_drawings_are_pictures_of_what_was_written(drawings):
+def test_drawings_show_what_was_written(drawings):
     for drawing, written in zip(drawings, written_grades(40, seed=3, writers=20), strict=False):
         assert (drawing.label, drawing.writer, drawing.strokes) == written
 
 
-def test_drawings_are_made_as_they_are_asked_for():
+def test_drawings_are_generated_lazily():
     endless = write_drawings(10**12)
     assert [drawing.label for drawing in itertools.islice(endless, 3)] == ["A+", "A", "A-"]
 
@@ -70,13 +70,13 @@ def test_drawings_are_made_as_they_are_asked_for():
 @pytest.mark.parametrize("writers", [1, 4, 10, 15])
 def test_every_writer_writes_each_grade_equally_often(writers):
     written = Counter((d.writer, d.label) for d in write_drawings(15 * writers, writers=writers))
-    assert set(written) == {(f"synthetic-{hand:03d}", grade) for hand in range(writers) for grade in GRADES}
+    assert set(written) == {(f"synthetic-{index:03d}", grade) for index in range(writers) for grade in GRADES}
     assert set(written.values()) == {1}
 
 
 @settings(deadline=None)
 @given(n=st.integers(1, 60), first=st.integers(0, 240))
-def test_grades_are_as_even_as_can_be(drawings, n, first):
+def test_grades_are_as_even_as_possible(drawings, n, first):
     counts = Counter(drawing.label for drawing in drawings[first : first + n])
     assert max(counts.values()) - min(counts[grade] for grade in GRADES) <= 1
 
@@ -98,12 +98,12 @@ def test_the_ink_is_on_the_canvas(drawings):
         assert not ink[:2].any() and not ink[-2:].any() and not ink[:, :2].any() and not ink[:, -2:].any()
 
 
-def test_the_strokes_inked_again_are_the_picture(drawings):
+def test_inking_the_strokes_again_gives_the_picture(drawings):
     for drawing in drawings[::10]:
         assert np.array_equal(ink_strokes(drawing.strokes), decode_ink(drawing.png))
 
 
-def test_the_pen_takes_its_time(drawings):
+def test_the_pen_moves_at_a_human_speed(drawings):
     for drawing in drawings:
         points = [point for stroke in drawing.strokes for point in stroke]
         t = [point["t"] for point in points]
@@ -127,10 +127,10 @@ def test_a_slip_leaves_the_character_where_it_is(plan, name, seed):
         after.max(axis=0) < before.max(axis=0) + 0.35
     ).all()
     assert len(slipped) - len(form) in {"break": {0, 1}, "retrace": {1}, "dot": {1}}.get(name, {0})
-    assert np.array_equal(np.concatenate(plan_strokes(plan)), np.concatenate(form))  # a hand keeps its forms
+    assert np.array_equal(np.concatenate(plan_strokes(plan)), np.concatenate(form))  # the form is unchanged
 
 
-def test_without_the_habit_nothing_slips():
+def test_nothing_slips_with_probability_zero():
     form = plan_strokes(_PLANS[0])
     assert slip(form, dict.fromkeys(SLIPS, 0.0), np.random.default_rng(0)) == form
 
@@ -146,7 +146,7 @@ def test_a_broken_arc_is_the_arc_with_a_gap(bend, seed):
     assert first[1, 2] / bend + second[1, 2] / bend < 1 if abs(bend) > 1 else True
 
 
-def test_a_line_is_as_wide_as_the_pen_and_ends_round():
+def test_a_line_is_as_wide_as_the_pen_and_has_round_ends():
     line = ink_strokes([[{"x": 100, "y": 140}, {"x": 200, "y": 140}]]) / 255
     assert line[:, 150].sum() == pytest.approx(20, abs=0.5)
     assert line.sum() == pytest.approx(20 * 100 + np.pi * 10**2, rel=0.02)
@@ -167,13 +167,14 @@ def test_ink_scales_with_the_picture():
     assert np.abs(resample(ink_strokes([stroke]), 70).astype(int) - small).max() < 90
 
 
-def test_others_are_the_same_for_the_same_seed_and_need_none_before_them(others):
+def test_others_are_reproducible_and_depend_on_their_number_only(others):
     assert list(written_others(40, seed=3, writers=20)) == others[:40]
     assert list(written_others(3, seed=3, writers=20, first=200)) == others[200:203]
-    assert not any(other.strokes == made.strokes for other in written_others(40, seed=4, writers=20) for made in others)
+    another_seed = written_others(40, seed=4, writers=20)
+    assert not any(first.strokes == second.strokes for first in another_seed for second in others)
 
 
-def test_others_are_all_letters_from_f_and_all_digits_and_more_but_no_grade(others):
+def test_others_include_letters_from_f_and_digits_but_no_grade(others):
     names = Counter(other.name.rstrip("+-") for other in others)
     assert set("FGHIJKLMNOPQRSTUVWXYZ0123456789") < set(names)
     assert not {other.name for other in others} & set(GRADES)
@@ -181,7 +182,7 @@ def test_others_are_all_letters_from_f_and_all_digits_and_more_but_no_grade(othe
     assert len({repr(other.strokes) for other in others}) == len(others)
 
 
-def test_others_are_by_the_hands_that_write_the_grades(drawings, others):
+def test_others_are_by_the_writers_of_the_grades(drawings, others):
     assert {other.writer for other in others} == {drawing.writer for drawing in drawings}
 
 
@@ -191,18 +192,18 @@ def test_the_ink_of_others_is_on_the_canvas(others):
         assert ink.any() and not ink[:2].any() and not ink[-2:].any() and not ink[:, :2].any() and not ink[:, -2:].any()
 
 
-def test_who_reads_print_can_read_the_letters(drawings):
+def test_a_reader_of_print_can_read_the_letters(drawings):
     printed = _shapes([_print(letter, font, style) for font, style in _FONTS for letter in LETTERS])
     written = [drawing for drawing in drawings if len(drawing.label) == 1]
     nearest = (_shapes([decode_ink(drawing.png) for drawing in written]) @ printed.T).argmax(axis=1)
     right = np.array([LETTERS[i % 5] == drawing.label for i, drawing in zip(nearest, written, strict=True)])
-    # By chance one in five; of the real letters of Chars74K this reader reads 86 of a hundred.
+    # Chance is 20%; this reader reads 86% of the real letters of Chars74K.
     assert right.mean() > 0.75
     for letter in LETTERS:
         assert right[[drawing.label == letter for drawing in written]].mean() > 0.5, letter
 
 
-def test_who_reads_the_letters_can_read_print(drawings):
+def test_a_reader_of_the_letters_can_read_print(drawings):
     written = [drawing for drawing in drawings if len(drawing.label) == 1]
     shapes = _shapes([decode_ink(drawing.png) for drawing in written])
     printed = _shapes([_print(letter, font, style) for font, style in _FONTS for letter in LETTERS])
@@ -210,11 +211,11 @@ def test_who_reads_the_letters_can_read_print(drawings):
     assert np.mean(right) > 0.8
 
 
-def test_a_sign_is_what_stands_right_of_the_letter(drawings):
+def test_signs_are_right_of_the_letter_and_differ_in_shape(drawings):
     shapes = {"+": [], "-": []}
     for drawing in drawings:
         count, _, boxes, middles = cv2.connectedComponentsWithStats((decode_ink(drawing.png) > 127).astype(np.uint8))
-        if drawing.label[1:] and count > 2:  # else there is no sign, or it touches the letter
+        if drawing.label[1:] and count > 2:  # otherwise the sign touches the letter
             _, _, width, height, _ = boxes[1 + middles[1:, 0].argmax()]
             shapes[drawing.label[1:]].append(height / width)
     assert len(shapes["+"]) > 80 and len(shapes["-"]) > 80
@@ -231,19 +232,20 @@ def test_some_signs_touch_their_letter(drawings):
         assert 0 < np.mean(np.array(counts) == 1) < 0.5
 
 
-def test_a_writer_is_more_like_themself_than_like_others():
+def test_a_writers_letters_resemble_each_other():
     drawings = [d for d in write_drawings(600, writers=20, seed=1) if len(d.label) == 1]
-    hands = np.array([drawing.writer for drawing in drawings])
+    writers = np.array([drawing.writer for drawing in drawings])
     labels = np.array([drawing.label for drawing in drawings])
-    alike = (shapes := _shapes([decode_ink(drawing.png) for drawing in drawings])) @ shapes.T
+    shapes = _shapes([decode_ink(drawing.png) for drawing in drawings])
+    similarity = shapes @ shapes.T
     same_letter = (labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool)
-    same_hand = hands[:, None] == hands
-    assert alike[same_letter & same_hand].mean() > alike[same_letter & ~same_hand].mean() + 0.1
+    same_writer = writers[:, None] == writers
+    assert similarity[same_letter & same_writer].mean() > similarity[same_letter & ~same_writer].mean() + 0.1
 
 
 _FONTS = [
     (font, style) for font in ("DejaVu Sans", "DejaVu Serif", "STIXGeneral") for style in ("normal", "italic")
-]  # matplotlib brings them along
+]  # shipped with matplotlib
 
 
 def _print(letter, font, style):
@@ -253,7 +255,7 @@ def _print(letter, font, style):
 
 
 def _shapes(inks):
-    """Each picture's ink stretched to the same box, a little blurred, as a vector of length 1 about its mean."""
+    """Each picture's ink stretched to the same box, slightly blurred, as a vector of mean 0 and length 1."""
     shapes = []
     for ink in inks:
         x, y, width, height = cv2.boundingRect((ink > 127).astype(np.uint8))
