@@ -189,7 +189,7 @@ def _check(name: str, value: Any, kind: type, allowed: Callable[[Any], bool], re
         raise UserError(f"{name} is {reprlib.repr(value)}: it must be {requirement}")
 
 
-def build(name: str, size: int, seed: int, **options: Any) -> Network:
+def build(name: object, size: int, seed: int, **options: Any) -> Network:
     """Builds a freshly initialised network in training mode.
 
     Args:

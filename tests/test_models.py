@@ -73,7 +73,7 @@ def test_the_seed_determines_the_network():
     ],
 )
 def test_a_network_that_cannot_be_built_is_an_error(name, size, options, reason):
-    with pytest.raises(UserError, match=reason) as refused:
+    with pytest.raises(UserError, match=reason) as error:
         models.build(name, size=size, seed=0, **options)
     assert "\n" not in str(error.value)
 
@@ -128,8 +128,8 @@ def both_ways(function, reference, *arguments):
 
 def test_conv_as_product_is_a_convolution():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 9, 8, 5)).astype(np.float32)
-    kernel = rng.normal(size=(3, 2, 5, 3)).astype(np.float32)
+    x = jnp.asarray(rng.normal(size=(2, 9, 8, 5)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 2, 5, 3)), jnp.float32)
 
     def native(x, kernel):
         return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))

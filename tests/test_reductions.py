@@ -1,8 +1,8 @@
 """JAX's sums of products, at the shapes of the networks, compared with numpy's in double precision.
 
 On CPUs jaxlib 0.9.1 to 0.10.2 silently computes wrong last rows of a product with short rows (jax-ml/jax#39103), and
-versions before 0.8.2 a wrong constant in a vmapped function (jax-ml/jax#33479). setup.cfg excludes these; if a test here
-fails, exclude the installed version too.
+versions before 0.8.2 a wrong constant in a vmapped function (jax-ml/jax#33479). setup.cfg excludes these; if a test
+here fails, exclude the installed version too.
 """
 
 import jax
