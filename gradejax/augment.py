@@ -45,7 +45,7 @@ class DistortionRanges(NamedTuple):
 
 
 class Distortions(NamedTuple):
-    """One distortion for each of `n` pictures, from `draw`.
+    """One distortion for each of `n` pictures, from `draw`. Inside a jitted step the arrays are traced ones.
 
     Attributes:
         maps: affine maps, as `affine_maps` returns them.

@@ -78,7 +78,7 @@ def cross_fit(
     """Calibrates each drawing on other writers' drawings only.
 
     The same drawings thus tell how well calibration works for writers it was not fitted on. Writers are dealt into at
-    most ten folds; if there is only one writer, their drawings are.
+    most ten folds; if there is only one writer, the drawings are dealt instead.
 
     Args:
         logits: of the network.

@@ -29,7 +29,7 @@ def move(targets: Targets, hurry: float, tempo: float) -> Float[np.ndarray, "poi
     Args:
         targets: the planned stroke.
         hurry: fraction of a movement still to come when the next one begins; at 0 the pen stops in every corner.
-        tempo: seconds for a movement of length 1.
+        tempo: about the seconds for a movement of length 1.
 
     Returns:
         The pen's x, y (in the plan's units) and t (seconds from the start of the stroke).

@@ -161,7 +161,7 @@ def _choose_form(character: str, writer: Writer, rng: np.random.Generator) -> Fo
 
 
 def _carry_out(form: Form, frame: Float[np.ndarray, "2 2"], writer: Writer, rng: np.random.Generator) -> list[Path]:
-    """Writes a form's strokes, each at the origin; `frame` takes a place in the plan to pixels: (x, y) @ frame."""
+    """The pen's paths for a form's strokes; `frame` maps the plan's units to pixels: (x, y) @ frame."""
     hurry = np.clip(writer.hurry + rng.normal(0, 0.1), 0, 0.65)
     paths = []
     for stroke in slip(form, writer.slips, rng):
