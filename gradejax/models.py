@@ -37,12 +37,12 @@ class Network(nnx.Module):
     """
 
     # A block is an index, not a module around its layers: checkpoints name parameters by their place in `layers`.
-    def __init__(self, layers: Sequence[Layer], ink_divisor: int | float, blocks: Sequence[int] = ()):
+    def __init__(self, layers: Sequence[Layer], ink_divisor: float, blocks: Sequence[int] = ()):
         self.layers = nnx.List(layers)
         self.ink_divisor = ink_divisor
         self.blocks = tuple(blocks)
 
-    def dropout_rates(self) -> tuple[int | float, ...]:
+    def dropout_rates(self) -> tuple[float, ...]:
         """The rates of the dropout layers, in order."""
         return tuple(layer.rate for layer in self.layers if isinstance(layer, Dropout))
 
@@ -50,7 +50,7 @@ class Network(nnx.Module):
         self,
         ink: UInt8[Array, "batch size size"],
         rngs: nnx.Rngs | None = None,
-        rates: Sequence[int | float | Array] | None = None,
+        rates: Sequence[float | Array] | None = None,
     ) -> Float[Array, "batch grades"]:
         """Computes the logits of the fifteen grades.
 
@@ -78,11 +78,11 @@ class Network(nnx.Module):
 class Dropout(nnx.Module):
     """Dropout (Srivastava et al., 2014) whose rate may be traced, unlike that of `nnx.Dropout`."""
 
-    def __init__(self, rate: int | float):
+    def __init__(self, rate: float):
         self.rate = rate
         self.deterministic = False
 
-    def __call__(self, x: Array, rngs: nnx.Rngs | None = None, rate: int | float | Array | None = None) -> Array:
+    def __call__(self, x: Array, rngs: nnx.Rngs | None = None, rate: float | Array | None = None) -> Array:
         if self.deterministic:
             return x
         if rngs is None:
@@ -97,8 +97,8 @@ def mlp(
     rngs: nnx.Rngs,
     *,
     hidden: Sequence[int] = (256, 128),
-    dropout: Sequence[int | float] = (0.5, 0.3),
-    ink_divisor: int | float = 255.0,
+    dropout: Sequence[float] = (0.5, 0.3),
+    ink_divisor: float = 255.0,
 ) -> Network:
     """An MLP with ReLU and dropout after each hidden layer.
 
@@ -121,10 +121,10 @@ def cnn(
     *,
     channels: Sequence[int] = (32, 64),
     hidden: int = 128,
-    dropout: int | float = 0.3,
+    dropout: float = 0.3,
     batch_norm: bool = True,
-    batch_norm_epsilon: int | float = 1e-3,
-    ink_divisor: int | float = 255.0,
+    batch_norm_epsilon: float = 1e-3,
+    ink_divisor: float = 255.0,
 ) -> Network:
     """A CNN: 3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
 

@@ -16,7 +16,7 @@ Strokes = list[list[dict[str, float]]]
 
 
 def ink_strokes(
-    strokes: Sequence[Sequence[Mapping[str, int | float]]], size: int = CANVAS, width: int | float = PEN
+    strokes: Sequence[Sequence[Mapping[str, float]]], size: int = CANVAS, width: float = PEN
 ) -> UInt8[np.ndarray, "{size} {size}"]:
     """Draws strokes with a round pen, antialiased, as a browser's canvas does.
 

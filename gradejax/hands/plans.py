@@ -16,7 +16,7 @@ Targets = Float[np.ndarray, "_targets 3"]
 Form = list[Targets]
 """A planned character: its strokes."""
 
-Allographs = tuple[tuple[int | float, str], ...]
+Allographs = tuple[tuple[float, str], ...]
 """The ways to write a character: how common each is relative to the others, and its plan."""
 
 
