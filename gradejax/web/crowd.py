@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 STRANGERS = 2048
 STRANGERS_PER_ADDRESS = 1024
@@ -13,6 +13,7 @@ CONNECTIONS_PER_SESSION = 32
 _MAX_EXAMINED = 100
 
 
+@runtime_checkable
 class Member(Protocol):
     """A connection, as far as its place in a room is concerned."""
 
