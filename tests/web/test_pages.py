@@ -491,6 +491,17 @@ def guess_page(open_page: Callable[..., Page], server, tag: str) -> Page:
     return page
 
 
+def test_the_hint_makes_way_for_the_pen(guess_page: Page):
+    hint = guess_page.locator("#hint")
+    guess_page.mouse.move(*on_paper(guess_page, [(140, 140)])[0])
+    guess_page.mouse.down()
+    guess_page.mouse.move(*on_paper(guess_page, [(150, 160)])[0])
+    expect(hint).to_be_hidden()
+    guess_page.mouse.up()
+    guess_page.get_by_role("button", name="Clear").click()
+    expect(hint).to_be_visible()
+
+
 def test_the_guess_follows_the_pen(guess_page: Page, server, tag: str):
     right = guess_page.get_by_role("button", name="Right")
     expect(right).to_be_disabled()

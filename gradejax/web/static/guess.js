@@ -90,6 +90,7 @@ for (const grade of GRADES) {
 queue.addEventListener("saved", ({ detail }) => note(`Saved as ${shown(detail.label)}.`));
 queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
 showRefused(element("refused"), queue);
+pad.addEventListener("begin", () => (element("hint").hidden = true));
 pad.addEventListener("change", follow);
 element("undo").addEventListener("click", () => pad.undo());
 element("clear").addEventListener("click", () => pad.clear());

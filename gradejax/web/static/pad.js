@@ -45,7 +45,7 @@ function ink(context, strokes, scale) {
 
 const rounded = (value) => Math.round(value * 100) / 100;
 
-// Events: "change" after each stroke, undo and clear.
+// Events: "begin" when the pen touches the paper; "change" after each stroke, undo and clear.
 export class Pad extends EventTarget {
   strokes = [];
   #canvas;
@@ -56,8 +56,11 @@ export class Pad extends EventTarget {
     super();
     this.#canvas = canvas;
     this.#live = new SignaturePad(canvas, { throttle: 0, minDistance: 1 });
-    // signature_pad prevents the default action, which would take the focus from a text field.
-    this.#live.addEventListener("beginStroke", () => document.activeElement?.blur());
+    this.#live.addEventListener("beginStroke", () => {
+      // signature_pad prevents the default action, which would take the focus from a text field.
+      document.activeElement?.blur();
+      this.dispatchEvent(new Event("begin"));
+    });
     this.#live.addEventListener("endStroke", () => this.#take());
     // Else Chromium takes a stroke for a fling, and ignores a tap within the next fifth of a second.
     canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
