@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -88,7 +88,7 @@ def epoch_batches(
     ink: UInt8[np.ndarray, "n size size"],
     labels: Int32[np.ndarray, " n"],
     rows: Int[np.ndarray, " rows"],
-    **options,
+    **options: Any,
 ) -> Iterator[Batch]:
     """The batches of one epoch.
 
