@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=chromium_flags)
         with _served(f"sqlite:///{folder}/grades.db") as url:
             page = browser.new_page(
-                viewport={"width": 760, "height": 400}, device_scale_factor=1.5, color_scheme="light"
+                viewport={"width": 760, "height": 460}, device_scale_factor=1.5, color_scheme="light"
             )
             page.goto(f"{url}/guess")
             expect(page.get_by_role("button", name="Undo")).to_be_disabled()
