@@ -1,8 +1,7 @@
 """Connections with limits: uvicorn's own would wait for ever for slow clients, and buffer whatever they send."""
 
-import asyncio
 import json
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -23,6 +22,13 @@ READ_SECONDS = 60.0
 _PIECE_BYTES = 2**14
 
 
+@runtime_checkable
+class _Timer(Protocol):
+    """asyncio's TimerHandle, or uvloop's, which is not a subclass."""
+
+    def cancel(self) -> None: ...
+
+
 class _TooMuch(Exception):
     """Makes the parser give up on what has arrived."""
 
@@ -33,8 +39,8 @@ class Connection(HttpToolsProtocol):
     How large a request's body may be, and how long it may take, is up to `guard`.
     """
 
-    _head_timer: asyncio.TimerHandle | None = None
-    _read_timer: asyncio.TimerHandle | None = None
+    _head_timer: _Timer | None = None
+    _read_timer: _Timer | None = None
     _bytes = 0  # of this request, or since the one before
     _piece = 0
     _in_head = True
@@ -45,7 +51,7 @@ class Connection(HttpToolsProtocol):
         self._room = crowd.strangers
         self._session: str | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def connection_made(self, transport: Any) -> None:  # uvloop's transports have no class in common with asyncio's
         super().connection_made(transport)
         self._room.enter(self, source({"client": self.client}))
         self._await_head()
@@ -168,6 +174,6 @@ class Connection(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.cut_off)
 
 
-def _cancel(timer: asyncio.TimerHandle | None) -> None:
+def _cancel(timer: _Timer | None) -> None:
     if timer is not None:
         timer.cancel()
