@@ -36,7 +36,7 @@ try:
     from gradejax.web.sessions import sessions_file
     from gradejax.web.shutdown import GRACE_SECONDS, Server
 except ModuleNotFoundError as error:
-    sys.exit(f"error: the pages need {error.name}: pip install -e '.[web]'")
+    sys.exit(f"error: the pages need {error.name}: pip install 'gradejax[web]'")
 
 try:
     import resource
