@@ -1,14 +1,18 @@
 """Every module can be imported by itself, with docstrings and asserts and without (`python -OO`)."""
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
 import gradejax
 
+PACKAGE = Path(gradejax.__file__).parent
 MODULES = [module.name for module in pkgutil.walk_packages(gradejax.__path__, "gradejax.")]
 
 
@@ -21,3 +25,32 @@ def test_all_modules_can_be_imported_without_docstrings():
     program = f"import {', '.join(MODULES)}"
     done = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+FILES = {
+    ".".join(("gradejax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The package's modules that a module imports when it is imported."""
+    statements = [each for each in ast.parse(path.read_text()).body if isinstance(each, ast.ImportFrom)]
+    names = {(each.module or "", name.name) for each in statements for name in each.names}
+    return {name if (name := f"{module}.{attribute}") in FILES else module for module, attribute in names} & set(FILES)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    TopologicalSorter({name: imports_of(path) for name, path in FILES.items()}).prepare()
+
+
+def test_a_module_is_short():
+    assert [name for name, path in FILES.items() if len(path.read_text().splitlines()) > 300] == []
+
+
+def test_predicting_loads_nothing_of_training():
+    """Neither the loop, nor the drawings, nor what only they need."""
+    program = "import gradejax.predict, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"gradejax.train", "gradejax.dataset", "gradejax.stores", "gradejax.hands", "tensorboardX"}

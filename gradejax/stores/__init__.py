@@ -1,135 +1,13 @@
 """Where drawings are kept: the same methods over one SQLite file or a MongoDB collection."""
 
-import logging
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
 
-from gradejax.drawings import Drawing, from_document
-from gradejax.errors import BadDrawing, StoreError
+from gradejax.errors import StoreError
+from gradejax.stores.store import IN_USE, Query, Store
 
-log = logging.getLogger(__name__)
+__all__ = ["DEFAULT_URI", "IN_USE", "Query", "Store", "open_store", "store_uri"]
 
 DEFAULT_URI = "sqlite:///data/grades.db"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Selects drawings; the default selects all in use, that is, all that are not excluded.
-
-    Attributes:
-        tags: drawings with any of these tags; empty for all.
-        label: drawings with this grade only.
-        writer: drawings by this writer only.
-        since: drawn at this time or later.
-        until: drawn before this time.
-        deleted: False for drawings in use, True for excluded ones, None for both.
-    """
-
-    tags: tuple[str, ...] = ()
-    label: str | None = None
-    writer: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    deleted: bool | None = False
-
-
-IN_USE = Query()
-"""All drawings that are not excluded."""
-
-
-@runtime_checkable
-class Store(Protocol):
-    """The methods of both stores. Each may be called from several threads and processes at once.
-
-    Every method may raise StoreError, whose one line names the file or host.
-    """
-
-    uri: str
-    """The address without its credentials, safe to log and to write to files."""
-
-    def add(self, drawings: Iterable[Drawing]) -> int:
-        """Adds drawings with new ids, durably; returns how many."""
-        ...
-
-    def get(self, id: str) -> Drawing | None:
-        """Returns one drawing, excluded or not, or None if no drawing has this id.
-
-        Raises:
-            BadDrawing: if the document is not a valid drawing.
-        """
-        ...
-
-    def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
-        """Returns the valid drawings with these ids, excluded or not, in the order of `ids`.
-
-        Args:
-            ids: ids that no drawing has are ignored.
-            pictures: False skips PNGs and strokes, as in `find`.
-        """
-        ...
-
-    def find(
-        self,
-        query: Query = IN_USE,
-        *,
-        newest_first: bool = False,
-        after: str | None = None,
-        limit: int | None = None,
-        pictures: bool = True,
-        refused: Callable[[str, BadDrawing], None] | None = None,
-    ) -> Iterator[Drawing]:
-        """Streams the selected drawings in order of insertion.
-
-        Args:
-            query: which drawings.
-            newest_first: reverses the order.
-            after: starts after the drawing with this id, which may have been excluded since. To page, pass the last
-                id of the previous page.
-            limit: the most drawings to yield.
-            pictures: False skips PNGs and strokes: `png` is empty and `strokes` None, and neither is validated.
-            refused: called with the id and the reason for each invalid document; by default these are logged and
-                skipped.
-
-        Raises:
-            StoreError: if no drawing has the id `after`.
-        """
-        ...
-
-    def count(self, query: Query = IN_USE) -> int:
-        """Counts the selected documents, valid or not."""
-        ...
-
-    def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
-        """Counts the documents in use by their set of tags and their stored, unvalidated label."""
-        ...
-
-    def relabel(self, ids: Sequence[str], label: str) -> int:
-        """Changes labels, and appends the previous label with the time to each history; returns how many changed.
-
-        Raises:
-            BadDrawing: if `label` is not a grade.
-        """
-        ...
-
-    def exclude(self, ids: Sequence[str]) -> int:
-        """Takes drawings out of use by setting `deleted`, without losing them; returns how many changed."""
-        ...
-
-    def restore(self, ids: Sequence[str]) -> int:
-        """Puts excluded drawings back in use; returns how many changed."""
-        ...
-
-    def fingerprint(self, query: Query = IN_USE) -> str:
-        """Returns 16 hex digits that change whenever the result of `find(query)` would."""
-        ...
-
-    def close(self) -> None:
-        """Closes all connections; the store must not be used afterwards."""
-        ...
 
 
 def open_store(uri: str, *, patience: float = 60.0) -> Store:
@@ -164,31 +42,3 @@ def store_uri(flag: str | None = None, config: str | None = None) -> str:
     """Returns the address to use: `flag` (`--store`), else `config` (`data.store`), else GRADEJAX_STORE, else the
     default."""
     return flag or config or os.environ.get("GRADEJAX_STORE") or DEFAULT_URI
-
-
-def valid_drawings(
-    documents: Iterable[Mapping[str, Any]], refused: Callable[[str, BadDrawing], None] | None, pictures: bool = True
-) -> Iterator[Drawing]:
-    """Yields the valid drawings among `documents`; the others go to `refused`, or to the log if it is None."""
-    for document in documents:
-        try:
-            drawing = from_document(document, pictures=pictures)
-        except BadDrawing as error:
-            if refused is None:
-                log.warning("skipped document %s: %s", document.get("_id"), error)
-            else:
-                refused(str(document.get("_id")), error)
-        else:
-            yield drawing
-
-
-def checked_id(id: Any) -> str:
-    """Returns `id` if it is text; raises BadDrawing for anything else, such as a MongoDB operator."""
-    if not isinstance(id, str):
-        raise BadDrawing("an id is not text")
-    return id
-
-
-def tag_set(tags: Any) -> tuple[str, ...]:
-    """Returns a document's unvalidated tags as `summary` groups them: sorted, without duplicates."""
-    return tuple(sorted({str(tag) for tag in tags})) if isinstance(tags, list) else ()

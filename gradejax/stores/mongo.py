@@ -31,9 +31,10 @@ from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeout
 from gradejax.drawings import Drawing, checked_label, from_document, to_document, utc_milliseconds
 from gradejax.errors import BadDrawing, StoreAway, StoreError
 from gradejax.ids import to_text
-from gradejax.stores import IN_USE, Query, mongo_order, tag_set, valid_drawings
 from gradejax.stores import mongo_filters as filters
+from gradejax.stores import mongo_order
 from gradejax.stores.mongo_connection import MongoConnection
+from gradejax.stores.store import IN_USE, Query, tag_set, valid_drawings
 
 _ORDER = (("added", 1), ("_id", 1))
 # Each filter together with the order, so that the server never sorts: documents are large.

@@ -7,7 +7,7 @@ from bson import ObjectId
 
 from gradejax.drawings import is_object_id, utc_milliseconds
 from gradejax.ids import from_text
-from gradejax.stores import Query, checked_id
+from gradejax.stores.store import Query, checked_id
 
 IN_USE = {"$in": [None, False, 0]}
 """For the field `deleted`: drawings in use; None matches null and a missing field."""

@@ -14,8 +14,9 @@ from typing import Any
 
 from gradejax.drawings import Drawing, checked_label, from_document, utc_milliseconds
 from gradejax.errors import BadDrawing, StoreError
-from gradejax.stores import IN_USE, Query, checked_id, sqlite_schema, tag_set, valid_drawings
+from gradejax.stores import sqlite_schema
 from gradejax.stores.sqlite_file import SqliteFile
+from gradejax.stores.store import IN_USE, Query, checked_id, tag_set, valid_drawings
 
 _DELETED = {False: "deleted IS NULL", True: "deleted IS NOT NULL", None: "TRUE"}
 _COLUMNS = "seq, id, label, date, writer, deleted, tags, history, strokes, png"
