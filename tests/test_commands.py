@@ -483,7 +483,7 @@ def test_missing_devices_are_named(trained):
 def test_too_little_memory_is_one_line(trained):
     folder, _ = trained
     write_little(folder)
-    arguments = [*LITTLE, "--config.data.size=12", "--config.train.batch_size=1000000", "--workdir=large"]
+    arguments = [*LITTLE, "--config.data.size=24", "--config.train.batch_size=1000000", "--workdir=large"]
     done = subprocess.run(
         [sys.executable, "-m", "gradejax.main", *arguments], cwd=folder, capture_output=True, text=True, timeout=240,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9)),
