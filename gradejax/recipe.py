@@ -178,11 +178,7 @@ def _model_options(name: str) -> dict[str, Any]:
     if name not in list(models.MODELS):  # a list, for the name may be unhashable
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(models.MODELS)}")
     options = inspect.signature(models.MODELS[name]).parameters.values()
-    return {
-        f"model.{option.name}": float(option.default) if option.annotation is float else option.default
-        for option in options
-        if option.kind is option.KEYWORD_ONLY
-    }
+    return {f"model.{option.name}": option.default for option in options if option.kind is option.KEYWORD_ONLY}
 
 
 def _is_like(value: Any, default: Any) -> bool:

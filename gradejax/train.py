@@ -79,14 +79,15 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
     train_steps = steps_function(network, devices.everywhere(jnp.asarray(data.ink)) if on_device else None)
     logits_of = logits_function(network)
     state, done, elapsed = resume(workdir, initial_state(network, hparams), about["data_digest"])
+    epochs = range(done + 1, settings.epochs + 1)
     began = time.perf_counter()
 
     with (
         checkpoints.open_manager(workdir, done) as manager,
         closing(open_events(workdir, done)) as events,
-        closing(prefetch(partial(batches_of, config, data, split, range(done + 1, settings.epochs + 1)))) as supply,
+        closing(prefetch(partial(batches_of, config, data, split, epochs, planned=on_device))) as supply,
     ):
-        for epoch in range(done + 1, settings.epochs + 1):
+        for epoch in epochs:
             epoch_began = time.perf_counter()
             step_metrics, steps_done = [], 0
             while steps_done < n_steps:
@@ -147,16 +148,16 @@ def resume(workdir: Path, state: TrainState, data_digest: str) -> tuple[TrainSta
 
 
 def batches_of(
-    config: ConfigDict, data: Dataset, split: Split, epochs: Iterable[int]
+    config: ConfigDict, data: Dataset, split: Split, epochs: Iterable[int], *, planned: bool
 ) -> Iterator[Batch] | Iterator[BatchPlan]:
-    """The batches of some epochs, several steps in a row at a time; on a GPU those of a whole epoch, not distorted."""
+    """The batches of some epochs, several steps in a row at a time; if `planned`, a plan for each whole epoch."""
     ranges = DistortionRanges(**config.augment)
     for epoch in epochs:
         options = {"batch_size": config.train.batch_size, "augment": ranges, "seed": config.seed, "epoch": epoch}
-        if jax.default_backend() == "cpu":
-            yield from epoch_batches(data.ink, data.labels, split.train, **options)
-        else:
+        if planned:
             yield whole_epoch(epoch_plans(config.data.size, data.labels, split.train, **options))
+        else:
+            yield from epoch_batches(data.ink, data.labels, split.train, **options)
 
 
 def validate(
