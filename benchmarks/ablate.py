@@ -18,8 +18,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from configs import cnn, mlp
-from gradejax import prepare
-from gradejax.ablate import population
+from gradejax import population, prepare
 from gradejax.batches import Batch
 from gradejax.step import TrainState, hyperparameters, initial_state, steps_function
 

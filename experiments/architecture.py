@@ -15,6 +15,7 @@ from gradejax.recipe import as_json
 def get_config() -> ConfigDict:
     config = cnn.get_config()
     config.train.epochs = 20
+    config.data.folds = 3
     return config
 
 

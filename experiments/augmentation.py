@@ -17,6 +17,7 @@ DISTORTIONS = ("rotation", "shift", "shear", "zoom")
 def get_config() -> ConfigDict:
     config = cnn.get_config()
     config.train.epochs = 20
+    config.data.folds = 3
     return config
 
 

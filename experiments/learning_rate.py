@@ -14,6 +14,7 @@ from configs import cnn
 def get_config() -> ConfigDict:
     config = cnn.get_config()
     config.train.epochs = 20
+    config.data.folds = 3
     return config
 
 

@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config = cnn.get_config()
     config.data.test_fraction = 0.2
     config.train.epochs = 20
+    config.data.folds = 3
     return config
 
 

@@ -15,7 +15,9 @@ PICTURE = "line"
 
 
 def get_config() -> ConfigDict:
-    return cnn.get_config()
+    config = cnn.get_config()
+    config.data.folds = 3
+    return config
 
 
 def get_variants() -> dict[str, dict]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Shaped, UInt8
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Dataset:
         writer_names: `writer NAME` or `tags a, b`.
         digest: SHA-256 of all of the above. It does not depend on which store the drawings lie in.
         refused: how many documents were skipped, by reason.
+        ids: the drawings' ids in the store, as UTF-8, `(n,)`; empty for those of `mixture.mix`.
     """
 
     ink: UInt8[np.ndarray, "n size size"]
@@ -29,6 +30,7 @@ class Dataset:
     writer_names: tuple[str, ...]
     digest: str
     refused: dict[str, int] = field(default_factory=dict)
+    ids: Shaped[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, np.bytes_))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,11 +43,13 @@ class Picture(NamedTuple):
         label: a grade, or the name of something else.
         writer: as in `Dataset.writer_names`.
         ink: decodes it; raises BadDrawing where that fails.
+        id: in the store.
     """
 
     label: str
     writer: str
     ink: Callable[[], UInt8[np.ndarray, "height width"]]
+    id: str = ""
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
@@ -57,4 +61,5 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
         (*first.writer_names, *second.writer_names),
         hashlib.sha256(f"{first.digest} {second.digest}".encode()).hexdigest(),
         first.refused,
+        np.concatenate([first.ids, second.ids]),
     )

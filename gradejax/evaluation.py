@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gradejax import calibration, metrics, models
 from gradejax.calibration import Calibration
+from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
 from gradejax.forward import Variables, logits_function, logits_in_batches
 from gradejax.grades import GRADE_INDEX
@@ -65,15 +66,24 @@ class Evaluation(NamedTuple):
     test_accuracy: float | None
 
 
-def evaluate(config: ConfigDict, prepared: Prepared, variables: Variables) -> Evaluation:
-    """Evaluates a model that was trained as `config` says."""
-    data, split, network, about = prepared
+def evaluate(
+    config: ConfigDict, prepared: Prepared, variables: Variables, out_of_sample: OutOfSample | None = None
+) -> Evaluation:
+    """Evaluates a model that was trained as `config` says.
+
+    Args:
+        config: the recipe.
+        prepared: what the model was trained from.
+        variables: the model's.
+        out_of_sample: as in `train.fit`.
+    """
+    data, split, network, about, _ = prepared
     logits_of = logits_function(network)
 
     def logits_on(rows: np.ndarray) -> Float[np.ndarray, "rows grades"]:
         return logits_in_batches(logits_of, variables, data.ink, rows, config.evaluate.batch_size)
 
-    logits = logits_on(split.validation)
+    logits = out_of_sample.logits if out_of_sample else logits_on(split.validation)
     ink, labels = data.ink[split.validation], data.labels[split.validation]
     confidences, are_grades = calibration.cross_fit(logits, labels, data.writers[split.validation], ink)
     recogniser = Recogniser(
@@ -123,7 +133,7 @@ def summarise(
         evaluation: of its model.
         history: the lines of `metrics.jsonl`.
     """
-    data, split, network, _ = prepared
+    data, split, network, _, folds = prepared
     scores = evaluation.predictions.scores()
     best = max(history, key=lambda epoch: epoch["val_accuracy"])
     summary = {
@@ -139,6 +149,7 @@ def summarise(
         "n_train": len(split.train),
         "n_val": len(split.validation),
         "split": config.data.split,
+        "folds": len(folds),
         "parameters": models.parameters(network),
         "images_per_second": sorted(epoch["images_per_second"] for epoch in history)[len(history) // 2],
         "train_seconds": history[-1]["elapsed"],

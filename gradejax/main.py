@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,20 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from gradejax import batches, cli, devices, evaluation, models, prepare, recipe, report, runs, stores, train
+from gradejax import (
+    batches,
+    cli,
+    crossvalidation,
+    devices,
+    evaluation,
+    models,
+    prepare,
+    recipe,
+    report,
+    runs,
+    stores,
+    train,
+)
 from gradejax.errors import UserError
 from gradejax.prepare import Prepared
 from gradejax.progress import progress
@@ -42,6 +56,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"what is {arguments[0]!r}? Keys of the config are set with --config.KEY=VALUE")
     config = _config()
     devices.start()
+    if config.data.folds and jax.process_count() > 1:
+        raise UserError("data.folds is for one process: leave it at 0, or train on one machine")
     if not devices.is_first():
         _follow(config)
         return
@@ -83,9 +99,10 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         runs.begin(workdir, recipe.as_json(config) | {"data": recipe.as_json(config.data) | {"store": uri}})
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} CPU cores"
         _show_start(config, prepared, device, workdir)
+        out_of_sample = _cross_validated(config, prepared, workdir) if prepared.folds else None
         with _training_progress(config, len(prepared.split.train)) as announce:
-            variables = train.fit(config, prepared, workdir, announce)
-        result = evaluation.evaluate(config, prepared, variables)
+            variables = train.fit(config, prepared, workdir, announce, out_of_sample)
+        result = evaluation.evaluate(config, prepared, variables, out_of_sample)
         _show_scores(result)
         history = runs.read_history(workdir)
         summary = evaluation.summarise(config, prepared, result, history)
@@ -105,6 +122,18 @@ def _prepared(config: ConfigDict, store_flag: str | None) -> tuple[str, Prepared
             prepare.fill_if_first(store, stores.Query(tags=recipe.tags(config)))
             devices.wait()
         return store.uri, prepare.prepare(config, store)
+
+
+def _cross_validated(config: ConfigDict, prepared: Prepared, workdir: Path) -> crossvalidation.OutOfSample:
+    """Trains the folds' networks, or takes what they made of the drawings from the run's folder."""
+    path, digest = workdir / "out_of_sample.json", prepared.dataset.digest
+    if kept := crossvalidation.load(path, digest):
+        log.info("the %d folds have been trained already", len(prepared.folds))
+        return kept
+    with progress(f"training {len(prepared.folds)} folds", config.train.epochs, log) as update:
+        result = crossvalidation.cross_validate(config, prepared.dataset, prepared.folds, partial(update, 1))
+    crossvalidation.save(path, result, digest)
+    return result
 
 
 def _follow(config: ConfigDict) -> None:

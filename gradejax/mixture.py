@@ -1,4 +1,4 @@
-"""Synthetic drawings mixed into the training part of a dataset."""
+"""Synthetic drawings to train on beside real ones."""
 
 import hashlib
 from collections import Counter
@@ -7,32 +7,25 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from gradejax import cache, hands
 from gradejax.dataset import Dataset, Picture, concatenate
 from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.hands.canvas import ink_strokes
-from gradejax.splits import Split
 
 
 def mix(
     dataset: Dataset,
-    split: Split,
     n_grades: int,
     n_others: int,
     seed: int,
     cache_folder: Path | None,
     resampling: str = "area",
-) -> tuple[Dataset, Split]:
-    """Adds synthetic drawings to a dataset, and to the training part of its split.
-
-    The result is held in memory.
+) -> Dataset:
+    """Adds synthetic drawings to a dataset, after its own. The result is held in memory.
 
     Args:
         dataset: the drawings to add to.
-        split: of `dataset`.
         n_grades: how many drawings of grades, fifteen by each writer.
         n_others: how many drawings of what is not a grade; their label is -1.
         seed: another seed gives other drawings by other writers.
@@ -59,9 +52,7 @@ def mix(
         _version(),
         cache_folder,
     )
-    mixed = concatenate(dataset, added)
-    added_rows = np.arange(len(dataset), len(mixed))
-    return mixed, Split(np.concatenate([split.train, added_rows]), split.validation, split.test)
+    return concatenate(dataset, added)
 
 
 def _version() -> str:

@@ -124,11 +124,15 @@ def cnn(
     dropout: float = 0.3,
     batch_norm: bool = True,
     batch_norm_epsilon: float = 1e-3,
+    batch_norm_momentum: float = 0.99,
+    first_bias: bool = True,
     ink_divisor: float = 255.0,
 ) -> Network:
     """A CNN: 3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
 
-    By default 226,063 parameters at size 28, including batch norm's statistics.
+    By default 226,063 parameters at size 28, including batch norm's statistics. The default epsilon and momentum of
+    batch norm are those of Keras, whose published results this architecture is compared with. Without `first_bias` the
+    first convolution has no bias.
     """
     kernels = 9 * sum(a * b for a, b in pairwise([1, *channels]))
     _check_size(len(channels), kernels)
@@ -139,10 +143,13 @@ def cnn(
         _check_size(len(channels), kernels, (size - 2) ** 2 * width)
         if batch_norm:
             blocks.append(len(layers))
-        layers += [nnx.Conv(depth, width, (3, 3), padding="VALID", conv_general_dilated=ops.conv, rngs=rngs), nnx.relu]
+        convolution = nnx.Conv(
+            depth, width, (3, 3), padding="VALID", use_bias=first_bias or depth > 1, conv_general_dilated=ops.conv,
+            rngs=rngs,
+        )  # fmt: skip
+        layers += [convolution, nnx.relu]
         if batch_norm:
-            # Momentum and epsilon as in Keras, whose published results these architectures are compared with.
-            layers.append(nnx.BatchNorm(width, momentum=0.99, epsilon=batch_norm_epsilon, rngs=rngs))
+            layers.append(nnx.BatchNorm(width, momentum=batch_norm_momentum, epsilon=batch_norm_epsilon, rngs=rngs))
         layers.append(ops.max_pool)
         depth, size = width, (size - 2) // 2
     if size < 1:
@@ -179,6 +186,8 @@ _OPTIONS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
     "dropout": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),
     "batch_norm": (bool, lambda _: True, "True or False"),
     "batch_norm_epsilon": _POSITIVE,
+    "batch_norm_momentum": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),
+    "first_bias": (bool, lambda _: True, "True or False"),
     "ink_divisor": _POSITIVE,
 }
 _LISTS = {"mlp": ("hidden", "dropout"), "cnn": ("channels",)}

@@ -82,13 +82,14 @@ def conv_block(
 
     Args:
         x: in NHWC layout.
-        convolution: valid, 3 x 3, with a bias.
+        convolution: valid, 3 x 3.
         norm: in training mode its running statistics are updated.
     """
     if norm.use_running_average or jax.default_backend() != "cpu":
         return max_pool(norm(nnx.relu(convolution(x))))
-    assert convolution.bias is not None and norm.scale is not None and norm.bias is not None
-    kernel, bias = convolution.kernel[...], convolution.bias[...]
+    assert norm.scale is not None and norm.bias is not None
+    kernel = convolution.kernel[...]
+    bias = jnp.zeros(kernel.shape[-1]) if convolution.bias is None else convolution.bias[...]
     corners_of = _corners_directly if x.shape[-1] == 1 else _corners_by_winograd
     n_parts = min(_PARTS, x.shape[0]) if jax.device_count() == 1 else 1
     parts = jnp.array_split(x.transpose(1, 2, 0, 3), n_parts, axis=2)

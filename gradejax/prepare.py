@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from gradejax import cache, mixture, models, recipe, splits
@@ -31,12 +32,15 @@ class Prepared(NamedTuple):
         split: which of them are trained on.
         network: freshly initialised.
         about: plain facts kept in each checkpoint, from which `recogniser.load` builds the network again.
+        folds: with `data.folds`, the splits of the networks that score the drawings in the place of `network`, which
+            is trained on all of them.
     """
 
     dataset: Dataset
     split: Split
     network: models.Network
     about: dict[str, Any]
+    folds: Sequence[Split] = ()
 
 
 def prepare(config: ConfigDict, store: Store) -> Prepared:
@@ -45,7 +49,8 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
     Raises:
         UserError: when the store holds no such drawings, or too few for the split, or no such model can be built.
     """
-    data, split = split_and_mix(config, dataset(config, store))
+    real = dataset(config, store)
+    data, splits_of_data = split_and_mix(config, real)
     about = {
         "labels": GRADES,
         "size": config.data.size,
@@ -53,7 +58,11 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
         "model": recipe.as_json(config.model),
         "data_digest": data.digest,
     }
-    return Prepared(data, split, network(config), about)
+    if not config.data.folds:
+        return Prepared(data, splits_of_data[0], network(config), about)
+    settings = config.data
+    whole = splits.undivided(real, config.seed, settings.test_fraction, settings.train_drawings)
+    return Prepared(data, _with_mixed(whole, real, data), network(config), about, splits_of_data)
 
 
 def dataset(config: ConfigDict, store: Store) -> Dataset:
@@ -63,25 +72,30 @@ def dataset(config: ConfigDict, store: Store) -> Dataset:
     return load(store, query, settings.size, _cache_folder(config), settings.resampling)
 
 
-def split_and_mix(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, Split]:
-    """Divides a dataset as a recipe says, and adds the synthetic drawings that it asks for.
+def split_and_mix(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, list[Split]]:
+    """Divides a dataset as a recipe says, and adds the synthetic drawings that it asks for to each training part.
 
     These are the same for every `seed` of a recipe, so that they are made only once.
+
+    Returns:
+        The drawings, and one split; with `data.folds` as many.
     """
     settings = config.data
-    split = splits.split(
-        dataset,
-        settings.split,
-        settings.validation_fraction,
-        seed=config.seed,
-        test_fraction=settings.test_fraction,
-        train_drawings=settings.train_drawings,
-    )
-    if not settings.synthetic and not settings.others:
-        return dataset, split
-    return mixture.mix(
-        dataset, split, settings.synthetic, settings.others, 0, _cache_folder(config), settings.resampling
-    )
+    drawn = {"test_fraction": settings.test_fraction, "train_drawings": settings.train_drawings}
+    if settings.folds:
+        parts = splits.folds(dataset, settings.split, settings.folds, config.seed, **drawn)
+    else:
+        parts = [splits.split(dataset, settings.split, settings.validation_fraction, config.seed, **drawn)]
+    mixed = dataset
+    if settings.synthetic or settings.others:
+        mixed = mixture.mix(dataset, settings.synthetic, settings.others, 0, _cache_folder(config), settings.resampling)
+    return mixed, [_with_mixed(part, dataset, mixed) for part in parts]
+
+
+def _with_mixed(split: Split, dataset: Dataset, mixed: Dataset) -> Split:
+    """A split of `dataset` that is also trained on the drawings that `mixed` has after it."""
+    added = np.arange(len(dataset), len(mixed))
+    return Split(np.concatenate([split.train, added]), split.validation, split.test)
 
 
 def network(config: ConfigDict) -> models.Network:
@@ -111,7 +125,7 @@ def load(store: Store, query: Query, size: int, cache_folder: Path | None, resam
     def pictures() -> Iterator[Picture]:
         for drawing in store.find(query, refused=lambda _, reason: refused.update([str(reason)])):
             writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
-            yield Picture(drawing.label, writer, partial(decode_ink, drawing.png))
+            yield Picture(drawing.label, writer, partial(decode_ink, drawing.png), drawing.id)
 
     source = {"store": store.uri, "query": repr(query)}
     fingerprint = store.fingerprint(query) if cache_folder else ""

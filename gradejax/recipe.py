@@ -54,6 +54,7 @@ def base() -> ConfigDict:
     config.data.tags = ""  # only drawings with one of these tags: 3a,3b; all drawings if empty
     config.data.split = "writer"  # writer, random or sequential
     config.data.validation_fraction = 0.2  # of the writers, or of the drawings
+    config.data.folds = 0  # 5: hold every writer out once, each time training on the other four fifths; see prepare.py
     config.data.test_fraction = 0.0  # of the writers; set aside before the split, scored after training
     config.data.train_drawings = 0  # train only on so many, drawn at random; 0: on all
     config.data.synthetic = 0  # synthetic drawings of grades to add to the training drawings
@@ -79,9 +80,12 @@ def base() -> ConfigDict:
     config.train.learning_rate = 1e-3  # the peak: linear warm-up to it, cosine decay after it
     config.train.learning_rate_end = 0.0  # fraction of the peak at the end of the decay; 1: no decay
     config.train.warmup_epochs = 2.0
-    config.train.weight_decay = 1e-4  # AdamW's, on kernels only
+    config.train.optimizer = "adamw"  # or sgd, with a momentum of 0.9
+    config.train.adam_epsilon = 1e-8  # AdamW's; larger: parameters with small gradients move less
+    config.train.weight_decay = 1e-4  # decoupled from the gradient, on kernels only
     config.train.label_smoothing = 0.0
     config.train.ema_decay = 0.0  # above 0: the moving average of the variables is evaluated and kept
+    config.train.reestimate_statistics = False  # batch norm's, after each epoch, with the parameters then reached
     config.train.checkpoint_every = 5  # epochs
 
     config.evaluate = ConfigDict()
@@ -90,12 +94,14 @@ def base() -> ConfigDict:
     return config
 
 
+_OPTIMIZERS = ("adamw", "sgd")
 _BOUNDS = {
     "seed": (0, 2**31 - 1),
     "data.synthetic": (0, 10**7),
     "data.others": (0, 10**7),
     "data.size": (8, 512),
     "data.validation_fraction": (0, 1),
+    "data.folds": (0, 1000),
     "data.test_fraction": (0, 0.99),
     "data.train_drawings": (0, 10**9),
     "train.epochs": (1, 10**6),
@@ -103,6 +109,7 @@ _BOUNDS = {
     "train.learning_rate": (0, 1e3),
     "train.learning_rate_end": (0, 1),
     "train.warmup_epochs": (0, 10**6),
+    "train.adam_epsilon": (1e-30, 1),
     "train.weight_decay": (0, 1e3),
     "train.label_smoothing": (0, 0.999),
     "train.ema_decay": (0, 0.99999),
@@ -150,6 +157,12 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"the config sets {name!r}, which does not exist: {advice}")
         if not _is_like(value, known[name]):
             raise UserError(f"{name} is {_short(value)}: it must be {kind_of(known[name])}, such as {known[name]!r}")
+    if given["data.folds"] == 1:
+        raise UserError("data.folds is 1: it must be 2 or more, or 0 for a single split")
+    if given["train.optimizer"] not in _OPTIMIZERS:
+        raise UserError(
+            f"no optimizer is called {given['train.optimizer']!r}: train.optimizer is one of {', '.join(_OPTIMIZERS)}"
+        )
     for name, (low, high) in _BOUNDS.items():
         if not low <= given[name] <= high:
             raise UserError(f"{name} is {given[name]}: it must be between {low:,} and {high:,}")

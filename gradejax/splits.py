@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
@@ -16,7 +16,8 @@ class Split:
 
     Attributes:
         train: trained on.
-        validation: scored after each epoch.
+        validation: scored after each epoch. They are not trained on; only with folds they are, and then the folds'
+            networks score them.
         test: scored once, after the last epoch; often empty.
     """
 
@@ -50,18 +51,76 @@ def split(
     """
     if not 0 < validation_fraction < 1:
         raise UserError(f"data.validation_fraction is {validation_fraction}: it must lie between 0 and 1")
-    everyone = np.unique(dataset.writers)
-    is_test = np.zeros(len(dataset), bool)
-    if test_fraction:
-        if len(everyone) < 3:
-            raise UserError(
-                "data.test_fraction needs drawings by three writers or more: collect some by others, or leave it at 0"
-            )
-        order = np.random.default_rng((seed, 0x7E57)).permutation(everyone)
-        is_test = np.isin(dataset.writers, order[: min(_share(len(everyone), test_fraction), len(everyone) - 2)])
+    is_test = _test_part(dataset, test_fraction, seed)
     rest = np.flatnonzero(~is_test)
     held_out = _held_out(dataset.writers[rest], how, validation_fraction, np.random.default_rng((seed, 0x5011)))
-    train = rest[~held_out]
+    train = _train_part(dataset, rest[~held_out], train_drawings, seed)
+    return Split(train, rest[held_out], np.flatnonzero(is_test))
+
+
+def folds(
+    dataset: Dataset, how: str, n: int, seed: int, test_fraction: float = 0.0, train_drawings: int = 0
+) -> list[Split]:
+    """Divides a dataset `n` times: each drawing that is not a test drawing is in one validation part.
+
+    Args:
+        dataset: the drawings.
+        how: as in `split`. `writer` deals whole writers to the folds, about as many to each; `sequential` makes each
+            fold of drawings inserted one after another.
+        n: 2 or more.
+        seed: as in `split`.
+        test_fraction: as in `split`; all folds have the same test part.
+        train_drawings: of each fold.
+
+    Raises:
+        UserError: as `split` does, or when there are fewer writers, or drawings, than folds.
+    """
+    is_test = _test_part(dataset, test_fraction, seed)
+    rest, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    _check_how(how)
+    units = np.unique(dataset.writers[rest], return_inverse=True)[1] if how == "writer" else np.arange(len(rest))
+    n_units = int(units.max()) + 1
+    if n_units < n:
+        name = "writers" if how == "writer" else "drawings"
+        raise UserError(f"{n} folds need as many {name}, and here are {n_units}: lower data.folds")
+    order = np.arange(n_units)
+    if how != "sequential":
+        order = np.random.default_rng((seed, 0x5013)).permutation(n_units)
+    fold_of = np.empty(n_units, int)
+    for fold, part in enumerate(np.array_split(order, n)):
+        fold_of[part] = fold
+    of_drawing = fold_of[units]
+    return [
+        Split(_train_part(dataset, rest[of_drawing != fold], train_drawings, seed), rest[of_drawing == fold], test)
+        for fold in range(n)
+    ]
+
+
+def undivided(dataset: Dataset, seed: int, test_fraction: float = 0.0, train_drawings: int = 0) -> Split:
+    """What to train on when folds have said how well that works: all that they hold out, which is validated on, too.
+
+    The arguments are those of `folds`.
+    """
+    is_test = _test_part(dataset, test_fraction, seed)
+    rest = np.flatnonzero(~is_test)
+    return Split(_train_part(dataset, rest, train_drawings, seed), rest, np.flatnonzero(is_test))
+
+
+def _test_part(dataset: Dataset, fraction: float, seed: int) -> Bool[np.ndarray, " n"]:
+    """Which drawings are by test writers."""
+    everyone = np.unique(dataset.writers)
+    if not fraction:
+        return np.zeros(len(dataset), bool)
+    if len(everyone) < 3:
+        raise UserError(
+            "data.test_fraction needs drawings by three writers or more: collect some by others, or leave it at 0"
+        )
+    order = np.random.default_rng((seed, 0x7E57)).permutation(everyone)
+    return np.isin(dataset.writers, order[: min(_share(len(everyone), fraction), len(everyone) - 2)])
+
+
+def _train_part(dataset: Dataset, train: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """`n` of the drawings `train`, or all if `n` is 0; raises UserError if they lack a grade."""
     missing = np.flatnonzero(np.bincount(dataset.labels[train], minlength=len(GRADES)) == 0)
     if missing.size:
         names = ", ".join(GRADES[index] for index in missing)
@@ -69,14 +128,20 @@ def split(
             f"no drawing of {names} among the {len(train)} to train on: every grade needs some "
             "(see `python -m gradejax.data stats`)"
         )
-    if train_drawings:
-        train = np.sort(np.random.default_rng((seed, 0x5012)).permutation(train)[:train_drawings])
-    return Split(train, rest[held_out], np.flatnonzero(is_test))
+    if n:
+        train = np.sort(np.random.default_rng((seed, 0x5012)).permutation(train)[:n])
+    return train
+
+
+def _check_how(how: str) -> None:
+    if how not in ("writer", "random", "sequential"):
+        raise UserError(f"no split is called {how!r}: data.split is one of writer, random, sequential")
 
 
 def _held_out(writers: Int[np.ndarray, " n"], how: str, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """Which of the drawings by `writers` are validated on, as booleans `(n,)`."""
     n = len(writers)
+    _check_how(how)
     if how == "writer":
         names = np.unique(writers)
         if len(names) < 2:
@@ -85,8 +150,6 @@ def _held_out(writers: Int[np.ndarray, " n"], how: str, fraction: float, rng: np
                 "collect some by others, or see what --config.data.split=random hides"
             )
         return np.isin(writers, rng.permutation(names)[: _share(len(names), fraction)])
-    if how not in ("random", "sequential"):
-        raise UserError(f"no split is called {how!r}: data.split is one of writer, random, sequential")
     if n < 2:
         raise UserError("a split needs two drawings or more, and here is one: collect some first")
     order = rng.permutation(n) if how == "random" else np.arange(n)

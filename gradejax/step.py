@@ -46,7 +46,8 @@ class Hyperparameters(NamedTuple):
         learning_rate_end: the fraction of the peak that is left after the last step.
         warmup_steps: steps until the peak.
         steps: in the whole training.
-        weight_decay: AdamW's, applied to kernels only.
+        adam_epsilon: AdamW's; SGD has none.
+        weight_decay: decoupled from the gradient, applied to kernels only.
         label_smoothing: from 0 to below 1.
         ema_decay: of the moving average of the variables; 0 for none.
         dropout: the rate of each dropout layer.
@@ -57,6 +58,7 @@ class Hyperparameters(NamedTuple):
     learning_rate_end: float
     warmup_steps: int
     steps: int
+    adam_epsilon: float
     weight_decay: float
     label_smoothing: float
     ema_decay: float
@@ -79,6 +81,7 @@ def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyper
         learning_rate_end=settings.learning_rate_end,
         warmup_steps=min(round(settings.warmup_epochs * steps_an_epoch), steps - 1),
         steps=steps,
+        adam_epsilon=settings.adam_epsilon,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
         ema_decay=settings.ema_decay,
@@ -95,25 +98,35 @@ def learning_rate(hparams: Hyperparameters, step: Int32[Array, ""]) -> Float[Arr
     return hparams.learning_rate * jnp.where(progress < 0, step / jnp.maximum(hparams.warmup_steps, 1), decayed)
 
 
-def optimizer(hparams: Hyperparameters) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter, 2019) with `learning_rate`; kernels alone decay."""
+_SGD_MOMENTUM = 0.9
+
+
+def optimizer(hparams: Hyperparameters, name: str = "adamw") -> optax.GradientTransformation:
+    """The optimizer `adamw`, or `sgd` with a momentum of 0.9.
+
+    Both follow `learning_rate` and decay kernels alone, decoupled from the gradient (Loshchilov and Hutter, 2019).
+    """
 
     def are_kernels(parameters: nnx.State) -> nnx.State:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, parameters)
 
-    schedule = partial(learning_rate, hparams)
-    return optax.adamw(schedule, weight_decay=hparams.weight_decay, mask=are_kernels)  # pyright: ignore[reportArgumentType]
+    direction = {"adamw": optax.scale_by_adam(eps=hparams.adam_epsilon), "sgd": optax.trace(_SGD_MOMENTUM)}[name]
+    return optax.chain(
+        direction,
+        optax.add_decayed_weights(hparams.weight_decay, are_kernels),
+        optax.scale_by_learning_rate(partial(learning_rate, hparams)),
+    )
 
 
-def initial_state(network: Network, hparams: Hyperparameters) -> TrainState:
+def initial_state(network: Network, hparams: Hyperparameters, optimizer_name: str = "adamw") -> TrainState:
     """The state before the first step."""
     variables = initial_variables(network)
     # A step reuses the state's memory, so the average must not share any with the variables.
     average = initial_variables(network) if hparams.ema_decay > 0 else None
-    return TrainState(jnp.int32(0), variables, optimizer(hparams).init(variables.parameters), average)  # pyright: ignore[reportArgumentType]
+    return TrainState(jnp.int32(0), variables, optimizer(hparams, optimizer_name).init(variables.parameters), average)  # pyright: ignore[reportArgumentType]
 
 
-def step_function(network: Network) -> StepFunction:
+def step_function(network: Network, optimizer_name: str = "adamw") -> StepFunction:
     """The function that takes one step, to be traced.
 
     It returns the new state and the batch's mean loss and accuracy. A drawing with the label -1 is not a grade: the
@@ -122,6 +135,7 @@ def step_function(network: Network) -> StepFunction:
 
     Args:
         network: gives the structure; its own variables are not used. It is left in training mode.
+        optimizer_name: as in `optimizer`.
     """
     network.train()
     graph, _, _ = nnx.split(network, nnx.Param, ...)
@@ -141,7 +155,7 @@ def step_function(network: Network) -> StepFunction:
         parameters, statistics = state.variables
         key = jax.random.fold_in(jax.random.key(hparams.seed), state.step)
         gradients, (statistics, metrics) = jax.grad(loss_of, has_aux=True)(parameters, statistics, batch, hparams, key)
-        updates, optimizer_state = optimizer(hparams).update(gradients, state.optimizer, parameters)
+        updates, optimizer_state = optimizer(hparams, optimizer_name).update(gradients, state.optimizer, parameters)
         parameters: nnx.State = optax.apply_updates(parameters, updates)  # pyright: ignore[reportAssignmentType]
         variables = Variables(parameters, statistics)
         average = state.average
@@ -154,7 +168,51 @@ def step_function(network: Network) -> StepFunction:
     return step
 
 
-def steps_function(network: Network, ink: UInt8[Array, "n size size"] | None = None) -> StepsFunction:
+def reestimation(network: Network) -> Callable[[TrainState, Batch, Int32[Array, ""] | int], TrainState]:
+    """The function that replaces batch norm's running statistics in the variables that are evaluated.
+
+    The new ones are the averages, over the first `count` batches, of the statistics that each batch has under the
+    parameters as they are: Y. Wu and J. Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3.
+
+    Args:
+        network: as in `step_function`; it is not changed.
+    """
+    network = nnx.clone(network)
+    network.train()
+    for layer in network.layers:
+        if isinstance(layer, nnx.BatchNorm):
+            layer.momentum = 0.0  # after a batch, the running statistics are that batch's
+    graph, _, _ = nnx.split(network, nnx.Param, ...)
+    no_dropout = (0.0,) * len(network.dropout_rates())
+
+    def reestimate(state: TrainState, batches: Batch, count: Int32[Array, ""] | int) -> TrainState:
+        evaluated = state.evaluated()
+
+        def add(total: nnx.State, numbered: tuple[Array, Array]) -> tuple[nnx.State, None]:
+            index, ink = numbered
+            model = nnx.merge(graph, *evaluated, copy=True)
+            model(ink, nnx.Rngs(dropout=0), no_dropout)
+            of_batch = nnx.state(model, nnx.Not(nnx.Param))
+            return jax.tree.map(lambda sum, one: sum + jnp.where(index < count, one, 0), total, of_batch), None
+
+        zeros = jax.tree.map(jnp.zeros_like, evaluated.statistics)
+        total, _ = jax.lax.scan(add, zeros, (jnp.arange(len(batches.ink)), jnp.asarray(batches.ink)))
+        statistics = jax.tree.map(
+            lambda sum, old: jnp.where(count > 0, sum / jnp.maximum(count, 1), old), total, evaluated.statistics
+        )
+        variables = evaluated._replace(statistics=statistics)
+        return state._replace(variables=variables) if state.average is None else state._replace(average=variables)
+
+    return reestimate
+
+
+def steps_function(
+    network: Network,
+    ink: UInt8[Array, "n size size"] | None = None,
+    *,
+    optimizer_name: str = "adamw",
+    reestimate_statistics: bool = False,
+) -> StepsFunction:
     """The jitted function that takes as many steps as it is given batches.
 
     It returns the new state, and for each step the batch's mean loss and accuracy. It reuses the old state's memory.
@@ -163,19 +221,25 @@ def steps_function(network: Network, ink: UInt8[Array, "n size size"] | None = N
         network: as in `step_function`.
         ink: of all drawings, on the device. With it the function takes a `BatchPlan`, and distorts the drawings there;
             without it, a `Batch`.
+        optimizer_name: as in `optimizer`.
+        reestimate_statistics: whether to re-estimate batch norm's statistics after the steps, from their batches.
     """
-    step = step_function(network)
+    step = step_function(network, optimizer_name)
+    reestimate = reestimation(network)
 
     @partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
     def steps(
         hparams: Hyperparameters, state: TrainState, ink: Array | None, batches: Batch | BatchPlan
     ) -> tuple[TrainState, Float[Array, "steps 2"]]:
-        def one(state: TrainState, batch: Batch | BatchPlan) -> tuple[TrainState, LossAndAccuracy]:
-            if isinstance(batch, BatchPlan):
-                assert ink is not None
-                batch = Batch(augment_device.distort(ink[batch.rows], batch.distortions), batch.labels)
-            return step(hparams, state, batch)
+        def distorted(batch: Batch | BatchPlan) -> Batch:
+            if isinstance(batch, Batch):
+                return batch
+            assert ink is not None
+            return Batch(augment_device.distort(ink[batch.rows], batch.distortions), batch.labels)
 
-        return jax.lax.scan(one, state, batches)
+        state, metrics = jax.lax.scan(lambda state, batch: step(hparams, state, distorted(batch)), state, batches)
+        if reestimate_statistics:
+            state = reestimate(state, jax.lax.map(distorted, batches), len(batches.labels))
+        return state, metrics
 
     return lambda hparams, state, batches: steps(hparams, state, ink, batches)

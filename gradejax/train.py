@@ -19,6 +19,7 @@ from tensorboardX.summary import scalar
 from gradejax import calibration, checkpoints, devices, metrics, runs
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Batch, BatchPlan, epoch_batches, epoch_plans, steps_per_epoch, whole_epoch
+from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
 from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches
@@ -48,7 +49,13 @@ Announce = Callable[[Epoch | None, int], None]
 """Called during an epoch with None and the number of steps done, and at its end with its result and that number."""
 
 
-def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announce) -> Variables:
+def fit(
+    config: ConfigDict,
+    prepared: Prepared,
+    workdir: Path,
+    announce: Announce,
+    out_of_sample: OutOfSample | None = None,
+) -> Variables:
     """Trains a network, writing checkpoints, `metrics.jsonl` and TensorBoard events to `workdir`.
 
     All devices of all processes share each batch: gradients and batch norm's statistics are the whole batch's.
@@ -62,6 +69,8 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
             its `calibration`; `data_digest` must be that of the run so far.
         workdir: the run's folder.
         announce: see `Announce`.
+        out_of_sample: what the networks of `prepared.folds` make of the validation drawings. It is recorded as the
+            validation of each epoch, and calibrated on, because this network is trained on these drawings.
 
     Returns:
         The variables to predict with, after the last epoch.
@@ -69,16 +78,21 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
     Raises:
         UserError: when the loss is no longer finite, or the drawings have changed since the run began.
     """
-    data, split, network, about = prepared
+    data, split, network, about, _ = prepared
     settings = config.train
     devices.check(settings.batch_size, about["data_digest"])
     n_steps = steps_per_epoch(len(split.train), settings.batch_size)
     hparams = hyperparameters(network, config, len(split.train))
     # A GPU has room for all drawings, and distorts them faster than the host can.
     on_device = jax.default_backend() != "cpu"
-    train_steps = steps_function(network, devices.everywhere(jnp.asarray(data.ink)) if on_device else None)
+    train_steps = steps_function(
+        network,
+        devices.everywhere(jnp.asarray(data.ink)) if on_device else None,
+        optimizer_name=settings.optimizer,
+        reestimate_statistics=settings.reestimate_statistics,
+    )
     logits_of = logits_function(network)
-    state, done, elapsed = resume(workdir, initial_state(network, hparams), about["data_digest"])
+    state, done, elapsed = resume(workdir, initial_state(network, hparams, settings.optimizer), about["data_digest"])
     epochs = range(done + 1, settings.epochs + 1)
     began = time.perf_counter()
 
@@ -99,7 +113,10 @@ def fit(config: ConfigDict, prepared: Prepared, workdir: Path, announce: Announc
             loss, accuracy = np.concatenate(jax.device_get(step_metrics)).mean(axis=0).tolist()
             seconds = time.perf_counter() - epoch_began
 
-            logits, scores = validate(logits_of, state.evaluated(), data, split, config.evaluate.batch_size)
+            if out_of_sample:
+                logits, scores = out_of_sample.logits, out_of_sample.epochs[epoch - 1]
+            else:
+                logits, scores = validate(logits_of, state.evaluated(), data, split, config.evaluate.batch_size)
             if not np.isfinite(loss) or not np.isfinite(logits).all():
                 raise UserError(_diverged(loss, epoch, settings.learning_rate, manager.latest_step()))
             result = Epoch(

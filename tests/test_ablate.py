@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from scipy import stats
 
-from gradejax import prepare, recipe, runs, train
-from gradejax.ablate import experiment, population, report, results, statistics
+from gradejax import population, prepare, recipe, runs, train
+from gradejax.ablate import experiment, report, results, statistics
 from gradejax.ablate.trainings import Training, trainings_of
 from gradejax.errors import UserError
 from gradejax.hands.synthetic import write_drawings
@@ -78,7 +78,7 @@ def config_of(name: str, **changes) -> ConfigDict:
 
 
 def member_of(data, config: ConfigDict) -> population.Member:
-    return population.Member(config, data, prepare.split_and_mix(config, data)[1])
+    return population.Member(config, data, prepare.split_and_mix(config, data)[1][0])
 
 
 def train_alone(member: population.Member, workdir: Path) -> dict:
@@ -103,7 +103,8 @@ def test_a_group_member_trains_as_it_would_alone(data, tmp_path, monkeypatch, na
     members = [member_of(data, config) for config in configs]
     assert len({population.program_key(config) for config in configs}) == 1
     assert len({train.steps_per_epoch(len(member.split.train), 32) for member in members}) > 1
-    histories, _ = population.train_group(members)
+    trained, _ = population.train_group(members)
+    histories = [result.history for result in trained]
     for number, (member, history) in enumerate(zip(members, histories, strict=True)):
         expected = train_alone(member, tmp_path / str(number))
         for metric in ("loss", "accuracy", "val_loss", "val_accuracy", "val_ece"):
@@ -123,8 +124,9 @@ def test_a_seed_has_the_same_split_and_order_in_every_variant(data):
 def test_a_diverging_member_does_not_stop_the_others(data):
     wild = member_of(data, config_of("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
     (diverged, well), _ = population.train_group([wild, member_of(data, config_of("mlp"))])
-    assert not np.isfinite(diverged[-1]["loss"])
-    assert np.isfinite(well[-1]["loss"])
+    assert not np.isfinite(diverged.history[-1]["loss"])
+    assert (diverged.guesses == -1).all()
+    assert np.isfinite(well.history[-1]["loss"])
 
 
 @pytest.mark.parametrize("change", [{"train__batch_size": 16}, {"train__epochs": 2}, {"train__ema_decay": 0.0}])
@@ -237,16 +239,17 @@ def test_names_are_not_read_as_markup(data, tmp_path, picture):
     )
     loaded = experiment.load(tmp_path / "odd $x.py", config_of("mlp"))
     trainings = [
-        Training(name, seed, member_of(data, config), f"{number}{seed}" * 8)
+        Training(name, seed, 0, member_of(data, config), f"{number}{seed}" * 8)
         for number, (name, config) in enumerate(loaded.variants.items())
         for seed in range(2)
     ]
     (tmp_path / "trainings").mkdir()
     record = {"loss": 1.0, "val_loss": 1.0, "val_ece": 0.1}
-    rows = [
-        results.store(tmp_path, one, [{"epoch": 1, "val_accuracy": 0.5 + one.seed / 9, **record}], 1.0)
-        for one in trainings
-    ]
+    rows = []
+    for one in trainings:
+        history = [{"epoch": 1, "val_accuracy": 0.5 + one.seed / 9, **record}]
+        guesses = np.resize(one.member.dataset.labels, len(one.member.split.validation))
+        rows.append(results.store(tmp_path, one, population.Result(history, guesses, guesses), 1.0))
     results.write_rows(tmp_path, rows)
     assert [row.variant for row in results.read_rows(tmp_path)] == [one.variant for one in trainings]
     table = report.write(tmp_path, loaded, trainings, rows)

@@ -193,8 +193,10 @@ def test_drawings_load_without_room_for_a_cache(filled, tmp_path, monkeypatch, c
 
 def test_synthetic_drawings_are_trained_on_and_never_validated_on(filled, tmp_path):
     data = prepare.load(filled, ALL, 28, None)
-    parts = splits.split(data, "writer", 0.25, 0)
-    mixed, mixed_parts = mixture.mix(data, parts, 30, 12, 0, tmp_path / "cache")
+    config = base()
+    config.data.synthetic, config.data.others, config.data.cache = 30, 12, str(tmp_path / "cache")
+    parts = splits.split(data, "writer", config.data.validation_fraction, 0)
+    mixed, (mixed_parts,) = prepare.split_and_mix(config, data)
     np.testing.assert_array_equal(mixed_parts.validation, parts.validation)
     np.testing.assert_array_equal(mixed_parts.train, [*parts.train, *range(60, 102)])
     np.testing.assert_array_equal(mixed.ink[:60], data.ink)
@@ -218,11 +220,10 @@ def test_synthetic_drawings_are_the_same_for_every_seed_of_a_recipe(filled):
 
 def test_synthetic_drawings_are_written_once_and_change_the_digest(filled, tmp_path, monkeypatch):
     data = prepare.load(filled, ALL, 28, None)
-    parts = splits.split(data, "writer", 0.25, 0)
-    (once, _), (uncached, _) = (mixture.mix(data, parts, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
-    other, _ = mixture.mix(data, parts, 15, 3, 1, tmp_path / "cache")
+    once, uncached = (mixture.mix(data, 15, 3, 0, cache) for cache in (tmp_path / "cache", None))
+    other = mixture.mix(data, 15, 3, 1, tmp_path / "cache")
     monkeypatch.setattr(mixture.synthetic, "written_grades", None)  # writing them again would need it
-    again, _ = mixture.mix(data, parts, 15, 3, 0, tmp_path / "cache")
+    again = mixture.mix(data, 15, 3, 0, tmp_path / "cache")
     assert same(once, again)
     assert same(once, uncached)
     assert len({data.digest, once.digest, other.digest}) == 3

@@ -194,12 +194,15 @@ def test_what_is_no_grade_counts_as_all_grades_alike_and_in_no_accuracy(data):
 
 def test_what_is_no_grade_makes_it_unsure(data, tmp_path):
     split = splits.split(data, "writer", 0.2, 0)
-    unseen, _ = mixture.mix(data, split, 0, 100, 1, None)
+    unseen = mixture.mix(data, 0, 100, 1, None)
     config = config_of(epochs=15)
     config.model.dropout = (0.0,)
     confidence = []
     for n_others in (0, 300):
-        mixed, parts = mixture.mix(data, split, 0, n_others, 0, None)
+        mixed = mixture.mix(data, 0, n_others, 0, None)
+        parts = splits.Split(
+            np.concatenate([split.train, np.arange(len(data), len(mixed))]), split.validation, split.test
+        )
         network = models.build(size=SIZE, seed=0, **recipe.as_json(config.model))
         workdir = tmp_path / str(n_others)
         workdir.mkdir()

@@ -17,8 +17,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from gradejax import cli, recipe, runs, stores
-from gradejax.ablate import launch, population, report, results
+from gradejax import cli, population, recipe, runs, stores
+from gradejax.ablate import launch, report, results
 from gradejax.ablate.experiment import load
 from gradejax.ablate.trainings import Group, Training, describe, groups_of, trainings_of
 from gradejax.errors import UserError
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
         trainings = trainings_of(experiment, _FLAGS.seeds, store)
     workdir = cli.workdir(_FLAGS)
     if _FLAGS["dry-run"].value:
-        remaining = _remaining(trainings, results.read_rows(workdir) if workdir else [])
+        remaining = _remaining(workdir, trainings, results.read_rows(workdir)) if workdir else trainings
         _print_estimate(_grouped(remaining), len(trainings) - len(remaining))
         return
     workdir = workdir or runs.new_workdir(f"ablate-{experiment.name}")
@@ -66,19 +66,22 @@ def main(arguments: list[str]) -> None:
     print(f"written to {workdir}/results.md, results.png and results.csv")
 
 
-def _remaining(trainings: Sequence[Training], rows: Sequence[results.Row]) -> list[Training]:
-    done = {(row.variant, row.seed, row.digest) for row in rows}
-    return [one for one in trainings if (one.variant, one.seed, one.digest) not in done]
+def _remaining(workdir: Path, trainings: Sequence[Training], rows: Sequence[results.Row]) -> list[Training]:
+    done = {(row.variant, row.digest) for row in rows}
+    return [one for one in trainings if (one.variant, one.digest) not in done or not results.is_stored(workdir, one)]
 
 
 def _grouped(trainings: Sequence[Training]) -> list[Group]:
-    return groups_of(trainings, MAX_PARALLEL_MEMBERS if population.members_run_in_parallel() else _FLAGS.seeds)
+    together = max(_FLAGS.seeds, _FLAGS.experiment.data.folds)
+    return groups_of(trainings, MAX_PARALLEL_MEMBERS if population.members_run_in_parallel() else together)
 
 
 def _train(workdir: Path, trainings: Sequence[Training]) -> list[results.Row]:
     """Runs the trainings that `workdir` lacks and stores each group's results as soon as it ends; returns all rows."""
     rows = results.read_rows(workdir)
-    remaining = _remaining(trainings, rows)
+    remaining = _remaining(workdir, trainings, rows)
+    again = {(one.variant, one.digest) for one in remaining}
+    rows = [row for row in rows if (row.variant, row.digest) not in again]
     try:
         (workdir / "trainings").mkdir(exist_ok=True)
         results.write_rows(workdir, rows)
@@ -89,9 +92,9 @@ def _train(workdir: Path, trainings: Sequence[Training]) -> list[results.Row]:
     groups = _grouped(remaining)
     train = {"local": launch.train_locally, "ray": launch.train_with_ray}[_FLAGS.launcher]
     with progress("training", sum(one.member.config.train.epochs for one in remaining)) as update:
-        for number, (group, histories, seconds) in enumerate(train(groups, update), 1):
-            for training, history in zip(group, histories, strict=True):
-                rows.append(results.store(workdir, training, history, seconds / len(group)))
+        for number, (group, trained, seconds) in enumerate(train(groups, update), 1):
+            for training, result in zip(group, trained, strict=True):
+                rows.append(results.store(workdir, training, result, seconds / len(group)))
             results.write_rows(workdir, rows)
             log.info("group %d of %d: %s, in %.0f s", number, len(groups), describe(group), seconds)
     return rows

@@ -4,9 +4,10 @@ import copy
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from gradejax.ablate import population
+from gradejax import population
 from gradejax.ablate.trainings import Group, describe
 from gradejax.errors import UserError
 from gradejax.progress import Update
@@ -17,12 +18,12 @@ class Trained(NamedTuple):
 
     Attributes:
         group: its trainings.
-        histories: for each training, its epochs.
+        results: for each training.
         seconds: for the whole group.
     """
 
     group: Group
-    histories: list[list[population.Record]]
+    results: list[population.Result]
     seconds: float
 
 
@@ -42,11 +43,8 @@ def train_locally(groups: Sequence[Group], update: Update) -> Iterator[Trained]:
         members = [training.member for training in group]
         if program is None or program.key != population.program_key(members[0].config):
             program = population.build_program(members[0].config)
-        epochs = []
-        for records in population.epochs(members, program):
-            epochs.append(records)
-            update(len(group))
-        yield Trained(group, [list(history) for history in zip(*epochs, strict=True)], time.perf_counter() - began)
+        trained = population.train(members, program, partial(update, len(group)))
+        yield Trained(group, trained, time.perf_counter() - began)
 
 
 def train_with_ray(groups: Sequence[Group], update: Update) -> Iterator[Trained]:
@@ -78,11 +76,11 @@ def train_with_ray(groups: Sequence[Group], update: Update) -> Iterator[Trained]
             (finished,), _ = ray.wait(list(waiting))
             group = waiting.pop(finished)
             try:
-                histories, seconds = ray.get(finished)
+                trained, seconds = ray.get(finished)
             except ray.exceptions.WorkerCrashedError:
                 raise UserError(f"the workers of {describe(group)} keep dying: see Ray's logs") from None
-            update(len(group) * len(histories[0]))
-            yield Trained(group, histories, seconds)
+            update(len(group) * len(trained[0].history))
+            yield Trained(group, trained, seconds)
     finally:
         ray.shutdown()
 

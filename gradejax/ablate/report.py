@@ -28,8 +28,8 @@ def write(workdir: Path, experiment: Experiment, trainings: Sequence[Training], 
     Returns:
         The table, as Markdown.
     """
-    row_of = {(row.variant, row.seed, row.digest): row for row in rows}
-    rows = [row_of[one.variant, one.seed, one.digest] for one in trainings]
+    row_of = {(row.variant, row.digest): row for row in rows}
+    rows = [row_of[one.variant, one.digest] for one in trainings]
     comparisons = compare(_measured(experiment, rows))
     table = markdown_table(comparisons)
     measure = next(iter(experiment.measures)) if len(experiment.measures) == 1 else "accuracy"

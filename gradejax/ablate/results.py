@@ -1,15 +1,19 @@
-"""What an experiment stores of its trainings: results.csv, and the epochs of each training below trainings/."""
+"""What an experiment stores of its trainings: results.csv, and below trainings/ the epochs and the guesses of each."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Int, Shaped
+
 from gradejax import runs
-from gradejax.ablate.population import Record
 from gradejax.ablate.trainings import Training
 from gradejax.errors import UserError
+from gradejax.grades import GRADES
+from gradejax.population import Result
 
 
 class Row(NamedTuple):
@@ -30,6 +34,7 @@ class Row(NamedTuple):
         epochs: trained.
         n_train, n_val, n_test: drawings.
         seconds: its share of the group's time.
+        fold: 1, 2, …; 0 without `data.folds`.
     """
 
     variant: str
@@ -48,13 +53,36 @@ class Row(NamedTuple):
     n_val: int
     n_test: int
     seconds: float
+    fold: int = 0
 
 
-def store(workdir: Path, training: Training, history: list[Record], seconds: float) -> Row:
-    """Writes the epochs of a training to its folder; returns its row for results.csv."""
+class Guesses(NamedTuple):
+    """What a training's networks make of the drawings that were held out: the lines of its `guesses.csv`.
+
+    Attributes:
+        drawing: the row in the experiment's drawings, `(n,)`.
+        part: `validation` or `test`, `(n,)`.
+        writer: the writer's number in the order of the drawings, `(n,)`.
+        label: a grade, `(n,)`.
+        guess: after the last epoch, `(n,)`.
+        best_epoch_guess: after the epoch with the best validation accuracy, `(n,)`.
+    """
+
+    drawing: Int[np.ndarray, " n"]
+    part: Shaped[np.ndarray, " n"]
+    writer: Int[np.ndarray, " n"]
+    label: Shaped[np.ndarray, " n"]
+    guess: Shaped[np.ndarray, " n"]
+    best_epoch_guess: Shaped[np.ndarray, " n"]
+
+
+def store(workdir: Path, training: Training, result: Result, seconds: float) -> Row:
+    """Writes the epochs and the guesses of a training to its folder; returns its row for results.csv."""
     folder = workdir / "trainings" / training.folder
     folder.mkdir(exist_ok=True)
+    history = result.history
     runs.write_history(folder, history)
+    runs.write_text(folder / "guesses.csv", _csv(Guesses._fields, zip(*_guesses(training, result), strict=True)))
     last, best = history[-1], max(history, key=lambda record: record["val_accuracy"])
     split = training.member.split
     return Row(
@@ -74,6 +102,38 @@ def store(workdir: Path, training: Training, history: list[Record], seconds: flo
         n_val=len(split.validation),
         n_test=len(split.test),
         seconds=round(seconds, 3),
+        fold=training.fold,
+    )
+
+
+def is_stored(workdir: Path, training: Training) -> bool:
+    """Whether a training's guesses are there; an earlier gradejax did not keep them."""
+    return (workdir / "trainings" / training.folder / "guesses.csv").is_file()
+
+
+def read_guesses(workdir: Path, training: Training) -> Guesses:
+    """The guesses of a training. Raises UserError if they cannot be read, or are damaged."""
+    path = workdir / "trainings" / training.folder / "guesses.csv"
+    try:
+        header, *lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
+        columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+        numbers = {name: np.array(columns[name], np.int64) for name in ("drawing", "writer")}
+        return Guesses(**numbers, **{n: np.array(columns[n]) for n in Guesses._fields if n not in numbers})
+    except (csv.Error, KeyError, TypeError, ValueError, OSError):
+        raise UserError(f"{path} is damaged or missing: use another --workdir") from None
+
+
+def _guesses(training: Training, result: Result) -> Guesses:
+    data, split = training.member.dataset, training.member.split
+    rows = np.concatenate([split.validation, split.test])
+    grades = np.array([*GRADES, ""])  # the last for -1
+    return Guesses(
+        drawing=rows,
+        part=np.repeat(["validation", "test"], [len(split.validation), len(split.test)]),
+        writer=data.writers[rows],
+        label=grades[data.labels[rows]],
+        guess=grades[result.guesses],
+        best_epoch_guess=grades[result.best_epoch_guesses],
     )
 
 
@@ -92,8 +152,12 @@ def read_rows(workdir: Path) -> list[Row]:
 
 def write_rows(workdir: Path, rows: Sequence[Row]) -> None:
     """Writes results.csv atomically."""
+    runs.write_text(workdir / "results.csv", _csv(Row._fields, rows))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
+    writer.writerow(header)
     writer.writerows(rows)
-    runs.write_text(workdir / "results.csv", text.getvalue())
+    return text.getvalue()

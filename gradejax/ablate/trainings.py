@@ -3,12 +3,12 @@
 import copy
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from gradejax import prepare, recipe
-from gradejax.ablate import population
+from gradejax import population, prepare, recipe
 from gradejax.ablate.experiment import Experiment
 from gradejax.dataset import Dataset
 from gradejax.stores import Store
@@ -20,12 +20,14 @@ class Training(NamedTuple):
     Attributes:
         variant: its name.
         seed: also `seed` in the config.
+        fold: 1, 2, …; 0 without `data.folds`.
         member: its config and drawings.
         digest: SHA-256 of everything its outcome depends on, drawings included.
     """
 
     variant: str
     seed: int
+    fold: int
     member: population.Member
     digest: str
 
@@ -40,7 +42,7 @@ Group = Sequence[Training]
 
 
 def trainings_of(experiment: Experiment, seeds: int, store: Store) -> list[Training]:
-    """Every variant with every seed from 0 to `seeds` - 1.
+    """Every variant with every seed from 0 to `seeds` - 1, and with every fold.
 
     Raises:
         UserError: when the store lacks the drawings, or has too few for the split.
@@ -54,18 +56,26 @@ def trainings_of(experiment: Experiment, seeds: int, store: Store) -> list[Train
         for seed in range(seeds):
             config = copy.deepcopy(base)
             config.seed = seed
-            member = population.Member(config, *prepare.split_and_mix(config, datasets[key]))
-            trainings.append(Training(variant, seed, member, _digest(member)))
+            data, splits = prepare.split_and_mix(config, datasets[key])
+            for fold, split in enumerate(splits, 1):
+                member = population.Member(config, data, split)
+                number = fold if config.data.folds else 0
+                trainings.append(Training(variant, seed, number, member, _digest(member, number)))
     return trainings
 
 
-def _digest(member: population.Member) -> str:
-    settings = recipe.as_json(member.config)
+def _digest(member: population.Member, fold: int) -> str:
+    settings, defaults = recipe.as_json(member.config), recipe.as_json(recipe.base())
     # These do not affect the outcome of a training.
     for group, key in (("data", "store"), ("data", "cache"), ("train", "checkpoint_every")):
         del settings[group][key]
     del settings["evaluate"]
-    return hashlib.sha256(json.dumps([settings, member.dataset.digest], sort_keys=True).encode()).hexdigest()
+    # Without defaults, so that a key that is added later leaves the digests of earlier trainings as they are.
+    for group, of_group in defaults.items():
+        if isinstance(of_group, dict) and group in settings:
+            settings[group] = {key: value for key, value in settings[group].items() if of_group.get(key) != value}
+    content = [settings, member.dataset.digest, fold]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def groups_of(trainings: Sequence[Training], max_members: int) -> list[Group]:
@@ -79,9 +89,11 @@ def groups_of(trainings: Sequence[Training], max_members: int) -> list[Group]:
 
 
 def describe(group: Group) -> str:
-    """The variants and seeds in a group: `dropout 0.3 (seeds 0, 1); dropout 0 (seed 0)`."""
+    """The variants and seeds in a group: `dropout 0.3 (seeds 0, 1); dropout 0 (seed 0, 5 folds)`."""
     descriptions = []
     for variant, trainings in groupby(group, lambda training: training.variant):
-        seeds = [str(training.seed) for training in trainings]
-        descriptions.append(f"{variant} (seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)})")
+        of_seeds = Counter(training.seed for training in trainings)
+        folds = max(of_seeds.values())
+        seeds = f"seed{'s' if len(of_seeds) > 1 else ''} {', '.join(map(str, of_seeds))}"
+        descriptions.append(f"{variant} ({seeds}{f', {folds} folds' if folds > 1 else ''})")
     return "; ".join(descriptions)

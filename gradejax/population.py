@@ -22,15 +22,17 @@ from ml_collections import ConfigDict
 from gradejax import forward, metrics, ops, prepare, recipe
 from gradejax.augment import DistortionRanges
 from gradejax.batches import MAX_STEPS, Batch, epoch_batches, steps_per_epoch
+from gradejax.calibration import Calibration
 from gradejax.dataset import Dataset
 from gradejax.splits import Split
-from gradejax.step import Hyperparameters, TrainState, hyperparameters, initial_state, step_function
+from gradejax.step import Hyperparameters, TrainState, hyperparameters, initial_state, reestimation, step_function
 from gradejax.threads import prefetch
 
 TRACED_KEYS = (
     "seed",
     "data.tags",
     "data.split",
+    "data.folds",
     "data.validation_fraction",
     "data.test_fraction",
     "data.resampling",
@@ -45,6 +47,7 @@ TRACED_KEYS = (
     "model.dropout",
     "train.learning_rate",
     "train.learning_rate_end",
+    "train.adam_epsilon",
     "train.warmup_epochs",
     "train.weight_decay",
     "train.label_smoothing",
@@ -78,6 +81,33 @@ def program_key(config: ConfigDict) -> str:
     return repr(sorted(shared.items())) + (" averaged" if config.train.ema_decay else "")
 
 
+class Epoch(NamedTuple):
+    """What an epoch brings for one member.
+
+    Attributes:
+        record: its metrics.
+        logits: of the validation drawings, followed by those of the test drawings.
+    """
+
+    record: Record
+    logits: Float[np.ndarray, "held_out grades"]
+
+
+class Result(NamedTuple):
+    """What a member's training comes to.
+
+    Attributes:
+        history: its epochs.
+        guesses: class indices for the validation drawings, followed by the test drawings, after the last epoch; -1
+            where a network that has diverged gives none.
+        best_epoch_guesses: likewise after the first epoch with the best validation accuracy.
+    """
+
+    history: list[Record]
+    guesses: Int[np.ndarray, " held_out"]
+    best_epoch_guesses: Int[np.ndarray, " held_out"]
+
+
 class Program(NamedTuple):
     """Compiled functions that several groups can use.
 
@@ -86,7 +116,7 @@ class Program(NamedTuple):
         train: from hyperparameters, states and batches of several steps, all stacked by member, and the number of steps
             that each member takes, to the new states and each step's mean loss and accuracy (zeros for steps not
             taken). The old states' memory is reused.
-        confidences: from variables and ink, stacked by member, to the softmax of the logits.
+        logits: from variables and ink to logits, all stacked by member.
     """
 
     key: str
@@ -94,7 +124,7 @@ class Program(NamedTuple):
         [Hyperparameters, TrainState, Batch, Int32[Array | np.ndarray, " members"]],
         tuple[TrainState, Float[Array, "members steps 2"]],
     ]
-    confidences: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n grades"]]
+    logits: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n grades"]]
 
 
 def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = None) -> Program:
@@ -107,7 +137,8 @@ def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = 
     """
     over_members = over_members or (jax.vmap if members_run_in_parallel() else sequential_vmap)
     network = prepare.network(config)
-    step = step_function(network)
+    step = step_function(network, config.train.optimizer)
+    reestimate = reestimation(network) if config.train.reestimate_statistics else None
     logits_of = forward.logits_function(network)
 
     def train(
@@ -119,26 +150,24 @@ def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = 
             index, batch = numbered
             return jax.lax.cond(index < count, partial(step, hparams), lambda *_: (state, jnp.zeros(2)), state, batch)
 
-        return jax.lax.scan(step_if_counted, state, (jnp.arange(batches.labels.shape[0]), batches))
-
-    def confidences(variables: forward.Variables, ink: UInt8[Array, "n size size"]) -> Float[Array, "n grades"]:
-        return jax.nn.softmax(logits_of(variables, ink))
+        state, metrics = jax.lax.scan(step_if_counted, state, (jnp.arange(batches.labels.shape[0]), batches))
+        return reestimate(state, batches, count) if reestimate else state, metrics
 
     return Program(
         program_key(config),
         jax.jit(over_members(train), donate_argnums=1, compiler_options=ops.compiler_options()),
-        jax.jit(over_members(confidences)),
+        jax.jit(over_members(logits_of)),
     )
 
 
-def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Record]]:
+def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Epoch]]:
     """Trains members that share a program.
 
     A member gets the metrics that `train.fit` would give it alone, up to rounding in sums of another order. A member
     whose loss is no longer finite does not affect the others.
 
     Yields:
-        After each epoch, a record for each member.
+        After each epoch, what it brings for each member.
     """
     settings = members[0].config.train
     networks = [prepare.network(member.config) for member in members]
@@ -147,7 +176,7 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Record]
         for network, member in zip(networks, members, strict=True)
     ]
     hparams = _stack(hparams_of)
-    state = _stack([initial_state(*each) for each in zip(networks, hparams_of, strict=True)])
+    state = _stack([initial_state(*each, settings.optimizer) for each in zip(networks, hparams_of, strict=True)])
     # Validation and test drawings together, repeated up to the length of the longest.
     rows_of = [np.concatenate([member.split.validation, member.split.test]) for member in members]
     longest = max(map(len, rows_of))
@@ -167,24 +196,44 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Record]
                 step_metrics.append(loss_and_accuracy)
                 steps_taken += counts
             sums = np.concatenate([np.asarray(each) for each in step_metrics], axis=1).sum(axis=1)
-            confidences = np.asarray(program.confidences(state.evaluated(), ink))
+            logits = np.asarray(program.logits(state.evaluated(), ink))
             yield [
-                {"epoch": epoch, "loss": float(loss), "accuracy": float(accuracy), **_scores(member, of_member)}
-                for member, of_member, (loss, accuracy) in zip(
-                    members, confidences, sums / steps_taken[:, None], strict=True
+                _epoch(member, epoch, means.tolist(), of_member[: len(rows)])
+                for member, means, of_member, rows in zip(
+                    members, sums / steps_taken[:, None], logits, rows_of, strict=True
                 )
             ]
 
 
-def train_group(members: Sequence[Member]) -> tuple[list[list[Record]], float]:
-    """Trains members that share a program, in one call, as a Ray task must.
+def train(members: Sequence[Member], program: Program, after_epoch: Callable[[], None] = lambda: None) -> list[Result]:
+    """Trains members that share a program from the first epoch to the last.
 
-    Returns:
-        For each member its epochs, and the seconds that the group took.
+    Args:
+        members: the group.
+        program: theirs.
+        after_epoch: is called after each.
     """
+    histories: list[list[Record]] = [[] for _ in members]
+    best: list[Epoch] = []
+    last: list[Epoch] = []
+    for last in epochs(members, program):
+        best = [
+            max(earlier, now, key=lambda each: each.record["val_accuracy"])
+            for earlier, now in zip(best or last, last, strict=True)
+        ]
+        for history, epoch in zip(histories, last, strict=True):
+            history.append(epoch.record)
+        after_epoch()
+    return [
+        Result(history, _guesses(epoch.logits), _guesses(best_epoch.logits))
+        for history, epoch, best_epoch in zip(histories, last, best, strict=True)
+    ]
+
+
+def train_group(members: Sequence[Member]) -> tuple[list[Result], float]:
+    """Trains members that share a program, in one call, as a Ray task must; also returns the seconds it took."""
     began = time.perf_counter()
-    by_epoch = list(epochs(members, build_program(members[0].config)))
-    return [list(history) for history in zip(*by_epoch, strict=True)], time.perf_counter() - began
+    return train(members, build_program(members[0].config)), time.perf_counter() - began
 
 
 def members_run_in_parallel() -> bool:
@@ -232,15 +281,21 @@ def stacked_batches(members: Sequence[Member], epoch: int) -> Iterator[tuple[Bat
         yield Batch(ink, labels), counts
 
 
-def _scores(member: Member, confidences: Float[np.ndarray, "n grades"]) -> Record:
-    """Scores on the member's validation and test drawings, which `confidences` begins with."""
+def _epoch(member: Member, epoch: int, means: Sequence[float], logits: Float[np.ndarray, "held_out grades"]) -> Epoch:
+    """An epoch from its mean loss and accuracy in training, and from the logits of the drawings held out."""
+    (loss, accuracy), confidences = means, Calibration().confidences(logits)
     labels, validation, test = member.dataset.labels, member.split.validation, member.split.test
     scores = metrics.scores(confidences[: len(validation)], labels[validation])
-    record: Record = {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_ece": scores.ece}
+    record: Record = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
+    record |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_ece": scores.ece}
     if len(test):
-        on_test = confidences[len(validation) : len(validation) + len(test)]
-        record["test_accuracy"] = metrics.scores(on_test, labels[test]).accuracy
-    return record
+        record["test_accuracy"] = metrics.scores(confidences[len(validation) :], labels[test]).accuracy
+    return Epoch(record, logits)
+
+
+def _guesses(logits: Float[np.ndarray, "n grades"]) -> Int[np.ndarray, " n"]:
+    """Class indices; -1, which is never right, where a network that has diverged gives no numbers."""
+    return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

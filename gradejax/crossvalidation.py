@@ -1,0 +1,94 @@
+"""Cross-validation: each drawing is read by a network that has not seen its writer."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from ml_collections import ConfigDict
+
+from gradejax import metrics, population, regular, runs
+from gradejax.calibration import Calibration
+from gradejax.dataset import Dataset
+from gradejax.errors import UserError
+from gradejax.grades import GRADES
+from gradejax.population import Member
+from gradejax.splits import Split
+
+_MAX_BYTES = 2**28  # a drawing takes 300
+
+
+class OutOfSample(NamedTuple):
+    """What the folds' networks make of the drawings that were held out from them.
+
+    Attributes:
+        rows: of the dataset, ascending, `(n,)`.
+        logits: after the last epoch, `(n, grades)`.
+        epochs: the scores of all `rows` together, after each epoch.
+    """
+
+    rows: Int[np.ndarray, " n"]
+    logits: Float[np.ndarray, "n grades"]
+    epochs: Sequence[metrics.Scores]
+
+
+def cross_validate(
+    config: ConfigDict, dataset: Dataset, folds: Sequence[Split], after_epoch: Callable[[], None] = lambda: None
+) -> OutOfSample:
+    """Trains a network for each fold, all in one program, and lets each score what its fold holds out.
+
+    Args:
+        config: the recipe.
+        dataset: the drawings.
+        folds: from `splits.folds`.
+        after_epoch: is called after each epoch of all networks.
+
+    Raises:
+        UserError: when the network cannot be built.
+    """
+    members = [Member(config, dataset, fold) for fold in folds]
+    held_out = np.concatenate([fold.validation for fold in folds])
+    order = np.argsort(held_out)
+    rows, logits = held_out[order], np.empty((0, 0))
+    epochs = []
+    for epoch in population.epochs(members, population.build_program(config)):
+        parts = [of_fold.logits[: len(fold.validation)] for of_fold, fold in zip(epoch, folds, strict=True)]
+        logits = np.concatenate(parts)[order]
+        epochs.append(metrics.scores(Calibration().confidences(logits), dataset.labels[rows]))
+        after_epoch()
+    return OutOfSample(rows, logits, epochs)
+
+
+def save(path: Path, result: OutOfSample, digest: str) -> None:
+    """Writes a result to a JSON file, atomically; `digest` says which drawings it belongs to."""
+    content = {
+        "digest": digest,
+        "rows": result.rows.tolist(),
+        "logits": result.logits.tolist(),
+        "epochs": result.epochs,
+    }
+    runs.write_text(path, json.dumps(content))
+
+
+def load(path: Path, digest: str) -> OutOfSample | None:
+    """Reads what `save` wrote; None if there is no such file.
+
+    Raises:
+        UserError: when the file cannot be read, is damaged, or belongs to other drawings.
+    """
+    try:
+        content = json.loads(regular.read(path, _MAX_BYTES))
+        if content["digest"] != digest:
+            raise UserError(f"the drawings have changed since {path} was written: use another --workdir")
+        rows, logits = np.array(content["rows"], np.int64), np.array(content["logits"], np.float32)
+        if rows.ndim == 1 and logits.shape == (len(rows), len(GRADES)):
+            return OutOfSample(rows, logits, [metrics.Scores(*map(float, epoch)) for epoch in content["epochs"]])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (regular.Irregular, KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise UserError(f"{path} is damaged: delete it to train the folds again")
