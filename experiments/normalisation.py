@@ -13,8 +13,8 @@ takes away one suspect:
 - running statistics with a momentum of 0.9, which remember 10 steps instead of 100;
 - running statistics re-estimated after each epoch, with the parameters as they are by then.
 
-The training is the original notebook's: a constant learning rate of 1e-3, no moving average of the parameters (a falling
-rate or an average would hide the swings), no label smoothing. It has 300 of its 500 epochs, and a quarter of its
+The training is the original notebook's: a constant learning rate of 1e-3, no moving average of the parameters (a
+falling rate or an average would hide the swings), no label smoothing. It has 300 of its 500 epochs, and a quarter of its
 channels and hidden units, so that several seeds fit: 8 variants x 3 seeds x 300 epochs take about 35 minutes of one
 core.
 """
