@@ -14,7 +14,7 @@ takes away one suspect:
 - running statistics re-estimated after each epoch, with the parameters as they are by then.
 
 The training is the original notebook's: a constant learning rate of 1e-3, no moving average of the parameters (a
-falling rate or an average would hide the swings), no label smoothing. It has 300 of its 500 epochs, and a quarter of its
+falling rate or an average would hide the swings), no label smoothing. It has 300 of its 500 epochs and a quarter of its
 channels and hidden units, so that several seeds fit: 8 variants x 3 seeds x 300 epochs take about 35 minutes of one
 core.
 """

@@ -114,7 +114,7 @@ def optimizer(hparams: Hyperparameters, name: str = "adamw") -> optax.GradientTr
     return optax.chain(
         direction,
         optax.add_decayed_weights(hparams.weight_decay, are_kernels),
-        optax.scale_by_learning_rate(partial(learning_rate, hparams)),
+        optax.scale_by_learning_rate(partial(learning_rate, hparams)),  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -36,6 +36,7 @@ def get_config():
     config = base()
     config.data.size = 16
     config.data.cache = ""
+    config.data.folds = 2
     config.model.name, config.model.hidden, config.model.dropout = "mlp", (16,), (0.1,)
     config.train.epochs, config.train.learning_rate = EPOCHS, 3e-3
     return config
@@ -134,35 +135,52 @@ def test_configs_of_other_shapes_need_another_program(change):
     assert population.program_key(config_of("mlp")) != population.program_key(config_of("mlp", **change))
 
 
-accuracies = st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=12)
+def predictions(correct: np.ndarray) -> statistics.Predictions:
+    """Of every seed (row) for the same drawings (columns), four by each writer."""
+    seed, drawing = np.indices(correct.shape)
+    columns = [seed.ravel(), np.zeros(correct.size, int), drawing.ravel(), drawing.ravel() // 4, correct.ravel()]
+    return statistics.Predictions(*columns)
 
 
-@given(pairs=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=12, unique=True))
-def test_verdicts_agree_with_the_paired_t_test_at_the_corrected_level(pairs):
-    base, other = np.array(pairs).T / 1000
-    variants = {"base": dict(enumerate(base)), "same": dict(enumerate(base)), "other": dict(enumerate(other))}
-    first, same, last = statistics.compare(variants)
+bits = st.lists(st.lists(st.booleans(), min_size=24, max_size=24), min_size=3, max_size=3).map(np.array)
+
+
+@given(base=bits, other=bits)
+def test_verdicts_agree_with_the_paired_t_test_over_writers(base, other):
+    first, same, last = statistics.compare(
+        {"base": predictions(base), "same": predictions(base), "other": predictions(other)}
+    )
     assert first.verdict == "base"
-    assert same.verdict == "no difference shown"
-    if np.ptp(other - base) < 1e-9:  # the t-test is undefined without spread
-        return
-    p = stats.ttest_rel(other, base).pvalue
-    if abs(p - 0.025) > 1e-9:  # two comparisons share the 5%
-        expected = "no difference shown" if p > 0.025 else "better" if other.mean() > base.mean() else "worse"
-        assert last.verdict == expected
+    assert (same.verdict, same.p, same.fixed, same.broken) == ("no difference shown", 1, 0, 0)
+    assert last.fixed - last.broken == other.sum() - base.sum()
+    by_writer = (other.mean(axis=0) - base.mean(axis=0)).reshape(6, 4).mean(axis=1)
+    if np.ptp(by_writer) > 1e-9:
+        p = min(2 * stats.ttest_1samp(by_writer, 0).pvalue, 1)  # Holm, two comparisons of which the other has p = 1
+        assert last.p == pytest.approx(p)
+        if abs(p - 0.05) > 1e-9:
+            expected = "no difference shown" if p > 0.05 else "better" if by_writer.mean() > 0 else "worse"
+            assert last.verdict == expected
 
 
-@given(values=accuracies)
-def test_intervals_are_students(values):
-    mean, half_width = statistics.interval(values, 0.05)
+@given(values=st.lists(st.integers(0, 1000).map(lambda n: n / 1000), min_size=2, max_size=12))
+def test_intervals_over_seeds_are_students(values):
+    _, low, high = statistics.student(values)
     if np.ptp(values) > 0:
-        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        assert (mean - half_width, mean + half_width) == pytest.approx((low, high))
+        assert (low, high) == pytest.approx(tuple(stats.ttest_1samp(values, 0).confidence_interval(0.95)))
 
 
-def test_one_seed_shows_nothing():
-    _, other = statistics.compare({"base": {0: 0.1}, "other": {0: 0.9}})
+def test_one_seed_says_nothing_about_seeds_and_one_writer_nothing_about_writers():
+    right = np.ones((1, 4), bool)
+    _, other = statistics.compare({"base": predictions(~right), "other": predictions(right)})
+    assert str(other.these_writers) == str(other.unseen_writers) == "–"
     assert other.verdict == "no difference shown"
+
+
+def test_validation_and_test_drawings_are_not_paired():
+    one = predictions(np.ones((2, 24), bool))
+    other = one._replace(drawing=one.drawing + 24, writer=one.writer + 6)
+    _, comparison = statistics.compare({"validation": one, "test": other})
+    assert comparison.fixed is None
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -177,7 +195,8 @@ def test_every_shipped_experiment_loads(path, store_uri, monkeypatch):
     assert "?" in loaded.question.splitlines()[0]
     assert f"experiments/{path.name}" in loaded.question
     trainings = trainings_of(loaded, 2, open_store(store_uri))
-    assert len({one.digest for one in trainings}) == len(trainings) == 2 * len(loaded.variants)
+    expected = 2 * len(loaded.variants) * max(base.data.folds, 1)
+    assert len({one.digest for one in trainings}) == len(trainings) == expected
     assert f"[{path.stem}]({path.name})" in (ROOT / "experiments" / "README.md").read_text()
 
 
@@ -260,7 +279,7 @@ def test_names_are_not_read_as_markup(data, tmp_path, picture):
 
 def start(folder: Path, store_uri: str, *more: str, epochs: int = 2) -> subprocess.Popen:
     (folder / "small.py").write_text(SMALL.replace("EPOCHS", str(epochs)))
-    arguments = [f"--experiment={folder}/small.py", "--seeds=3", f"--workdir={folder}/out", f"--store={store_uri}"]
+    arguments = [f"--experiment={folder}/small.py", "--seeds=2", f"--workdir={folder}/out", f"--store={store_uri}"]
     return subprocess.Popen(
         [sys.executable, "-m", "gradejax.ablate", *arguments, *more],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -279,8 +298,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def outcomes(folder: Path) -> dict[tuple[str, str], tuple[str, ...]]:
-    return {(row["variant"], row["seed"]): (row["val_accuracy"], row["val_loss"]) for row in rows(folder)}
+def outcomes(folder: Path) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    return {(row["variant"], row["seed"], row["fold"]): (row["val_accuracy"], row["val_loss"]) for row in rows(folder)}
 
 
 def test_an_interrupted_experiment_continues(store_uri, tmp_path):
@@ -293,17 +312,17 @@ def test_an_interrupted_experiment_continues(store_uri, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = rows(tmp_path)
-    assert 0 < len(before) < 9
+    assert 0 < len(before) < 12
     _, err = output_of(start(tmp_path, store_uri, epochs=30))
-    assert f"{len(before)} of 9 trainings are already done" in err
+    assert f"{len(before)} of 12 trainings are already done" in err
     assert rows(tmp_path)[: len(before)] == before
-    assert len(outcomes(tmp_path)) == len(rows(tmp_path)) == 9
+    assert len(outcomes(tmp_path)) == len(rows(tmp_path)) == 12
     table = (tmp_path / "out" / "results.md").read_text()
     assert "Does it matter how fast?" in table
     (slow,) = [line for line in table.splitlines() if line.startswith("| slow")]
     assert slow.endswith("| worse |")
     assert (tmp_path / "out" / "results.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list((tmp_path / "out" / "trainings").glob("*/metrics.jsonl"))) == 9
+    assert len(list((tmp_path / "out" / "trainings").glob("*/metrics.jsonl"))) == 12
     out, err = output_of(start(tmp_path, store_uri, epochs=30))
     assert "group" not in err
     assert slow in out
@@ -311,9 +330,10 @@ def test_an_interrupted_experiment_continues(store_uri, tmp_path):
 
 def test_a_dry_run_writes_nothing(store_uri, tmp_path):
     out, _ = output_of(start(tmp_path, store_uri, "--dry-run"))
-    assert "9 trainings to do in 3 groups" in out
-    assert "slow (seeds 0, 1, 2)" in out
-    assert "in total" in out.splitlines()[-1]
+    assert "12 trainings to do in 6 groups" in out
+    assert "slow (seed 0, 2 folds)" in out
+    assert "in total" in out.splitlines()[-2]
+    assert "900 predictions of 450 drawings by 10 writers, 2 comparisons" in out.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 

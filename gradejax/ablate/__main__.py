@@ -10,15 +10,17 @@ training. To continue after an interruption, give the same command again with th
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
 from gradejax import cli, population, recipe, runs, stores
-from gradejax.ablate import launch, report, results
+from gradejax.ablate import launch, power, report, results
 from gradejax.ablate.experiment import load
 from gradejax.ablate.trainings import Group, Training, describe, groups_of, trainings_of
 from gradejax.errors import UserError
@@ -32,7 +34,12 @@ config_flags.DEFINE_config_file("experiment", None, "A Python file: experiments/
 cli.define_store(_FLAGS)
 cli.define_workdir(_FLAGS, "Folder for the results; a new one below runs/ by default.")
 flags.DEFINE_integer("seeds", 8, "Trainings per variant: seeds 0, 1, …", 1, 1000, flag_values=_FLAGS)
-flags.DEFINE_bool("dry-run", False, "Only list what would run and how long it takes.", flag_values=_FLAGS)
+flags.DEFINE_bool(
+    "dry-run",
+    False,
+    "Only list what would run, how long it takes, and how small a difference it can show.",
+    flag_values=_FLAGS,
+)
 flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Where the groups are trained.", flag_values=_FLAGS)
 
 MAX_PARALLEL_MEMBERS = 64
@@ -58,6 +65,7 @@ def main(arguments: list[str]) -> None:
     if _FLAGS["dry-run"].value:
         remaining = _remaining(workdir, trainings, results.read_rows(workdir)) if workdir else trainings
         _print_estimate(_grouped(remaining), len(trainings) - len(remaining))
+        print(_power(trainings, len(experiment.variants) * len(experiment.measures) - 1))
         return
     workdir = workdir or runs.new_workdir(f"ablate-{experiment.name}")
     with runs.held(workdir):
@@ -108,6 +116,21 @@ def _print_estimate(groups: Sequence[Group], done: int) -> None:
         print(f"group {number}: {describe(group)}; {epochs} epochs, about {_duration(training)}")
         total += compilation + training
     print(f"about {_duration(total)} in total" + (", with --launcher=local" if _FLAGS.launcher != "local" else ""))
+
+
+def _power(trainings: Sequence[Training], comparisons: int) -> str:
+    """What difference the experiment can show, judged by the drawings that its first variant holds out."""
+    of_variant = [one.member for one in trainings if one.variant == trainings[0].variant]
+    held_out = np.concatenate([one.split.validation for one in of_variant])
+    drawings = np.unique(held_out)
+    writers = len(np.unique(of_variant[0].dataset.writers[drawings]))
+    least = power.detectable_difference(len(drawings), len(held_out), writers, comparisons)
+    if not math.isfinite(least):
+        return "all drawings that are held out are by one writer: no difference can be shown for others"
+    return (
+        f"{power.POWER:.0%} of such experiments show a difference of {100 * least:.2f} points on unseen writers: "
+        f"{len(held_out):,} predictions of {len(drawings):,} drawings by {writers} writers, {comparisons} comparisons"
+    )
 
 
 def _duration(seconds: float) -> str:

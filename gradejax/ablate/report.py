@@ -1,18 +1,18 @@
 """An experiment's report: results.md with a table, and results.png."""
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 from matplotlib.figure import Figure
 
 from gradejax import runs
-from gradejax.ablate import figures
+from gradejax.ablate import figures, results
 from gradejax.ablate.experiment import Experiment
 from gradejax.ablate.results import Row
-from gradejax.ablate.statistics import Comparison, Values, compare, corrected_level
+from gradejax.ablate.statistics import Comparison, Predictions, compare
 from gradejax.ablate.trainings import Training
 
 
@@ -30,59 +30,83 @@ def write(workdir: Path, experiment: Experiment, trainings: Sequence[Training], 
     """
     row_of = {(row.variant, row.digest): row for row in rows}
     rows = [row_of[one.variant, one.digest] for one in trainings]
-    comparisons = compare(_measured(experiment, rows))
+    comparisons = compare(predictions_of(workdir, experiment.measures, rows))
     table = markdown_table(comparisons)
     measure = next(iter(experiment.measures)) if len(experiment.measures) == 1 else "accuracy"
-    runs.write_text(workdir / "results.md", _page(experiment, trainings, rows, measure, table, len(comparisons)))
+    runs.write_text(workdir / "results.md", _page(experiment, trainings, rows, measure, table))
     with figures.style():
         _figure(workdir, experiment, trainings, rows, comparisons, measure).savefig(workdir / "results.png")
     return table
 
 
-def _measured(experiment: Experiment, rows: Sequence[Row]) -> dict[str, Values]:
-    """A line of the table for each variant and measure, named after whichever there are several of."""
-    variants, measures = experiment.variants, experiment.measures
+_MEASURED = {
+    "val_accuracy": ("validation", "guess"),
+    "best_val_accuracy": ("validation", "best_epoch_guess"),
+    "test_accuracy": ("test", "guess"),
+    "best_epoch_test_accuracy": ("test", "best_epoch_guess"),
+}
+"""For each measure, the drawings and the guesses that it is about."""
+
+
+def predictions_of(workdir: Path, measures: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Predictions]:
+    """What a line of the table is about, for each variant and measure; named after whichever there are several of."""
+    variants = dict.fromkeys(row.variant for row in rows)
+    guesses = {row: results.read_guesses(workdir, row) for row in rows}
     lines = {}
     for variant in variants:
         for name, measure in measures.items():
             parts = [variant] if len(variants) > 1 else []
             parts += [name] if len(measures) > 1 or len(variants) == 1 else []
-            lines[", ".join(parts)] = {row.seed: getattr(row, measure) for row in rows if row.variant == variant}
+            trainings = [row for row in rows if row.variant == variant]
+            by_training = [_predictions(row, guesses[row], *_MEASURED[measure]) for row in trainings]
+            lines[", ".join(parts)] = Predictions(*map(np.concatenate, zip(*by_training, strict=True)))
     return lines
 
 
-def _page(
-    experiment: Experiment, trainings: Sequence[Training], rows: Sequence[Row], measure: str, table: str, lines: int
-) -> str:
-    dataset = trainings[0].member.dataset
+def _predictions(row: Row, guesses: results.Guesses, part: str, column: str) -> Predictions:
+    """One training's."""
+    inside = guesses.part == part
+    drawing = guesses.drawing[inside]
+    correct = getattr(guesses, column)[inside] == guesses.label[inside]
+    return Predictions(
+        np.full_like(drawing, row.seed), np.full_like(drawing, row.fold), drawing, guesses.writer[inside], correct
+    )
+
+
+def _page(experiment: Experiment, trainings: Sequence[Training], rows: Sequence[Row], measure: str, table: str) -> str:
+    dataset, folds = trainings[0].member.dataset, max(row.fold for row in rows)
+    how = f"With each seed {folds} folds hold every writer out once. " if folds else ""
     minutes = sum(row.seconds for row in rows) / 60
     return (
         f"# {experiment.name}\n\n{experiment.question}\n\n## Results\n\n"
         f"{measure[0].upper()}{measure[1:]} of {len(rows)} trainings on {len(dataset):,} drawings by "
         f"{len(dataset.writer_names):,} writers (digest {dataset.digest[:12]}). They took {minutes:.0f} minutes; this "
-        f"report was written on {jax.devices()[0].device_kind} x {jax.device_count()}.\n\n{table}\n"
-        "Differences are paired by seed, then averaged. A variant is better or worse if the interval of its difference "
-        f"excludes 0; the 5% level is divided by the number of comparisons, {max(lines - 1, 1)} (Bonferroni). “No "
-        "difference shown” does not mean that there is none: any value inside the interval is possible.\n\n"
+        f"report was written on {jax.devices()[0].device_kind} x {jax.device_count()}. {how}\n\n{table}\n"
+        "“On these writers” is what other seeds would give on the same drawings. “On unseen writers” is what other "
+        "writers of the same kind would: a writer counts as one observation. Verdicts are about unseen writers. *p* is "
+        "corrected for the number of comparisons (Holm): if no variant differs, at most one experiment in twenty has a "
+        "false verdict. “No difference shown” does not mean that there is none: any value inside the interval is "
+        "possible. “Fixed” and “broken” count predictions that the base has wrong and the variant right, and the "
+        "reverse.\n\n"
         "![The results](results.png)\n"
     )
 
 
 def markdown_table(comparisons: Sequence[Comparison]) -> str:
     """The comparisons as a Markdown table, in percent and percentage points."""
-    confidence = f"{100 * (1 - corrected_level(len(comparisons))):.4g}%"
     lines = [
-        "| variant | seeds | mean % | standard deviation | 95% interval "
-        f"| difference to the base | its {confidence} interval | verdict |",
-        "|---|--:|--:|--:|--:|--:|--:|---|",
+        "| variant | seeds | accuracy % | 95% interval on these writers | on unseen writers "
+        "| difference to the base | its 95% interval on unseen writers | fixed, broken | *p* | verdict |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     for one in comparisons:
-        deviation = "–" if math.isnan(one.deviation) else f"{100 * one.deviation:.2f}"
         difference = "" if one.difference is None else f"{100 * one.difference.mean:+.2f}"
+        changes = "" if one.fixed is None else f"{one.fixed:,}, {one.broken:,}"
+        p = "" if one.p is None else "< 0.001" if one.p < 0.001 else f"{one.p:.3f}"
         name = re.sub(r"([\\`*_\[\]<>|~$])", r"\\\1", one.name)
         lines.append(
-            f"| {name} | {len(one.values)} | {100 * one.mean.mean:.2f} | {deviation} | {one.mean} "
-            f"| {difference} | {one.difference or ''} | {one.verdict} |"
+            f"| {name} | {len(one.by_seed)} | {100 * one.unseen_writers.mean:.2f} | {one.these_writers} "
+            f"| {one.unseen_writers} | {difference} | {one.difference or ''} | {changes} | {p} | {one.verdict} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from gradejax import runs
-from gradejax.ablate.trainings import Training
+from gradejax.ablate.trainings import Training, folder_name
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
 from gradejax.population import Result
@@ -111,9 +111,9 @@ def is_stored(workdir: Path, training: Training) -> bool:
     return (workdir / "trainings" / training.folder / "guesses.csv").is_file()
 
 
-def read_guesses(workdir: Path, training: Training) -> Guesses:
+def read_guesses(workdir: Path, row: Row) -> Guesses:
     """The guesses of a training. Raises UserError if they cannot be read, or are damaged."""
-    path = workdir / "trainings" / training.folder / "guesses.csv"
+    path = workdir / "trainings" / folder_name(row.digest) / "guesses.csv"
     try:
         header, *lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
         columns = dict(zip(header, zip(*lines, strict=True), strict=True))

@@ -1,29 +1,33 @@
-"""Statistics on repeated trainings: confidence intervals, paired differences, verdicts."""
+"""Statistics on repeated trainings: intervals for two populations, paired differences, verdicts."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int
 from scipy import stats
 
-LEVEL = 0.05
-"""Significance level of all verdicts of an experiment together."""
-
-Values = Mapping[int, float]
-"""A variant's value of a measure for each seed."""
+from gradejax import intervals
+from gradejax.intervals import LEVEL, Interval, Tally
 
 
-class Interval(NamedTuple):
-    """A mean and the half-width of its confidence interval, which is infinite for a single value."""
+class Predictions(NamedTuple):
+    """The predictions of all trainings of a variant for the drawings held out from them.
 
-    mean: float
-    half_width: float
+    Attributes:
+        seed: of the training, `(n,)`.
+        fold: of the training, `(n,)`.
+        drawing: its number, `(n,)`.
+        writer: whose drawing it is, `(n,)`.
+        correct: whether the prediction is right, `(n,)`.
+    """
 
-    def __str__(self) -> str:
-        if math.isinf(self.half_width):
-            return "–"
-        return f"{100 * (self.mean - self.half_width):.2f} to {100 * (self.mean + self.half_width):.2f}"
+    seed: Int[np.ndarray, " n"]
+    fold: Int[np.ndarray, " n"]
+    drawing: Int[np.ndarray, " n"]
+    writer: Int[np.ndarray, " n"]
+    correct: Bool[np.ndarray, " n"]
 
 
 class Comparison(NamedTuple):
@@ -31,59 +35,89 @@ class Comparison(NamedTuple):
 
     Attributes:
         name: of the variant.
-        values: by seed.
-        mean: with its 95% interval.
-        deviation: the sample standard deviation; NaN for a single value.
-        difference: variant minus base, paired by seed, with its interval at `corrected_level`; None for the base.
+        by_seed: the accuracy with each seed.
+        these_writers: the mean over seeds, and the 95% interval of what other seeds would give on these writers.
+        unseen_writers: the accuracy of all predictions, and its 95% interval for writers who have not been asked.
+        difference: variant minus base, with its 95% interval for unseen writers; None for the base.
+        p: of the difference, corrected for the number of comparisons; None for the base.
+        fixed: how many predictions the base has wrong and the variant right; None for the base, and where the two are
+            judged on different drawings.
+        broken: the reverse.
         verdict: `better`, `worse` or `no difference shown`; `base` for the base.
     """
 
     name: str
-    values: Values
-    mean: Interval
-    deviation: float
-    difference: Interval | None
-    verdict: str
+    by_seed: Mapping[int, float]
+    these_writers: Interval
+    unseen_writers: Interval
+    difference: Interval | None = None
+    p: float | None = None
+    fixed: int | None = None
+    broken: int | None = None
+    verdict: str = "base"
 
 
-def interval(values: Sequence[float], level: float) -> Interval:
+def student(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of a mean, which misses the true mean in a fraction `level` of samples.
 
     Student, "The probable error of a mean", Biometrika 6, 1908: mean ± t(1 - level / 2; n - 1) s / √n.
     """
-    n = len(values)
-    mean = float(np.mean(values))
+    n, mean = len(values), float(np.mean(values))
     if n < 2:
-        return Interval(mean, math.inf)
-    return Interval(mean, float(stats.t.ppf(1 - level / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n)))
+        return Interval(mean, math.nan, math.nan)
+    half_width = float(stats.t.ppf(1 - level / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half_width, mean + half_width)
 
 
-def corrected_level(variants: int) -> float:
-    """The level of each verdict: if no variant differs, at most 5% of experiments contain a false verdict.
-
-    Bonferroni correction (O. J. Dunn, "Multiple comparisons among means", JASA 56, 1961): the level is divided by the
-    number of comparisons, `variants` - 1.
-    """
-    return LEVEL / max(variants - 1, 1)
-
-
-def compare(variants: Mapping[str, Values]) -> list[Comparison]:
+def compare(variants: Mapping[str, Predictions]) -> list[Comparison]:
     """Compares each variant with the first, the base.
 
-    Pairing by seed cancels what equal seeds share: split, order and initial parameters. Seeds that either variant lacks
-    do not enter the difference. A variant is better or worse if the interval of its difference excludes 0.
+    A variant is better or worse if its difference to the base would be as large as it is in fewer than 5% of samples of
+    writers, were there none. Holm's correction keeps that for all comparisons together: if no variant differs, at most
+    5% of experiments contain a false verdict.
     """
-    level = corrected_level(len(variants))
-    (base, base_values), *_ = variants.items()
-    comparisons = []
-    for name, by_seed in variants.items():
-        values = list(by_seed.values())
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        difference, verdict = None, "base"
-        if name != base:
-            difference = interval([by_seed[seed] - base_values[seed] for seed in by_seed if seed in base_values], level)
-            verdict = "no difference shown"
-            if abs(difference.mean) > difference.half_width:
-                verdict = "better" if difference.mean > 0 else "worse"
-        comparisons.append(Comparison(name, by_seed, interval(values, LEVEL), deviation, difference, verdict))
+    (base, *others) = variants
+    comparisons = [_alone(name, predictions) for name, predictions in variants.items()]
+    differences = [_difference(variants[base], variants[other]) for other in others]
+    corrected = intervals.holm(np.array([difference.p for difference in differences]))
+    for place, (difference, p) in enumerate(zip(differences, corrected.tolist(), strict=True), 1):
+        verdict = "no difference shown"
+        if p <= LEVEL:
+            verdict = "better" if difference.interval.mean > 0 else "worse"
+        fixed, broken = _changes(variants[base], variants[others[place - 1]])
+        comparisons[place] = comparisons[place]._replace(
+            difference=difference.interval, p=p, fixed=fixed, broken=broken, verdict=verdict
+        )
     return comparisons
+
+
+def _alone(name: str, predictions: Predictions) -> Comparison:
+    by_seed = {
+        int(seed): float(predictions.correct[predictions.seed == seed].mean()) for seed in np.unique(predictions.seed)
+    }
+    counts = intervals.tally(predictions.correct, predictions.writer)
+    return Comparison(name, by_seed, student(list(by_seed.values())), intervals.proportion(counts))
+
+
+def _difference(base: Predictions, other: Predictions) -> intervals.Difference:
+    writers = np.unique(np.concatenate([base.writer, other.writer]))
+    return intervals.difference(_tally(base, writers), _tally(other, writers))
+
+
+def _tally(predictions: Predictions, writers: Int[np.ndarray, " writers"]) -> Tally:
+    places = np.searchsorted(writers, predictions.writer)
+    right = np.bincount(places, predictions.correct, len(writers))
+    return Tally(right.astype(float), np.bincount(places, minlength=len(writers)).astype(float))
+
+
+def _changes(base: Predictions, other: Predictions) -> tuple[int | None, int | None]:
+    """How many predictions `other` has right where the base has them wrong, and the reverse.
+
+    Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12, 1947.
+    """
+    one, two = (dict(zip(zip(*each[:3], strict=True), each.correct.tolist(), strict=True)) for each in (base, other))
+    shared = one.keys() & two.keys()
+    if not shared:
+        return None, None
+    return sum(two[key] and not one[key] for key in shared), sum(one[key] and not two[key] for key in shared)

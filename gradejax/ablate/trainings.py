@@ -34,7 +34,12 @@ class Training(NamedTuple):
     @property
     def folder(self) -> str:
         """Name of its folder below trainings/."""
-        return self.digest[:16]
+        return folder_name(self.digest)
+
+
+def folder_name(digest: str) -> str:
+    """Name of the folder, below trainings/, of the training with that digest."""
+    return digest[:16]
 
 
 Group = Sequence[Training]
