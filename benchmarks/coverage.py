@@ -62,11 +62,11 @@ def get_variants() -> dict[str, dict]:
 
 
 class Population(NamedTuple):
-    """A recipe's predictions, counted by seed and writer.
+    """A recipe's predictions, counted by seed, fold and writer.
 
     Attributes:
-        right: `(seeds, writers)`.
-        total: drawings of each writer, `(writers,)`.
+        right: `(seeds, folds, writers)`.
+        total: likewise; 0 where a fold does not hold the writer out.
     """
 
     right: np.ndarray
@@ -74,7 +74,7 @@ class Population(NamedTuple):
 
     def accuracy(self) -> float:
         """Of all writers with all seeds."""
-        return float(self.right.sum() / self.total.sum() / len(self.right))
+        return float(self.right.sum() / self.total.sum())
 
 
 class Sample(NamedTuple):
@@ -85,15 +85,13 @@ class Sample(NamedTuple):
     held_out: np.ndarray
 
     def tally(self) -> Tally:
-        """All predictions by writer."""
-        return Tally(self.right.sum(axis=0), len(self.right) * self.total)
+        """All predictions."""
+        writers = self.right.shape[-1]
+        return Tally(self.right.reshape(-1, writers), self.total.reshape(-1, writers))
 
     def by_split(self) -> list[float]:
         """Each seed's accuracy on the writers that it holds out."""
-        return [
-            float(right[rows].sum() / self.total[rows].sum())
-            for right, rows in zip(self.right, self.held_out, strict=True)
-        ]
+        return [float(right[:, rows].sum() / total[:, rows].sum()) for right, total, rows in zip(*self, strict=True)]
 
 
 def resampled(values: list[float], level: float = LEVEL) -> Interval:
@@ -105,10 +103,12 @@ def resampled(values: list[float], level: float = LEVEL) -> Interval:
 
 def percentile(rng: np.random.Generator, base: Tally, other: Tally | None = None, level: float = LEVEL) -> Interval:
     """The percentile bootstrap over writers, of an accuracy or of a difference (Efron, 1979)."""
-    rows = rng.integers(len(base.total), size=(_BOOTSTRAPS, len(base.total)))
+    writers = base.total.shape[1]
+    rows = rng.integers(writers, size=(_BOOTSTRAPS, writers))
 
     def accuracies(counts: Tally) -> np.ndarray:
-        return counts.right[rows].sum(axis=1) / counts.total[rows].sum(axis=1)
+        right, total = counts.right.sum(axis=0), counts.total.sum(axis=0)
+        return right[rows].sum(axis=1) / total[rows].sum(axis=1)
 
     values = accuracies(base) if other is None else accuracies(other) - accuracies(base)
     mean = base.accuracy if other is None else other.accuracy - base.accuracy
@@ -117,14 +117,14 @@ def percentile(rng: np.random.Generator, base: Tally, other: Tally | None = None
 
 def draw(rng: np.random.Generator, populations: list[Population], seeds: int) -> Iterator[Sample]:
     """The same writers for every recipe, and seeds of its own where recipes are the same population."""
-    n_writers = len(populations[0].total)
+    n_writers = populations[0].total.shape[-1]
     writers = rng.integers(n_writers, size=n_writers)
     n_held_out = max(round(HELD_OUT * n_writers), 1)
     held_out = np.stack([rng.permutation(n_writers)[:n_held_out] for _ in range(seeds)])
     order = rng.permutation(len(populations[0].right))
     for number, population in enumerate(populations):
         chosen = order[number * seeds : (number + 1) * seeds]
-        yield Sample(population.right[chosen][:, writers], population.total[writers], held_out)
+        yield Sample(population.right[chosen][..., writers], population.total[chosen][..., writers], held_out)
 
 
 METHODS = ("seeds", "resampled", "percentile", "writers")
@@ -176,17 +176,17 @@ def false_verdicts(rng: np.random.Generator, population: Population, simulations
 def populations_of(workdir: Path) -> dict[str, Population]:
     """The recipes of an experiment. Raises UserError where it has no folds, or too few seeds."""
     populations = {}
-    predictions = report.predictions_of(workdir, {"": "val_accuracy"}, results.read_rows(workdir))
+    predictions = report.predictions_of(workdir, {"accuracy": "val_accuracy"}, results.read_rows(workdir))
     for name, each in predictions.items():
-        seeds, writers = np.unique(each.seed), np.unique(each.writer)
-        right, total = np.zeros((2, len(seeds), len(writers)))
-        places = np.searchsorted(seeds, each.seed), np.searchsorted(writers, each.writer)
-        np.add.at(right, places, each.correct)
-        np.add.at(total, places, 1)
-        if len(seeds) < SEEDS * VARIANTS or (total != total[0]).any():
+        seeds, seed = np.unique(each.seed, return_inverse=True)
+        _, writer = np.unique(each.writer, return_inverse=True)
+        right, total = np.zeros((2, len(seeds), each.fold.max() + 1, writer.max() + 1))
+        np.add.at(right, (seed, each.fold, writer), each.correct)
+        np.add.at(total, (seed, each.fold, writer), 1)
+        if len(seeds) < SEEDS * VARIANTS or not each.fold.all():
             wanted = f"folds and {SEEDS * VARIANTS} seeds"
             raise UserError(f"{workdir} is no experiment with {wanted}: see python -m benchmarks.coverage --help")
-        populations[name.rstrip(", ")] = Population(right, total[0])
+        populations[name] = Population(right, total)
     return populations
 
 
@@ -197,7 +197,7 @@ def main(arguments: list[str]) -> None:
     populations, simulations = populations_of(Path(_FLAGS.workdir)), _FLAGS.simulations
     rng = np.random.default_rng(0)
     base = next(iter(populations.values()))
-    writers = len(base.total)
+    writers = base.total.shape[-1]
     title = f"{simulations:,} experiments with {writers} writers and {SEEDS} seeds"
     table = Table("", title=title, title_justify="left")
     for method in METHODS:

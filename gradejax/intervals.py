@@ -1,20 +1,18 @@
 """Confidence intervals that are about writers who have not been asked yet.
 
-Drawings by one writer resemble each other, and several trainings read the same drawings, so neither drawings nor
-trainings are independent samples; writers are. Here a writer is one observation: all that all trainings make of all his
-or her drawings. `python -m benchmarks.coverage` shows how often the intervals contain the truth.
+Drawings by one writer resemble each other, and several trainings read the same drawings, so drawings are no independent
+samples. An accuracy would be another with other writers, and another with other trainings; the intervals here allow for
+both. `python -m benchmarks.coverage` shows how often they contain the truth.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
 LEVEL = 0.05
-"""An interval misses the truth for this fraction of samples of writers."""
-
-Numbers = Float[np.ndarray, " writers"]
+"""An interval misses the truth in this fraction of experiments."""
 
 
 class Interval(NamedTuple):
@@ -29,35 +27,57 @@ class Interval(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Predictions counted by writer.
+    """Predictions, counted by training and writer.
 
     Attributes:
         right: how many are right.
-        total: how many there are.
+        total: how many there are; 0 where a training does not hold a writer out.
     """
 
-    right: Numbers
-    total: Numbers
+    right: Float[np.ndarray, "trainings writers"]
+    total: Float[np.ndarray, "trainings writers"]
 
     @property
     def accuracy(self) -> float:
         """Of all predictions."""
         return float(self.right.sum() / self.total.sum())
 
+    @property
+    def writers(self) -> int:
+        """How many have predictions."""
+        return int(self.total.any(axis=0).sum())
 
-def tally(correct: Bool[np.ndarray, " n"], writers: Shaped[np.ndarray, " n"]) -> Tally:
-    """Counts predictions by writer; a drawing may have several, by several trainings."""
-    _, positions = np.unique(writers, return_inverse=True)
-    return Tally(np.bincount(positions, correct).astype(float), np.bincount(positions).astype(float))
+    @property
+    def trainings(self) -> int:
+        """How many have predictions."""
+        return int(self.total.any(axis=1).sum())
 
 
-def accuracy(correct: Bool[np.ndarray, " n"], writers: Int[np.ndarray, " n"], level: float = LEVEL) -> Interval:
-    """The accuracy on drawings by unseen writers; see `proportion`."""
-    return proportion(tally(correct, writers), level)
+def tally(
+    correct: Bool[np.ndarray, " n"], trainings: Shaped[np.ndarray, " n"], writers: Shaped[np.ndarray, " n"]
+) -> Tally:
+    """Counts predictions by training and writer.
+
+    Args:
+        correct: whether each prediction is right.
+        trainings: which training made it: an index.
+        writers: whose drawing it is about: an index.
+    """
+    shape = int(trainings.max()) + 1, int(writers.max()) + 1
+    right, total = np.zeros((2, *shape))
+    np.add.at(right, (trainings, writers), correct)
+    np.add.at(total, (trainings, writers), 1)
+    return Tally(right, total)
+
+
+def accuracy(correct: Bool[np.ndarray, " n"], writers: Shaped[np.ndarray, " n"], level: float = LEVEL) -> Interval:
+    """The accuracy of one model on drawings by unseen writers; see `proportion`."""
+    positions = np.unique(writers, return_inverse=True)[1]
+    return proportion(tally(correct, np.zeros_like(positions), positions), level)
 
 
 def proportion(counts: Tally, level: float = LEVEL) -> Interval:
-    """The accuracy on drawings by unseen writers.
+    """The accuracy on drawings by unseen writers; of a recipe where there are several trainings, else of one model.
 
     The interval is Clopper and Pearson's for so many independent drawings as would make the accuracy as certain as
     these drawings make it: E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected
@@ -65,17 +85,17 @@ def proportion(counts: Tally, level: float = LEVEL) -> Interval:
     within 0 and 1, and has a width where no mistake was made.
 
     Args:
-        counts: a row per writer.
+        counts: of all trainings.
         level: of the interval.
     """
-    mean, writers, size = counts.accuracy, len(counts.total), float(counts.total.sum())
-    if writers < 2:
+    mean, size = counts.accuracy, float(counts.total.sum())
+    if counts.writers < 2:
         return Interval(mean, np.nan, np.nan)
-    error = standard_error(counts)
-    if error > 0:
-        independent = mean * (1 - mean) / error**2
-        # The error is itself estimated from few writers.
-        independent *= (stats.norm.ppf(1 - level / 2) / stats.t.ppf(1 - level / 2, writers - 1)) ** 2
+    variance, freedom = _variance(_influence(counts))
+    if variance > 0:
+        independent = mean * (1 - mean) / variance
+        # The variance is itself estimated from few writers.
+        independent *= (stats.norm.ppf(1 - level / 2) / stats.t.ppf(1 - level / 2, freedom)) ** 2
         size = min(size, independent)
     low = stats.beta.ppf(level / 2, mean * size, (1 - mean) * size + 1) if mean > 0 else 0.0
     high = stats.beta.ppf(1 - level / 2, mean * size + 1, (1 - mean) * size) if mean < 1 else 1.0
@@ -95,46 +115,63 @@ class Difference(NamedTuple):
 
 
 def difference(base: Tally, other: Tally, level: float = LEVEL) -> Difference:
-    """How much more accurate `other` is than `base`, on drawings by unseen writers.
-
-    Student's t with as many degrees of freedom as there are writers but one.
+    """How much more accurate `other` is than `base`, on drawings by unseen writers and with other trainings.
 
     Args:
-        base: a row per writer.
-        other: the same writers in the same order; the total of one who has no predictions is 0.
+        base: of the one recipe.
+        other: of the other; the same trainings and writers in the same order.
         level: of the interval.
+
+    Returns:
+        Student's t interval. There is none, and p is 1, for a single writer or a single training, for then what another
+        would change is unknown.
     """
-    mean, writers = other.accuracy - base.accuracy, len(base.total)
-    if min(np.count_nonzero(base.total), np.count_nonzero(other.total)) < 2:
+    mean = other.accuracy - base.accuracy
+    if min(base.writers, other.writers, base.trainings, other.trainings) < 2:
         return Difference(Interval(mean, np.nan, np.nan), 1.0)
-    error = standard_error(base, other)
-    if error == 0:
-        # Nobody's drawings are read differently; so rarely does it happen that none of so many shows it.
+    variance, freedom = _variance(_influence(other) - _influence(base))
+    if variance == 0:
+        # No drawing is read differently: so rarely does none of so many show a difference.
         half_width = 1 - (level / 2) ** (1 / base.total.sum())
         return Difference(Interval(mean, mean - half_width, mean + half_width), 1.0)
-    half_width = stats.t.ppf(1 - level / 2, writers - 1) * error
-    return Difference(
-        Interval(mean, float(mean - half_width), float(mean + half_width)),
-        float(2 * stats.t.sf(abs(mean) / error, writers - 1)),
-    )
+    error = np.sqrt(variance)
+    half_width = float(stats.t.ppf(1 - level / 2, freedom) * error)
+    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return Difference(Interval(mean, mean - half_width, mean + half_width), p)
 
 
-def standard_error(base: Tally, other: Tally | None = None) -> float:
-    """The standard error of an accuracy, or of a difference of two, over samples of writers.
+def _influence(counts: Tally) -> Float[np.ndarray, "trainings writers"]:
+    """By how much each cell moves the accuracy from what it is: they add up to 0."""
+    return (counts.right - counts.accuracy * counts.total) / counts.total.sum()
 
-    It is the jackknife's, which leaves out one writer after another: B. Efron and C. Stein, "The jackknife estimate of
-    variance", Annals of Statistics 9, 1981.
+
+def _variance(influence: Float[np.ndarray, "trainings writers"]) -> tuple[float, float]:
+    """The variance of a sum of influences over samples of writers and of trainings, and its degrees of freedom.
+
+    Writers and trainings are crossed, so their variances are added and what is counted in both is taken off:
+    A. C. Cameron, J. B. Gelbach and D. L. Miller, "Robust inference with multiway clustering", Journal of Business and
+    Economic Statistics 29, 2011. The degrees of freedom are F. E. Satterthwaite's ("An approximate distribution of
+    estimates of variance components", Biometrics Bulletin 2, 1946).
     """
-    without = _leaving_one_out(base)
-    if other is not None:
-        without = _leaving_one_out(other) - without
-    writers = len(without)
-    return float(np.sqrt((writers - 1) / writers * np.sum((without - without.mean()) ** 2)))
+    of_writers, writers = _sum_of_squares(influence.sum(axis=0))
+    of_trainings, trainings = _sum_of_squares(influence.sum(axis=1))
+    of_cells, _ = _sum_of_squares(influence.ravel())
+    shared = max(of_trainings - of_cells, 0.0)
+    variance = of_writers + shared
+    if variance == 0:
+        return 0.0, 1.0
+    # What is taken off does not make the trainings' variance any better known.
+    spread = of_writers**2 / (writers - 1) + (of_trainings**2 / (trainings - 1) if shared else 0.0)
+    return variance, max(variance**2 / spread, 1.0)
 
 
-def _leaving_one_out(counts: Tally) -> Numbers:
-    """The accuracy without each of the writers."""
-    return (counts.right.sum() - counts.right) / (counts.total.sum() - counts.total)
+def _sum_of_squares(values: Float[np.ndarray, " n"]) -> tuple[float, int]:
+    """The variance of a sum of independent values, and how many there are.
+
+    Zeros do not count: a few values tell little about the variance, however many zeros stand beside them.
+    """
+    n = max(int(np.count_nonzero(values)), 2)
+    return float(n / (n - 1) * np.sum(values**2)), n
 
 
 def holm(p: Float[np.ndarray, " comparisons"]) -> Float[np.ndarray, " comparisons"]:

@@ -121,15 +121,14 @@ def _print_estimate(groups: Sequence[Group], done: int) -> None:
 def _power(trainings: Sequence[Training], comparisons: int) -> str:
     """What difference the experiment can show, judged by the drawings that its first variant holds out."""
     of_variant = [one.member for one in trainings if one.variant == trainings[0].variant]
-    held_out = np.concatenate([one.split.validation for one in of_variant])
-    drawings = np.unique(held_out)
-    writers = len(np.unique(of_variant[0].dataset.writers[drawings]))
-    least = power.detectable_difference(len(drawings), len(held_out), writers, comparisons)
+    held_out = np.unique(np.concatenate([one.split.validation for one in of_variant]))
+    writers = len(np.unique(of_variant[0].dataset.writers[held_out]))
+    least = power.detectable_difference(writers, len(of_variant), comparisons)
     if not math.isfinite(least):
-        return "all drawings that are held out are by one writer: no difference can be shown for others"
+        return "no difference can be shown with one writer held out, or one training a variant: raise --seeds"
     return (
-        f"{power.POWER:.0%} of such experiments show a difference of {100 * least:.2f} points on unseen writers: "
-        f"{len(held_out):,} predictions of {len(drawings):,} drawings by {writers} writers, {comparisons} comparisons"
+        f"{power.POWER:.0%} of such experiments show a difference of {100 * least:.2f} points on unseen writers "
+        f"({len(of_variant)} trainings a variant, {writers} writers held out, comparisons: {comparisons})"
     )
 
 

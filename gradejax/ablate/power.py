@@ -8,32 +8,28 @@ from gradejax.intervals import LEVEL
 
 POWER = 0.8
 """The fraction of experiments that show a difference of the size that `detectable_difference` returns."""
-_DISAGREEMENT = 0.02
-"""The fraction of drawings that one of two trainings reads rightly and the other does not."""
-_CLUSTERING = 1.5
-"""How many times the variance is what it would be if drawings by one writer were independent."""
-_LASTING = 0.3
-"""The fraction of that variance which more seeds do not reduce, because the recipes differ on these drawings."""
+_OF_WRITERS, _OF_TRAININGS = 1e-4, 5e-5
+"""The variance of a difference with one writer, and what it has in common for all writers of one training."""
 
 
-def detectable_difference(drawings: int, predictions: int, writers: int, comparisons: int) -> float:
+def detectable_difference(writers: int, trainings: int, comparisons: int) -> float:
     """The difference in accuracy that four in five such experiments show.
 
-    It takes the most cautious step of Holm's correction, and the variance that `experiments/` had on 2,198 drawings by
-    55 writers, with recipes that differ little: `python -m benchmarks.coverage` measures it.
+    It takes the most cautious step of Holm's correction, and variances as in `experiments/dropout.py`, whose recipes
+    differ little, on 2,198 drawings by 55 writers.
 
     Args:
-        drawings: how many different ones are held out.
-        predictions: how many there are of these drawings, with all seeds together.
-        writers: of these drawings.
+        writers: held out.
+        trainings: of each recipe: seeds times folds.
         comparisons: with the base.
 
     Returns:
-        A fraction; infinite for a single writer.
+        A fraction; infinite for a single writer or training.
     """
-    if writers < 2:
+    if writers < 2 or trainings < 2:
         return math.inf
-    variance = _CLUSTERING * _DISAGREEMENT * (_LASTING / drawings + (1 - _LASTING) / predictions)
-    freedom = writers - 1
+    of_writers, of_trainings = _OF_WRITERS / writers, _OF_TRAININGS / trainings
+    variance = of_writers + of_trainings
+    freedom = variance**2 / (of_writers**2 / (writers - 1) + of_trainings**2 / (trainings - 1))
     level = LEVEL / max(comparisons, 1)
     return float((stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(POWER, freedom)) * math.sqrt(variance))

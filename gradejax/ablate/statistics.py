@@ -95,19 +95,26 @@ def _alone(name: str, predictions: Predictions) -> Comparison:
     by_seed = {
         int(seed): float(predictions.correct[predictions.seed == seed].mean()) for seed in np.unique(predictions.seed)
     }
-    counts = intervals.tally(predictions.correct, predictions.writer)
+    counts = _tallies(predictions)[0]
     return Comparison(name, by_seed, student(list(by_seed.values())), intervals.proportion(counts))
 
 
 def _difference(base: Predictions, other: Predictions) -> intervals.Difference:
-    writers = np.unique(np.concatenate([base.writer, other.writer]))
-    return intervals.difference(_tally(base, writers), _tally(other, writers))
+    of_base, of_other = _tallies(base, other)
+    return intervals.difference(of_base, of_other)
 
 
-def _tally(predictions: Predictions, writers: Int[np.ndarray, " writers"]) -> Tally:
-    places = np.searchsorted(writers, predictions.writer)
-    right = np.bincount(places, predictions.correct, len(writers))
-    return Tally(right.astype(float), np.bincount(places, minlength=len(writers)).astype(float))
+def _tallies(*several: Predictions) -> list[Tally]:
+    """The counts of each, with the same trainings and the same writers in the same order."""
+    joined = Predictions(*map(np.concatenate, zip(*several, strict=True)))
+    trainings = np.unique(np.stack([joined.seed, joined.fold]), axis=1, return_inverse=True)[1].ravel()
+    writers = np.unique(joined.writer, return_inverse=True)[1]
+    source = np.repeat(np.arange(len(several)), [len(each.correct) for each in several])
+    shape = len(several), int(trainings.max()) + 1, int(writers.max()) + 1
+    right, total = np.zeros((2, *shape))
+    np.add.at(right, (source, trainings, writers), joined.correct)
+    np.add.at(total, (source, trainings, writers), 1)
+    return list(map(Tally, right, total))
 
 
 def _changes(base: Predictions, other: Predictions) -> tuple[int | None, int | None]:
