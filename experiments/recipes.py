@@ -23,8 +23,8 @@ def get_variants() -> dict[str, dict]:
 
 
 def _whole(config: ConfigDict) -> dict:
-    """The overrides that make a recipe of any other."""
-    groups = {name: as_json(config[name]) for name in ("data", "augment", "train")}
+    """The overrides that make this recipe of any other, on the same drawings."""
+    groups = {name: as_json(config[name]) for name in ("augment", "train")}
+    groups["data"] = {key: config.data[key] for key in ("synthetic", "others")}
     overrides = {f"{name}.{key}": value for name, group in groups.items() for key, value in group.items()}
-    del overrides["data.folds"]
     return {"model": as_json(config.model), **overrides}
