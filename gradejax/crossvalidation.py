@@ -1,9 +1,9 @@
 """Cross-validation: each drawing is read by a network that has not seen its writer."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +17,7 @@ from gradejax.grades import GRADES
 from gradejax.population import Member
 from gradejax.splits import Split
 
-_MAX_BYTES = 2**28  # a drawing takes 300
+_MAX_BYTES = 2**29  # a drawing takes 300
 
 
 class OutOfSample(NamedTuple):
@@ -49,9 +49,8 @@ def cross_validate(
         UserError: when the network cannot be built.
     """
     members = [Member(config, dataset, fold) for fold in folds]
-    held_out = np.concatenate([fold.validation for fold in folds])
-    order = np.argsort(held_out)
-    rows, logits = held_out[order], np.empty((0, 0))
+    rows, order = _held_out(folds)
+    logits = np.empty((0, 0))
     epochs = []
     for epoch in population.epochs(members, population.build_program(config)):
         parts = [of_fold.logits[: len(fold.validation)] for of_fold, fold in zip(epoch, folds, strict=True)]
@@ -61,30 +60,54 @@ def cross_validate(
     return OutOfSample(rows, logits, epochs)
 
 
-def save(path: Path, result: OutOfSample, digest: str) -> None:
-    """Writes a result to a JSON file, atomically; `digest` says which drawings it belongs to."""
+def _held_out(folds: Sequence[Split]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """What the folds hold out, ascending, and where it lies in their validation parts, one after another."""
+    rows = np.concatenate([fold.validation for fold in folds])
+    order = np.argsort(rows)
+    return rows[order], order
+
+
+def save(path: Path, result: OutOfSample, settings: Mapping[str, Any], dataset: Dataset) -> None:
+    """Writes a result to a JSON file, atomically, with what it was made from.
+
+    Args:
+        path: of the file.
+        result: from `cross_validate`.
+        settings: the recipe as JSON, with no password in it.
+        dataset: the drawings.
+    """
     content = {
-        "digest": digest,
-        "rows": result.rows.tolist(),
+        "digest": dataset.digest,
+        "settings": settings,
         "logits": result.logits.tolist(),
         "epochs": result.epochs,
     }
     runs.write_text(path, json.dumps(content))
 
 
-def load(path: Path, digest: str) -> OutOfSample | None:
-    """Reads what `save` wrote; None if there is no such file.
+def load(path: Path, settings: Mapping[str, Any], dataset: Dataset, folds: Sequence[Split]) -> OutOfSample | None:
+    """Reads what `save` wrote; None if there is no such file, or if it was made with other settings.
+
+    Args:
+        path: of the file.
+        settings: as in `save`.
+        dataset: the drawings.
+        folds: from `splits.folds`.
 
     Raises:
         UserError: when the file cannot be read, is damaged, or belongs to other drawings.
     """
     try:
         content = json.loads(regular.read(path, _MAX_BYTES))
-        if content["digest"] != digest:
+        if content["digest"] != dataset.digest:
             raise UserError(f"the drawings have changed since {path} was written: use another --workdir")
-        rows, logits = np.array(content["rows"], np.int64), np.array(content["logits"], np.float32)
-        if rows.ndim == 1 and logits.shape == (len(rows), len(GRADES)):
-            return OutOfSample(rows, logits, [metrics.Scores(*map(float, epoch)) for epoch in content["epochs"]])
+        if content["settings"] != settings:
+            return None
+        rows, _ = _held_out(folds)
+        logits = np.array(content["logits"], np.float32)
+        epochs = [metrics.Scores(*map(float, epoch)) for epoch in content["epochs"]]
+        if logits.shape == (len(rows), len(GRADES)) and len(epochs) == settings["train"]["epochs"]:
+            return OutOfSample(rows, logits, epochs)
     except FileNotFoundError:
         return None
     except OSError as error:

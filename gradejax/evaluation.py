@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from gradejax import calibration, metrics, models
+from gradejax import calibration, intervals, metrics, models
 from gradejax.calibration import Calibration
 from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
@@ -34,12 +34,22 @@ class Predictions(NamedTuple):
         labels: class indices, `(n,)`.
         confidences: in the order of `GRADES`, `(n, grades)`.
         are_grades: False where the model rejects a drawing as no grade, `(n,)`.
+        writers: an index per writer, `(n,)`.
     """
 
     ink: UInt8[np.ndarray, "n size size"]
     labels: Int[np.ndarray, " n"]
     confidences: Float[np.ndarray, "n grades"]
     are_grades: Bool[np.ndarray, " n"]
+    writers: Int[np.ndarray, " n"]
+
+    def at(self, rows: Bool[np.ndarray, " n"]) -> "Predictions":
+        """Those of some drawings."""
+        return Predictions(*(values[rows] for values in self))
+
+    def guesses(self) -> Int[np.ndarray, " n"]:
+        """Class indices, also where the drawing is rejected."""
+        return self.confidences.argmax(axis=1)
 
     def scores(self) -> metrics.Scores:
         """Accuracy, loss and expected calibration error."""
@@ -49,6 +59,24 @@ class Predictions(NamedTuple):
         """The share of drawings that the model rejects."""
         return float(1 - self.are_grades.mean())
 
+    def n_writers(self) -> int:
+        """How many people drew the drawings."""
+        return len(np.unique(self.writers))
+
+    def interval(self) -> intervals.Interval:
+        """The accuracy, with its interval for other writers."""
+        return intervals.accuracy(self.guesses() == self.labels, self.writers)
+
+    def summary(self) -> dict[str, Any]:
+        """The scores as plain numbers: `n`, `writers`, `accuracy`, `loss`, `ece`, `interval` and `refused`."""
+        return {
+            "n": len(self.labels),
+            "writers": self.n_writers(),
+            **self.scores()._asdict(),
+            "interval": _bounds(self.interval()),
+            "refused": self.rejected(),
+        }
+
 
 class Evaluation(NamedTuple):
     """How good a freshly trained model is.
@@ -57,13 +85,13 @@ class Evaluation(NamedTuple):
         predictions: on the validation drawings. Each is calibrated on the other writers' drawings.
         uncalibrated: the confidences before calibration, `(n, grades)`.
         others_rejected: share rejected of `N_OTHERS` synthetic drawings that show no grade.
-        test_accuracy: on the test drawings; None where there are none.
+        test: on the test drawings; None where there are none.
     """
 
     predictions: Predictions
     uncalibrated: Float[np.ndarray, "n grades"]
     others_rejected: float
-    test_accuracy: float | None
+    test: Predictions | None
 
 
 def evaluate(
@@ -84,8 +112,8 @@ def evaluate(
         return logits_in_batches(logits_of, variables, data.ink, rows, config.evaluate.batch_size)
 
     logits = out_of_sample.logits if out_of_sample else logits_on(split.validation)
-    ink, labels = data.ink[split.validation], data.labels[split.validation]
-    confidences, are_grades = calibration.cross_fit(logits, labels, data.writers[split.validation], ink)
+    labels = data.labels[split.validation]
+    read = calibration.cross_fit(logits, labels, data.writers[split.validation], data.ink[split.validation])
     recogniser = Recogniser(
         labels=about["labels"],
         size=about["size"],
@@ -94,14 +122,16 @@ def evaluate(
         variables=variables,
         logits_of=logits_of,
     )
-    test_accuracy = None
+    test = None
     if len(split.test):
-        test_accuracy = float(np.mean(logits_on(split.test).argmax(axis=1) == data.labels[split.test]))
+        confidences = recogniser.calibration.confidences(logits_on(split.test))
+        are_grades = recogniser.calibration.are_grades(confidences, data.ink[split.test])
+        test = _predictions(data, split.test, confidences, are_grades)
     return Evaluation(
-        predictions=Predictions(ink, labels, confidences, are_grades),
+        predictions=_predictions(data, split.validation, *read),
         uncalibrated=Calibration().confidences(logits),
         others_rejected=others_rejected(recogniser),
-        test_accuracy=test_accuracy,
+        test=test,
     )
 
 
@@ -111,7 +141,19 @@ def predict(recogniser: Recogniser, dataset: Dataset) -> Predictions:
     columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
     ink = np.asarray(dataset.ink)
     confidences = recogniser.confidences(ink)[:, columns]
-    return Predictions(ink, dataset.labels, confidences, recogniser.calibration.are_grades(confidences, ink))
+    are_grades = recogniser.calibration.are_grades(confidences, ink)
+    return Predictions(ink, dataset.labels, confidences, are_grades, dataset.writers)
+
+
+def _predictions(
+    data: Dataset, rows: Int[np.ndarray, " n"], confidences: np.ndarray, are_grades: np.ndarray
+) -> Predictions:
+    return Predictions(data.ink[rows], data.labels[rows], confidences, are_grades, data.writers[rows])
+
+
+def _bounds(interval: intervals.Interval) -> list[float] | None:
+    """The interval for JSON, which has no NaN: None where there is none."""
+    return None if np.isnan(interval.low) else [interval.low, interval.high]
 
 
 def others_rejected(recogniser: Recogniser) -> float:
@@ -134,20 +176,22 @@ def summarise(
         history: the lines of `metrics.jsonl`.
     """
     data, split, network, _, folds = prepared
-    scores = evaluation.predictions.scores()
+    validation = evaluation.predictions.summary()
     best = max(history, key=lambda epoch: epoch["val_accuracy"])
     summary = {
-        "val_accuracy": scores.accuracy,
+        "val_accuracy": validation["accuracy"],
+        "val_interval": validation["interval"],
         "best_val_accuracy": best["val_accuracy"],
         "best_epoch": best["epoch"],
-        "val_loss": scores.loss,
-        "ece": scores.ece,
+        "val_loss": validation["loss"],
+        "ece": validation["ece"],
         "ece_uncalibrated": metrics.scores(evaluation.uncalibrated, evaluation.predictions.labels).ece,
-        "val_refused": evaluation.predictions.rejected(),
+        "val_refused": validation["refused"],
         "others_refused": evaluation.others_rejected,
         "epochs": len(history),
         "n_train": len(split.train),
-        "n_val": len(split.validation),
+        "n_val": validation["n"],
+        "val_writers": validation["writers"],
         "split": config.data.split,
         "folds": len(folds),
         "parameters": models.parameters(network),
@@ -157,8 +201,8 @@ def summarise(
         "refused": data.refused,
         "versions": _versions(),
     }
-    if evaluation.test_accuracy is not None:
-        summary |= {"n_test": len(split.test), "test_accuracy": evaluation.test_accuracy}
+    if evaluation.test:
+        summary |= {"n_test": len(split.test), "test_accuracy": evaluation.test.scores().accuracy}
     return summary
 
 

@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from gradejax import (
     crossvalidation,
     devices,
     evaluation,
+    held_out,
     models,
     prepare,
     recipe,
@@ -62,10 +63,7 @@ def main(arguments: list[str]) -> None:
         _follow(config)
         return
     summary = run(config, _FLAGS.store, cli.workdir(_FLAGS), began)
-    print(
-        f"validation accuracy {summary['val_accuracy']:.2%} on {summary['n_val']:,} drawings "
-        f"({summary['split']} split), {summary['train_seconds']:.1f} s of training; see {summary['workdir']}"
-    )
+    print(_result_line(summary))
 
 
 def _config() -> ConfigDict:
@@ -94,22 +92,24 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         UserError: for whatever the user can put right.
     """
     uri, prepared = _prepared(config, store_flag)
+    settings = recipe.as_json(config) | {"data": recipe.as_json(config.data) | {"store": uri}}
     workdir = workdir or runs.new_workdir(config.model.name)
     with runs.held(workdir):
-        runs.begin(workdir, recipe.as_json(config) | {"data": recipe.as_json(config.data) | {"store": uri}})
+        runs.begin(workdir, settings)
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} CPU cores"
         _show_start(config, prepared, device, workdir)
-        out_of_sample = _cross_validated(config, prepared, workdir) if prepared.folds else None
+        out_of_sample = _cross_validated(config, settings, prepared, workdir) if prepared.folds else None
         with _training_progress(config, len(prepared.split.train)) as announce:
             variables = train.fit(config, prepared, workdir, announce, out_of_sample)
         result = evaluation.evaluate(config, prepared, variables, out_of_sample)
-        _show_scores(result)
+        _show_scores(config, prepared, result)
         history = runs.read_history(workdir)
         summary = evaluation.summarise(config, prepared, result, history)
+        summary["held_out"] = held_out.write(workdir, prepared, result)
         summary |= {"wall_seconds": time.perf_counter() - began, "device": device}
         # Before the plots: a run must not be lost for want of a picture.
         runs.write_json(workdir / "summary.json", summary)
-        report.write_plots(workdir / "plots", history, result, config.evaluate.mistakes)
+        report.write_plots(workdir / "plots", history, result, config.evaluate.mistakes, len(prepared.folds))
     return {**summary, "workdir": str(workdir)}
 
 
@@ -124,15 +124,17 @@ def _prepared(config: ConfigDict, store_flag: str | None) -> tuple[str, Prepared
         return store.uri, prepare.prepare(config, store)
 
 
-def _cross_validated(config: ConfigDict, prepared: Prepared, workdir: Path) -> crossvalidation.OutOfSample:
+def _cross_validated(
+    config: ConfigDict, settings: Mapping[str, Any], prepared: Prepared, workdir: Path
+) -> crossvalidation.OutOfSample:
     """Trains the folds' networks, or takes what they made of the drawings from the run's folder."""
-    path, digest = workdir / "out_of_sample.json", prepared.dataset.digest
-    if kept := crossvalidation.load(path, digest):
-        log.info("the %d folds have been trained already", len(prepared.folds))
+    path, dataset, folds = workdir / "out_of_sample.json", prepared.dataset, prepared.folds
+    if kept := crossvalidation.load(path, settings, dataset, folds):
+        log.info("the %d folds have been trained already", len(folds))
         return kept
-    with progress(f"training {len(prepared.folds)} folds", config.train.epochs, log) as update:
-        result = crossvalidation.cross_validate(config, prepared.dataset, prepared.folds, partial(update, 1))
-    crossvalidation.save(path, result, digest)
+    with progress(f"training {len(folds)} folds", config.train.epochs, log) as update:
+        result = crossvalidation.cross_validate(config, dataset, folds, partial(update, 1))
+    crossvalidation.save(path, result, settings, dataset)
     return result
 
 
@@ -145,19 +147,36 @@ def _follow(config: ConfigDict) -> None:
 
 def _show_start(config: ConfigDict, prepared: Prepared, device: str, workdir: Path) -> None:
     Console().print(models.layer_table(prepared.network, config.data.size))
+    how = f"{config.data.split} split" + (f", {len(prepared.folds)} folds" if prepared.folds else "")
     log.info(
-        "training on %s drawings, validating on %s (%s split), on %s; run folder %s",
-        f"{len(prepared.split.train):,}", f"{len(prepared.split.validation):,}", config.data.split, device, workdir,
+        "training on %s drawings, validating on %s (%s), on %s; run folder %s",
+        f"{len(prepared.split.train):,}", f"{len(prepared.split.validation):,}", how, device, workdir,
     )  # fmt: skip
 
 
-def _show_scores(result: evaluation.Evaluation) -> None:
-    console = Console()
-    console.print(report.score_table("Accuracy on validation", result.predictions))
+def _show_scores(config: ConfigDict, prepared: Prepared, result: evaluation.Evaluation) -> None:
+    console, by_writer = Console(), config.data.split == "writer"
+    notes = [report.interval_note(result.predictions.n_writers(), by_writer)]
+    if prepared.folds:
+        notes.append(report.readers(len(prepared.folds), by_writer))
+    console.print(report.score_table("Accuracy on validation", result.predictions, notes))
     console.print(
         f"rejects {result.others_rejected:.2%} of {evaluation.N_OTHERS} synthetic drawings of other letters, digits "
         "and marks"
     )
+
+
+def _result_line(summary: Mapping[str, Any]) -> str:
+    by_writer = summary["split"] == "writer"
+    parts = [
+        f"validation accuracy {summary['val_accuracy']:.2%} on {summary['n_val']:,} drawings ({summary['split']} split)"
+    ]
+    if summary["val_interval"]:
+        low, high = summary["val_interval"]
+        parts.append(f"{low:.2%} to {high:.2%} for {report.population(summary['val_writers'], by_writer)}")
+    if summary["folds"]:
+        parts.append(report.readers(summary["folds"], by_writer))
+    return f"{', '.join(parts)}, {summary['train_seconds']:.1f} s of training; see {summary['workdir']}"
 
 
 @contextmanager

@@ -35,6 +35,7 @@ class Recogniser:
         calibration: how its logits are read.
         variables: its parameters and statistics.
         logits_of: the jitted function from variables and ink to logits.
+        data_digest: `Dataset.digest` of the drawings that it was trained and validated on; empty if it is not known.
     """
 
     labels: tuple[str, ...]
@@ -43,6 +44,7 @@ class Recogniser:
     calibration: Calibration
     variables: Variables
     logits_of: LogitsFunction
+    data_digest: str = ""
 
     def ink(self, png: bytes) -> UInt8[np.ndarray, "size size"]:
         """Decodes a PNG as this model was trained to see it.
@@ -90,6 +92,7 @@ def load(workdir: Path) -> Recogniser:
         calibration=calibrations.read(about.get("calibration", {})),
         variables=jax.tree.map(jnp.array, checkpoints.unflat(template, kept.arrays)),
         logits_of=logits_function(network),
+        data_digest=str(about.get("data_digest", "")),
     )
 
 

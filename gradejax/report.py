@@ -1,6 +1,7 @@
 """Plots of a run, and the table of its scores."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
-from gradejax import metrics
+from gradejax import intervals, metrics
 from gradejax.evaluation import Evaluation, Predictions
 from gradejax.grades import GRADES, LETTERS, SIGNS
 
 # From Okabe and Ito's palette, which is safe for colour-blind readers.
 _TRAINING, _VALIDATION = "#0072B2", "#D55E00"
 _ERROR = "#B00020"
+_INTERVAL, _NEW = "95% interval", "not trained on"
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -36,7 +40,9 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def write_plots(folder: Path, history: Sequence[Mapping[str, Any]], evaluation: Evaluation, max_mistakes: int) -> None:
+def write_plots(
+    folder: Path, history: Sequence[Mapping[str, Any]], evaluation: Evaluation, max_mistakes: int, folds: int
+) -> None:
     """Draws `curves.png`, `confusion.png`, `reliability.png` and `mistakes.png`.
 
     Args:
@@ -44,11 +50,12 @@ def write_plots(folder: Path, history: Sequence[Mapping[str, Any]], evaluation: 
         history: the lines of `metrics.jsonl`.
         evaluation: of the run's model.
         max_mistakes: how many mistakes to draw at most.
+        folds: whose networks read the validation drawings; 0: the run's own.
     """
-    ink, labels, confidences, _ = evaluation.predictions
+    ink, labels, confidences, *_ = evaluation.predictions
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(_STYLE):
-        curves(history).savefig(folder / "curves.png")
+        curves(history, folds).savefig(folder / "curves.png")
         confusion(metrics.confusion(confidences, labels)).savefig(folder / "confusion.png")
         before = metrics.reliability(evaluation.uncalibrated, labels)
         after = metrics.reliability(confidences, labels)
@@ -56,12 +63,13 @@ def write_plots(folder: Path, history: Sequence[Mapping[str, Any]], evaluation: 
         mistakes(ink, labels, confidences, max_mistakes).savefig(folder / "mistakes.png")
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def curves(history: Sequence[Mapping[str, Any]], folds: int) -> Figure:
     """Training and validation loss and accuracy by epoch."""
+    validation = f"validation ({folds} folds)" if folds else "validation"
     figure = _figure(9, 3.6)
     epochs = [row["epoch"] for row in history]
     for axes, name, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), ("Loss", "Accuracy"), strict=True):
-        for prefix, colour, legend in (("", _TRAINING, "training (augmented)"), ("val_", _VALIDATION, "validation")):
+        for prefix, colour, legend in (("", _TRAINING, "training (augmented)"), ("val_", _VALIDATION, validation)):
             values = [row[prefix + name] for row in history]
             axes.plot(epochs, values, color=colour, label=legend, marker="o" if len(epochs) == 1 else None)
         axes.set(title=title, xlabel="epoch")
@@ -167,20 +175,53 @@ def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray,
     return figure
 
 
-def score_table(title: str, predictions: Predictions) -> Table:
-    """A printable table: accuracy overall, by letter and by sign; the most confused pair; ECE; fraction rejected."""
-    _, labels, confidences, are_grades = predictions
-    correct = confidences.argmax(axis=1) == labels
+def population(writers: int, unseen: bool) -> str:
+    """Whom the interval of an accuracy is about, who are like those that it comes from.
+
+    Args:
+        writers: how many drew the drawings.
+        unseen: whether the model was trained on nothing of theirs.
+    """
+    return f"unseen writers like these {writers}" if unseen else f"writers trained on, like these {writers}"
+
+
+def interval_note(writers: int, unseen: bool) -> str:
+    """What the intervals in `score_table` are about; the arguments are those of `population`."""
+    if writers < 2:
+        return "no interval: all drawings are by one writer"
+    return f"{_INTERVAL}: {population(writers, unseen)}"
+
+
+def readers(folds: int, unseen: bool) -> str:
+    """Who read the validation drawings, with `data.folds`; `unseen` as in `population`."""
+    return f"each drawing read by a network that has not seen {'its writer' if unseen else 'it'} ({folds} folds)"
+
+
+def score_table(
+    title: str, predictions: Predictions, notes: Sequence[str], new: Bool[np.ndarray, " n"] | None = None
+) -> Table:
+    """A printable table: accuracy overall, by letter and by sign; the most confused pair; ECE; fraction rejected.
+
+    Args:
+        title: of the table.
+        predictions: what it is about.
+        notes: lines to print below it.
+        new: the drawings that the model was not trained on, to be shown in a row of their own; None for no such row.
+    """
+    _, labels, confidences, are_grades, _ = predictions
     letter, sign = labels // len(SIGNS), labels % len(SIGNS)
-    table = Table("drawings", title=title, title_justify="left")
-    table.add_column("n", justify="right")
-    table.add_column("accuracy", justify="right")
+    table = Table("drawings", title=title, title_justify="left", caption_justify="left")
+    for name in ("n", "accuracy", _INTERVAL):
+        table.add_column(name, justify="right")
 
     def add(name: str, rows: Bool[np.ndarray, " n"]) -> None:
         if rows.any():
-            table.add_row(name, f"{rows.sum():,}", f"{correct[rows].mean():.2%}")
+            interval = predictions.at(rows).interval()
+            table.add_row(name, f"{rows.sum():,}", f"{interval.mean:.2%}", str(interval))
 
     add("all", np.ones(len(labels), bool))
+    if new is not None:
+        add(_NEW, new)
     table.add_section()
     for index, name in enumerate(LETTERS):
         add(name, letter == index)
@@ -189,10 +230,44 @@ def score_table(title: str, predictions: Predictions) -> Table:
         add(f"with {name}" if name else "without a sign", sign == index)
     counts = metrics.confusion(confidences, labels)
     pairs = np.triu(counts + counts.T, 1)
+    confused = "no mistakes"
     if pairs.any():
         one, other = np.unravel_index(pairs.argmax(), pairs.shape)
-        table.caption = f"most confused: {GRADES[one]} and {GRADES[other]}, {pairs.max()} times"
-    else:
-        table.caption = "no mistakes"
-    table.caption += f"\nECE {metrics.reliability(confidences, labels).ece:.4f}, rejected {np.mean(~are_grades):.2%}"
+        confused = f"most confused: {GRADES[one]} and {GRADES[other]}, {pairs.max()} times"
+    ece, rejected = metrics.reliability(confidences, labels).ece, np.mean(~are_grades)
+    table.caption = "\n".join([confused, f"ECE {ece:.4f}, rejected {rejected:.2%}", *notes])
     return table
+
+
+def stores_table(scores: Sequence[Mapping[str, Any]]) -> Table:
+    """A printable table with a row for each store.
+
+    Args:
+        scores: of each store, as `gradejax.evaluate` prints them.
+    """
+    # Addresses are long, and the beginning that all have in common says nothing.
+    parts = [row["store"].split("/") for row in scores]
+    shared = sum(
+        1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*(part[:-1] for part in parts), strict=False))
+    )
+    # Dense, to leave room for the rest of them in 80 columns.
+    table = Table(
+        title="Accuracy", title_justify="left", caption_justify="left", box=box.SIMPLE, padding=0, show_edge=False
+    )
+    table.add_column("store", overflow="fold")
+    for name in ("n", "writers", "accuracy", _INTERVAL, "ECE", "rejected", "trained on"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row, name in zip(scores, parts, strict=True):
+        trained_on = "unknown" if row["trained_on"] is None else f"{row['trained_on']:,}"
+        table.add_row(escape("/".join(name[shared:])), *_cells(row), trained_on)
+        if row["new"]:
+            table.add_row(_NEW, *_cells(row["new"]), "0")
+    table.caption = f"{_INTERVAL}: other writers like those of the store"
+    return table
+
+
+def _cells(scores: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = scores["interval"] or (np.nan, np.nan)
+    interval = str(intervals.Interval(scores["accuracy"], low, high))
+    n, writers = (f"{scores[name]:,}" for name in ("n", "writers"))
+    return n, writers, f"{scores['accuracy']:.2%}", interval, f"{scores['ece']:.4f}", f"{scores['refused']:.2%}"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 try:
     import fcntl
@@ -187,10 +187,17 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file atomically. A link of that name is replaced, not followed."""
+    with writing(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """Opens a text file to write piece by piece, as atomically as `write_text`: it has its name when it is complete."""
     part = path.with_suffix(path.suffix + ".part")
     part.unlink(missing_ok=True)
-    with part.open("x", encoding="utf-8") as file:
-        file.write(text)
+    with part.open("x", encoding="utf-8", newline="\n") as file:
+        yield file
     part.replace(path)
 
 

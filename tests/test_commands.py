@@ -1,10 +1,12 @@
 """The commands as a user gives them: real processes, real files, one clear line for each mistake."""
 
+import csv
 import json
 import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -136,15 +138,190 @@ def test_a_run_folder_is_complete(trained):
     assert list(run.glob("events.out.tfevents.*"))
 
 
+def drawings_of(run: Path) -> list[dict]:
+    with (run / "drawings.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_says_which_drawings_were_held_out(trained):
+    folder, done = trained
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    listed = drawings_of(folder / "run")
+    stored = [drawing for drawing in open_store(f"sqlite:///{folder}/some.db").find() if drawing.png != b"\0"]
+    assert [line["id"] for line in listed] == [drawing.id for drawing in stored]
+    assert [line["label"] for line in listed] == [drawing.label for drawing in stored]
+    held_out = [line for line in listed if line["part"] == "validation"]
+    people = {line["writer"] for line in held_out}
+    assert summary["held_out"] == {"file": "drawings.csv", "drawings": len(held_out), "writers": len(people)}
+    assert (summary["n_val"], summary["val_writers"], summary["folds"]) == (len(held_out), len(people), 0)
+    assert not people & {line["writer"] for line in listed if line["part"] == "train"}
+    assert np.mean([line["guess"] == line["label"] for line in held_out]) == pytest.approx(summary["val_accuracy"])
+    assert not any(line["guess"] for line in listed if line["part"] == "train")
+    low, high = summary["val_interval"]
+    assert low < summary["val_accuracy"] < high
+    assert f"{low:.2%} to {high:.2%} for unseen writers like these {len(people)}" in done.stdout
+    assert f"95% interval: unseen writers like these {len(people)}" in done.stdout
+
+
+def test_writers_are_numbers_in_a_run(trained):
+    folder, _ = trained
+    names = {drawing.writer for drawing in open_store(f"sqlite:///{folder}/some.db").find() if drawing.writer}
+    assert len(names) == 10
+    for file in (file for file in (folder / "run").rglob("*") if file.is_file()):
+        assert not any(name.encode() in file.read_bytes() for name in names), file
+
+
 def test_evaluate_scores_a_run_on_a_store(trained):
     folder, _ = trained
     done = command(folder, "evaluate", "--workdir=run", "--store=sqlite:///some.db", "--tags=synthetic")
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout.splitlines()[-1])
-    assert scores["n"] == 900
+    assert (scores["n"], scores["writers"], scores["store"]) == (900, 10, "sqlite:///some.db")
     assert 0 <= scores["ece"] <= 1
     assert scores["accuracy"] > 0.5  # by chance: 0.07
     assert scores["refused"] < 0.1
+    low, high = scores["interval"]
+    assert low < scores["accuracy"] < high
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    assert scores["trained_on"] == summary["n_train"]
+    assert scores["new"]["n"] == summary["n_val"]
+    assert scores["new"]["accuracy"] == pytest.approx(summary["val_accuracy"])
+    warning = (
+        rf"the model was trained on {summary['n_train']} of the 900 drawings in sqlite:///some.db, which flatter it; "
+        rf"its accuracy on the other {summary['n_val']} is {summary['val_accuracy']:.2%}"
+    )
+    assert warning in done.stderr.splitlines()
+    assert re.search(rf"not trained on +│ +{summary['n_val']} ", done.stdout)
+    assert "95% interval: writers trained on, like these 10" in done.stdout
+
+
+def test_evaluate_compares_stores(trained):
+    folder, _ = trained
+    open_store(f"sqlite:///{folder}/new.db").add(write_drawings(60, seed=5, writers=4))
+    open_store(f"sqlite:///{folder}/lonely.db").add(write_drawings(15, seed=6, writers=1))
+    names = ["some.db", "lonely.db", "new.db"]
+    several, single, nobody = commands(
+        folder, "evaluate",
+        ["--workdir=run", *(f"--store=sqlite:///{name}" for name in names)],
+        ["--workdir=run", "--store=sqlite:///new.db"],
+        ["--workdir=run", "--store=sqlite:///new.db", f"--store={NOBODY_THERE}"],
+    )  # fmt: skip
+    assert several.returncode == 0, several.stderr
+    *table, some, lonely, new = several.stdout.splitlines()
+    scores = [json.loads(line) for line in (some, lonely, new)]
+    assert [each["store"] for each in scores] == [f"sqlite:///{name}" for name in names]
+    assert [each["n"] for each in scores] == [900, 15, 60]
+    assert scores[0]["trained_on"] > 0
+    assert [each["trained_on"] for each in scores[1:]] == [0, 0]
+    assert [each["new"] for each in scores[1:]] == [None, None]
+    assert scores[1]["interval"] is None
+    assert [line.split()[0] for line in table if ".db" in line] == names
+    assert any(re.match(rf"new\.db +60 +4 +{scores[2]['accuracy']:.2%} +[\d.]+ to [\d.]+ ", line) for line in table)
+    assert any(re.match(r"lonely\.db +15 +1 +[\d.]+% +– ", line) for line in table)
+    assert json.loads(single.stdout.splitlines()[-1]) == scores[2]
+    assert "trained on" not in single.stderr
+    assert "95% interval: unseen writers like these 4" in single.stdout
+    fails(nobody, r"127\.0\.0\.1")
+    assert "secret" not in nobody.stdout + nobody.stderr
+
+
+def test_evaluate_takes_a_run_without_a_list_of_its_drawings(trained):
+    """An earlier gradejax wrote none."""
+    folder, _ = trained
+    shutil.copytree(folder / "run", folder / "earlier")
+    (folder / "earlier" / "drawings.csv").unlink()
+    summary = json.loads((folder / "earlier" / "summary.json").read_text())
+    for key in ("held_out", "val_writers", "val_interval", "folds"):
+        del summary[key]
+    (folder / "earlier" / "summary.json").write_text(json.dumps(summary))
+    shutil.copytree(folder / "run", folder / "broken")
+    (folder / "broken" / "drawings.csv").write_bytes(b"id\0")
+    open_store(f"sqlite:///{folder}/others.db").add(write_drawings(60, seed=7, writers=4))
+    same, other, broken = commands(
+        folder, "evaluate",
+        ["--workdir=earlier", "--store=sqlite:///some.db"],
+        ["--workdir=earlier", "--store=sqlite:///others.db"],
+        ["--workdir=broken", "--store=sqlite:///some.db"],
+    )  # fmt: skip
+    assert (
+        "trained on part of the drawings in sqlite:///some.db, which flatter it, and does not say which" in same.stderr
+    )
+    assert json.loads(same.stdout.splitlines()[-1])["trained_on"] is None
+    assert other.returncode == 0
+    assert "trained on" not in other.stderr
+    fails(broken, r"broken/drawings\.csv is damaged")
+
+
+FOLDED = [f"--config={ROOT}/configs/mlp.py", *QUICK, "--config.train.epochs=4", "--config.data.folds=3",
+          "--config.data.synthetic=15", "--store=sqlite:///few.db"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    """A folder with the store `few.db` and the run `folded`, which has folds; and its output."""
+    folder = tmp_path_factory.mktemp("folds")
+    open_store(f"sqlite:///{folder}/few.db").add(write_drawings(300, writers=10))
+    done = command(folder, "main", *FOLDED, "--workdir=folded")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_with_folds_every_drawing_is_held_out_once(folded):
+    folder, done = folded
+    run = folder / "folded"
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["n_val"], summary["n_train"], summary["folds"], summary["val_writers"]) == (300, 315, 3, 10)
+    assert summary["held_out"] == {"file": "drawings.csv", "drawings": 300, "writers": 10}
+    readers = "each drawing read by a network that has not seen its writer (3 folds)"
+    assert readers in done.stdout.splitlines()[-1]
+    assert "training on 315 drawings, validating on 300 (writer split, 3 folds)" in done.stderr
+    listed = drawings_of(run)
+    assert len(listed) == 300
+    assert {line["part"] for line in listed} == {"train"}
+    fold_of = {line["writer"]: line["fold"] for line in listed}
+    assert set(fold_of.values()) == {"1", "2", "3"}
+    assert all(line["fold"] == fold_of[line["writer"]] for line in listed)
+    right = np.mean([line["guess"] == line["label"] for line in listed])
+    assert right == pytest.approx(summary["val_accuracy"])
+    assert right == pytest.approx(runs.read_history(run)[-1]["val_accuracy"])
+
+
+def test_a_run_with_folds_predicts_and_warns(folded):
+    folder, _ = folded
+    done = command(folder, "predict", "--workdir=folded", f"{ROOT}/tests/b-minus.png")
+    assert done.returncode == 0, done.stderr
+    done = command(folder, "evaluate", "--workdir=folded", "--store=sqlite:///few.db")
+    scores = json.loads(done.stdout.splitlines()[-1])
+    assert (scores["trained_on"], scores["new"]) == (300, None)
+    assert "the model was trained on 300 of the 300 drawings in sqlite:///few.db, which flatter it" in done.stderr
+
+
+def test_a_run_that_is_cut_off_takes_the_folds_it_has(folded):
+    folder, _ = folded
+    process = start(folder, "main", *FOLDED, "--workdir=cut")
+    deadline = time.monotonic() + 120
+    while not (folder / "cut" / "out_of_sample.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not (folder / "cut" / "summary.json").exists()
+    done = command(folder, "main", *FOLDED, "--workdir=cut")
+    assert done.returncode == 0, done.stderr
+    assert "the 3 folds have been trained already" in done.stderr
+    one, other = (json.loads((folder / name / "summary.json").read_text()) for name in ("folded", "cut"))
+    assert all(one[name] == other[name] for name in ("val_accuracy", "val_loss", "ece", "val_interval", "held_out"))
+    assert about_of(folder / "folded")["digests"] == about_of(folder / "cut")["digests"]
+    assert drawings_of(folder / "folded") == drawings_of(folder / "cut")
+
+
+def test_damaged_folds_are_one_line(folded):
+    folder, _ = folded
+    shutil.copytree(folder / "folded", folder / "damaged")
+    path = folder / "damaged" / "out_of_sample.json"
+    path.write_bytes(path.read_bytes()[:-100])
+    done = command(folder, "main", *FOLDED, "--workdir=damaged")
+    fails(done, r"damaged/out_of_sample\.json is damaged: delete it to train the folds again")
 
 
 def test_predict_reads_pictures_and_names_other_files(trained, tmp_path):
@@ -294,6 +471,8 @@ MISTAKES = [
         r"127\.0\.0\.1",
     ),
     (["--config=CONFIG", "--store=sqlite:///one.db"], "two writers or more"),
+    (["--config=CONFIG", "--config.data.folds=1"], r"data\.folds is 1: it must be 2 or more, or 0"),
+    (["--config=CONFIG", "--config.data.folds=11"], "11 folds need as many writers, and here are 10: lower data.folds"),
     (["--config=CONFIG", "--workdir=some.db/run"], r"cannot write to the workdir some\.db/run"),
     (["--config=CONFIG", "--workdir=/proc/run"], "cannot write to the workdir /proc/run"),
     (["--config=CONFIG", "--workdir=run"], r"run of another config \(.*model\.hidden"),

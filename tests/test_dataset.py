@@ -1,5 +1,6 @@
 """From a store to arrays: decoded once, cached, split without leaks."""
 
+import itertools
 import tempfile
 from datetime import UTC, datetime
 
@@ -179,6 +180,82 @@ def test_another_seed_is_another_split():
 def test_an_impossible_split_says_why(data, how, fraction, reason):
     with pytest.raises(UserError, match=reason):
         splits.split(data, how, fraction, 0)
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(300, 600), writers=st.integers(2, 30), k=st.integers(2, 12), seed=st.integers(0, 1000),
+    test=st.sampled_from([0.0, 0.2]), how=st.sampled_from(["writer", "random", "sequential"]),
+)  # fmt: skip
+def test_folds_hold_every_drawing_out_once(n, writers, k, seed, test, how):
+    data = synthetic_data(n, writers, seed)
+    try:
+        folds = splits.folds(data, how, k, seed, test)
+    except UserError as error:
+        few_writers = how == "writer" and len(set(data.writers)) - round(writers * test) < k
+        assert few_writers or "among the" in str(error) or "three writers or more" in str(error)
+        return
+    assert len(folds) == k
+    whole = splits.undivided(data, seed, test)
+    assert sorted(np.concatenate([fold.validation for fold in folds])) == whole.validation.tolist()
+    np.testing.assert_array_equal(whole.train, whole.validation)
+    assert sorted([*whole.validation, *whole.test]) == list(range(n))
+    sizes = []
+    for fold in folds:
+        assert sorted([*fold.train, *fold.validation]) == whole.validation.tolist()
+        np.testing.assert_array_equal(fold.test, whole.test)
+        assert (np.diff(fold.validation) > 0).all()
+        people = set(data.writers[fold.validation])
+        if how == "writer":
+            assert not people & set(data.writers[[*fold.train, *fold.test]])
+        sizes.append(len(people) if how == "writer" else len(fold.validation))
+    assert max(sizes) - min(sizes) <= 1
+    if how == "sequential":
+        assert all(a.validation.max() < b.validation.min() for a, b in itertools.pairwise(folds))
+    again = splits.folds(data, how, k, seed, test)
+    np.testing.assert_array_equal(folds[0].validation, again[0].validation)
+
+
+def test_another_seed_deals_other_folds():
+    data = synthetic_data(500, 20, 0)
+    one, other = (splits.folds(data, "writer", 5, seed)[0].validation for seed in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("data", "how", "n", "test", "reason"),
+    [
+        (synthetic_data(100, 3, 0), "writer", 4, 0, "4 folds need as many writers, and here are 3: lower data.folds"),
+        (synthetic_data(15, 2, 0), "random", 16, 0, "16 folds need as many drawings, and here are 15"),
+        (synthetic_data(100, 4, 0), "writer", 4, 0.25, "4 folds need as many writers, and here are 3"),
+        (synthetic_data(100, 4, 0), "by hand", 2, 0, "no split is called 'by hand'"),
+        (synthetic_data(15, 2, 0), "sequential", 3, 0, r"no drawing of A\+, A, A-, B\+, B among the 10 to train on"),
+        (synthetic_data(100, 2, 0), "writer", 2, 0.2, "three writers or more"),
+    ],
+)
+def test_impossible_folds_say_why(data, how, n, test, reason):
+    with pytest.raises(UserError, match=reason):
+        splits.folds(data, how, n, 0, test)
+
+
+def test_a_training_with_folds_is_of_all_that_they_hold_out(filled):
+    config = base()
+    config.data.folds, config.data.synthetic, config.data.cache = 2, 15, ""
+    prepared = prepare.prepare(config, filled)
+    assert len(prepared.folds) == 2
+    np.testing.assert_array_equal(prepared.split.validation, np.arange(60))
+    np.testing.assert_array_equal(prepared.split.train, np.arange(75))
+    for fold, other in (prepared.folds, prepared.folds[::-1]):
+        np.testing.assert_array_equal(fold.train, [*other.validation, *range(60, 75)])
+        assert fold.validation.max() < 60
+
+
+def test_folds_train_on_as_many_drawings_as_asked(any_split_data):
+    folds = splits.folds(any_split_data, "writer", 4, 1, train_drawings=50)
+    assert [len(fold.train) for fold in folds] == [50] * 4
+    assert [len(fold.validation) for fold in folds] == [60] * 4
+    whole = splits.undivided(any_split_data, 1, train_drawings=50)
+    assert (len(whole.train), len(whole.validation)) == (50, 240)
 
 
 def test_drawings_load_without_room_for_a_cache(filled, tmp_path, monkeypatch, caplog):

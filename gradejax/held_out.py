@@ -1,0 +1,125 @@
+"""`drawings.csv` in a run's folder: which drawings were trained on, which were held out, and what was made of those.
+
+A line for each drawing of the store, in order of insertion; synthetic drawings that were mixed in have none. Columns:
+
+- `id`: in the store.
+- `part`: `train` if the run's network was trained on it, `validation`, `test`, or `unused` because of
+  `data.train_drawings`.
+- `fold`: with `data.folds`, the one that held it out: 1, 2, …
+- `writer`: a number for each writer, in this run only. Their names stay in the store.
+- `label`: the grade in the store.
+- `guess`: what a network that was not trained on the drawing read: the fold's, else the run's. Empty for the others.
+- `confidence`: in the guess, calibrated on other drawings.
+- `ink`: the first 16 hexadecimal digits of the SHA-256 of its ink at the network's size.
+"""
+
+import csv
+import hashlib
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8, UInt64
+
+from gradejax import regular, runs
+from gradejax.errors import UserError
+from gradejax.evaluation import Evaluation
+from gradejax.grades import GRADES
+from gradejax.prepare import Prepared
+from gradejax.progress import progress
+
+log = logging.getLogger(__name__)
+
+FILE = "drawings.csv"
+_COLUMNS = ["id", "part", "fold", "writer", "label", "guess", "confidence", "ink"]
+_PARTS = ("unused", "train", "validation", "test")
+_ROWS_TOGETHER = 10_000
+_MAX_BYTES = 2**29  # a drawing takes about 80
+
+Digests = UInt64[np.ndarray, " digests"]
+
+
+def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str, Any]:
+    """Writes `drawings.csv` to a run's folder, atomically and some drawings at a time.
+
+    Args:
+        workdir: the run's folder.
+        prepared: what the run was trained from.
+        evaluation: of its model.
+
+    Returns:
+        What `summary.json` says of it: the `file`, and how many `drawings` by how many `writers` were held out.
+    """
+    data, split, _, _, folds = prepared
+    n = int(np.count_nonzero(data.ids))  # those mixed in have no id, and come last
+    part, fold = np.zeros(n, np.int8), np.zeros(n, np.int16)
+    for rows, name in ((split.validation, "validation"), (split.test, "test"), (split.train, "train")):
+        part[rows[rows < n]] = _PARTS.index(name)  # with folds, `train` has the last word
+    for number, each in enumerate(folds, 1):
+        fold[each.validation] = number
+    guess, confidence = np.full(n, -1, np.int8), np.zeros(n, np.float32)
+    for rows, predictions in ((split.validation, evaluation.predictions), (split.test, evaluation.test)):
+        if predictions:
+            guess[rows], confidence[rows] = predictions.guesses(), predictions.confidences.max(axis=1)
+
+    def lines(rows: slice) -> Iterator[tuple[Any, ...]]:
+        columns = data.ids, part, fold, data.writers, data.labels, guess, confidence
+        values = zip(*(column[rows].tolist() for column in columns), ink_digests(data.ink[rows]), strict=True)
+        for id, in_part, in_fold, writer, label, guessed, certainty, ink in values:
+            read = (GRADES[guessed], f"{certainty:.4f}") if guessed >= 0 else ("", "")
+            yield id.decode(), _PARTS[in_part], in_fold or "", writer, GRADES[label], *read, f"{ink:016x}"
+
+    with runs.writing(workdir / FILE) as file, progress(f"writing {FILE}", n, log) as advance:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for start in range(0, n, _ROWS_TOGETHER):
+            rows = slice(start, min(start + _ROWS_TOGETHER, n))
+            writer.writerows(lines(rows))
+            advance(rows.stop - rows.start)
+    held_out = np.concatenate([split.validation, split.test])
+    return {"file": FILE, "drawings": len(held_out), "writers": len(np.unique(data.writers[held_out]))}
+
+
+def ink_digests(ink: UInt8[np.ndarray, "n size size"]) -> list[int]:
+    """The first 64 bits of the SHA-256 of each drawing's ink."""
+    return [int.from_bytes(hashlib.sha256(each).digest()[:8]) for each in np.ascontiguousarray(ink)]
+
+
+def trained_on(workdir: Path) -> Digests | None:
+    """The digests of the drawings that a run's network was trained on, sorted; None if the run does not list them.
+
+    Raises:
+        UserError: when the list cannot be read, or is damaged.
+    """
+    path = workdir / FILE
+    try:
+        lines = csv.reader(
+            io.TextIOWrapper(io.BytesIO(regular.read(path, _MAX_BYTES)), "utf-8", newline=""), strict=True
+        )
+        if next(lines, None) == _COLUMNS:
+            return np.sort(np.fromiter(_trained_digests(lines), np.uint64))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (regular.Irregular, csv.Error, ValueError):
+        pass
+    raise UserError(f"{path} is damaged: without it nobody can say which drawings were trained on; delete it to go on")
+
+
+def _trained_digests(lines: Iterator[list[str]]) -> Iterator[int]:
+    """Those in the lines of the training part. Raises ValueError for a line that is not whole."""
+    for _, part, _, _, _, _, _, ink in lines:
+        digest = bytes.fromhex(ink)
+        if part not in _PARTS or len(digest) != 8:
+            raise ValueError(part)
+        if part == "train":
+            yield int.from_bytes(digest)
+
+
+def seen(digests: Digests, ink: UInt8[np.ndarray, "n size size"]) -> Bool[np.ndarray, " n"]:
+    """Which drawings are among those with these digests."""
+    return np.isin(np.array(ink_digests(ink), np.uint64), digests)
