@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.05
 """An interval misses the truth in this fraction of experiments."""
@@ -95,10 +95,10 @@ def proportion(counts: Tally, level: float = LEVEL) -> Interval:
     if variance > 0:
         independent = mean * (1 - mean) / variance
         # The variance is itself estimated from few writers.
-        independent *= (stats.norm.ppf(1 - level / 2) / stats.t.ppf(1 - level / 2, freedom)) ** 2
+        independent *= (special.ndtri(1 - level / 2) / special.stdtrit(freedom, 1 - level / 2)) ** 2
         size = min(size, independent)
-    low = stats.beta.ppf(level / 2, mean * size, (1 - mean) * size + 1) if mean > 0 else 0.0
-    high = stats.beta.ppf(1 - level / 2, mean * size + 1, (1 - mean) * size) if mean < 1 else 1.0
+    low = special.betaincinv(mean * size, (1 - mean) * size + 1, level / 2) if mean > 0 else 0.0
+    high = special.betaincinv(mean * size + 1, (1 - mean) * size, 1 - level / 2) if mean < 1 else 1.0
     return Interval(mean, float(low), float(high))
 
 
@@ -135,8 +135,8 @@ def difference(base: Tally, other: Tally, level: float = LEVEL) -> Difference:
         half_width = 1 - (level / 2) ** (1 / base.total.sum())
         return Difference(Interval(mean, mean - half_width, mean + half_width), 1.0)
     error = np.sqrt(variance)
-    half_width = float(stats.t.ppf(1 - level / 2, freedom) * error)
-    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+    half_width = float(special.stdtrit(freedom, 1 - level / 2) * error)
+    p = float(2 * special.stdtr(freedom, -abs(mean) / error))
     return Difference(Interval(mean, mean - half_width, mean + half_width), p)
 
 

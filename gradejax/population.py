@@ -6,7 +6,6 @@ On a GPU the members advance in parallel (`jax.vmap`). On a CPU they take turns 
 product with another batch axis costs more there than the separate products (`python -m benchmarks.ablate`).
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -228,12 +227,6 @@ def train(members: Sequence[Member], program: Program, after_epoch: Callable[[],
         Result(history, _guesses(epoch.logits), _guesses(best_epoch.logits))
         for history, epoch, best_epoch in zip(histories, last, best, strict=True)
     ]
-
-
-def train_group(members: Sequence[Member]) -> tuple[list[Result], float]:
-    """Trains members that share a program, in one call, as a Ray task must; also returns the seconds it took."""
-    began = time.perf_counter()
-    return train(members, build_program(members[0].config)), time.perf_counter() - began
 
 
 def members_run_in_parallel() -> bool:

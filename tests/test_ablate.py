@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from scipy import stats
 
 from gradejax import population, prepare, recipe, runs, train
-from gradejax.ablate import experiment, report, results, statistics
+from gradejax.ablate import experiment, launch, report, results, statistics
 from gradejax.ablate.trainings import Training, trainings_of
 from gradejax.errors import UserError
 from gradejax.hands.synthetic import write_drawings
@@ -104,7 +104,7 @@ def test_a_group_member_trains_as_it_would_alone(data, tmp_path, monkeypatch, na
     members = [member_of(data, config) for config in configs]
     assert len({population.program_key(config) for config in configs}) == 1
     assert len({train.steps_per_epoch(len(member.split.train), 32) for member in members}) > 1
-    trained, _ = population.train_group(members)
+    trained, _ = launch.train_group(members)
     histories = [result.history for result in trained]
     for number, (member, history) in enumerate(zip(members, histories, strict=True)):
         expected = train_alone(member, tmp_path / str(number))
@@ -124,7 +124,7 @@ def test_a_seed_has_the_same_split_and_order_in_every_variant(data):
 
 def test_a_diverging_member_does_not_stop_the_others(data):
     wild = member_of(data, config_of("mlp", train__learning_rate=1e38, train__warmup_epochs=0.0))
-    (diverged, well), _ = population.train_group([wild, member_of(data, config_of("mlp"))])
+    (diverged, well), _ = launch.train_group([wild, member_of(data, config_of("mlp"))])
     assert not np.isfinite(diverged.history[-1]["loss"])
     assert (diverged.guesses == -1).all()
     assert np.isfinite(well.history[-1]["loss"])

@@ -2,7 +2,7 @@
 
 import math
 
-from scipy import stats
+from scipy import special
 
 from gradejax.intervals import LEVEL
 
@@ -32,4 +32,4 @@ def detectable_difference(writers: int, trainings: int, comparisons: int) -> flo
     variance = of_writers + of_trainings
     freedom = variance**2 / (of_writers**2 / (writers - 1) + of_trainings**2 / (trainings - 1))
     level = LEVEL / max(comparisons, 1)
-    return float((stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(POWER, freedom)) * math.sqrt(variance))
+    return float((special.stdtrit(freedom, 1 - level / 2) + special.stdtrit(freedom, POWER)) * math.sqrt(variance))
