@@ -10,8 +10,8 @@ _DIRECTIONS = 8
 _FEWEST = 5  # drawings by a writer, to know the hand
 _FINE = 4  # times as many pixels, to measure a line's width
 _SHRINKAGE = 0.01  # of the covariance towards a sphere
-_DOUBTFUL = 7.0
-"""A drawing is listed if the odds are more than e⁷, about 1,100, to one that another writer drew it."""
+_DOUBTFUL = 8.0
+"""A drawing is listed if the odds are more than e⁸, about 3,000, to one that another writer drew it."""
 
 
 class Stranger(NamedTuple):

@@ -48,7 +48,7 @@ def audited(tmp_path_factory):
         store.add([*drawings, again])
     done = subprocess.run(
         [sys.executable, "-m", "gradejax.data", "audit", "--store=sqlite:///grades.db", "--out=suspects.ndjson"],
-        cwd=folder, capture_output=True, text=True, timeout=300,
+        cwd=folder, capture_output=True, text=True, timeout=900,
         env={"PATH": "", "PYTHONPATH": str(Path(__file__).parent.parent), "JAX_PLATFORMS": "cpu"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -39,7 +39,8 @@ _FOLDS = 5
 _FEWEST = 10 * len(GRADES)
 _FEWEST_LISTED, _LISTED_SHARE = 100, 1.5
 _EPOCHS, _MOST_EPOCHS = 12, 40
-_FEWEST_SEEN = 12_000  # drawings, counted again in each epoch
+_SMALL = 1000
+_FEWEST_SEEN = 8_000  # drawings, counted again in each epoch
 _SHOWN, _SHOWN_PAIRS = 20, 10  # rows of the printed tables
 _PICTURES = 60
 _CONSOLE_WIDTH = 120
@@ -91,7 +92,7 @@ def audit(uri: str, tags: tuple[str, ...], out: str) -> None:
 
 
 def audit_recipe(n_drawings: int) -> ConfigDict:
-    """The CNN of configs/cnn.py with faster averages and fewer epochs; a small store takes more of them."""
+    """The CNN of configs/cnn.py with faster averages and fewer epochs; a small store takes more and smaller steps."""
     config = recipe.base()
     config.model.name = "cnn"
     config.model.channels = (32, 64)
@@ -100,6 +101,8 @@ def audit_recipe(n_drawings: int) -> ConfigDict:
     # The usual 0.99 needs more steps than are taken here to forget the statistics it began with.
     config.model.batch_norm_momentum = 0.9
     config.train.epochs = min(max(_EPOCHS, _FEWEST_SEEN // n_drawings), _MOST_EPOCHS)
+    if n_drawings < _SMALL:
+        config.train.batch_size = 16
     config.train.warmup_epochs = 1.0
     config.train.learning_rate = 3e-3
     config.train.label_smoothing = 0.1
