@@ -108,7 +108,7 @@ def from_document(document: Any, *, pictures: bool = True) -> Drawing:
 def to_document(drawing: Drawing) -> dict[str, Any]:
     """Returns the document of a drawing, for `from_document`, without empty optional fields."""
     document: dict[str, Any] = {
-        "_id": ObjectId(drawing.id) if is_object_id(drawing.id) else ids.from_text(drawing.id),
+        "_id": stored_id(drawing.id),
         "tags": list(drawing.tags),
         "label": drawing.label,
         "data": base64.b64encode(drawing.png).decode("ascii"),
@@ -123,6 +123,11 @@ def to_document(drawing: Drawing) -> dict[str, Any]:
     if drawing.deleted is not None:
         document["deleted"] = drawing.deleted
     return document
+
+
+def stored_id(id: str) -> Any:
+    """The `_id` that a document has in MongoDB and in NDJSON, of a drawing's id."""
+    return ObjectId(id) if is_object_id(id) else ids.from_text(id)
 
 
 def is_object_id(text: str) -> bool:

@@ -149,15 +149,23 @@ def mistakes(
         figure = _figure(5, 1.2)
         figure.text(0.5, 0.5, f"No mistakes in {len(labels):,} drawings", ha="center", va="center", fontsize=14)
         return figure
-    columns = min(6, len(worst))
-    rows = -(-len(worst) // columns)
+    titles = [
+        f"{GRADES[labels[index]]} read as {GRADES[predicted[index]]}\n{confidence[index]:.0%} confidence"
+        for index in worst
+    ]
+    return sheet(ink[worst], titles, f"{len(wrong):,} mistakes in {len(labels):,} drawings")
+
+
+def sheet(ink: UInt8[np.ndarray, "n size size"], titles: Sequence[str], heading: str) -> Figure:
+    """Drawings in rows of six, a title above each."""
+    columns = max(min(6, len(titles)), 1)
+    rows = max(-(-len(titles) // columns), 1)
     figure = _figure(max(1.9 * columns, 4.5), 2.2 * rows + 0.5)
-    figure.suptitle(f"{len(wrong):,} mistakes in {len(labels):,} drawings", x=0.01, ha="left", weight="bold")
+    figure.suptitle(heading, x=0.01, ha="left", weight="bold")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
-    for axes, index in zip(figure.axes, worst, strict=False):
-        axes.imshow(255 - ink[index], cmap="gray", vmin=0, vmax=255)
-        title = f"{GRADES[labels[index]]} read as {GRADES[predicted[index]]}\n{confidence[index]:.0%} confidence"
+    for axes, one, title in zip(figure.axes, ink, titles, strict=False):
+        axes.imshow(255 - one, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, loc="center", fontsize=10, weight="normal")
     return figure
 

@@ -32,7 +32,7 @@ def export_drawings(uri: str, name: str, tags: tuple[str, ...]) -> None:
     query = Query(tags=tags, deleted=None)
     refused: Counter[str] = Counter()
     with closing(open_store(uri)) as store:
-        _check_is_not_store(store, Path(name))
+        check_is_not_store(store, Path(name))
         total = store.count(query)
         if not total:
             raise UserError(f"no such drawings in {store.uri}: python -m gradejax.data stats lists its tags")
@@ -56,10 +56,11 @@ def log_omitted(refused: Counter[str]) -> None:
         log.warning("left out %d invalid documents: %s", n, reason)
 
 
-def _check_is_not_store(store: Store, path: Path) -> None:
+def check_is_not_store(store: Store, path: Path) -> None:
+    """Raises UserError if `path` is one of the store's own files."""
     own = store.uri.removeprefix("sqlite:///")
     if own != store.uri and any(path.resolve() == Path(own + suffix).resolve() for suffix in ("", "-wal", "-shm")):
-        raise UserError(f"{path} is the store itself: export to another file")
+        raise UserError(f"{path} is the store itself: name another file")
 
 
 @contextmanager

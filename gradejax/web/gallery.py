@@ -30,7 +30,7 @@ async def look(
     workers: StoreWorkersDep,
     rankings: Annotated[Rankings, from_state("rankings")],
 ) -> Shelf:
-    """Returns a page of drawings: newest first or, with a model, those first whose label it doubts most."""
+    """Returns a page of drawings: newest first or, with a model, those first whose label is doubted most."""
     return await workers.run(_page, store, rankings, page)
 
 
@@ -78,7 +78,8 @@ def _page_by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
     ranked = rankings.page(query, ranking, page.after, page.limit)
     shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
-    return _fitting(shown, page, lambda: len(ranking.judgements))
+    shelf = _fitting(shown, page, lambda: len(ranking.judgements))
+    return shelf.model_copy(update={"ranked_by": ranking.ranked_by})
 
 
 def _fitting(shown: Sequence[Shown], page: Page, count: Callable[[], int]) -> Shelf:

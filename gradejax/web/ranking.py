@@ -1,4 +1,8 @@
-"""Drawings ranked by confidence in their label, lowest first: likely mislabels."""
+"""Drawings ranked by confidence in their label, lowest first: likely mislabels.
+
+The confidences are those of the store's last audit, whose networks were not trained on the drawings, or else the
+model's, which may have learnt the wrong labels.
+"""
 
 import threading
 import time
@@ -8,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from gradejax import audits
 from gradejax.drawings import Drawing
+from gradejax.grades import GRADES
 from gradejax.stores import Query, Store
 from gradejax.web.model import Judgement, Judgements, Model
 
@@ -54,6 +60,7 @@ class Ranking:
         first_drawings: the first ones in the ranking, as they were then, without pictures.
         finished: whether it is complete.
         served: whether somebody has received it complete.
+        ranked_by: whose confidences they are, for people: `the audit of 2026-11-26`.
         error: why it failed.
         fingerprint: the store's, when it began.
         checked: when the store was last compared with it.
@@ -69,6 +76,7 @@ class Ranking:
     first_drawings: dict[str, Drawing] = field(default_factory=dict)
     finished: bool = False
     served: bool = False
+    ranked_by: str = ""
     error: Exception | None = None
     fingerprint: str = ""
     checked: float = 0.0
@@ -246,7 +254,10 @@ class Rankings:
         if ranking.replaces is not None and ranking.replaces.fingerprint == ranking.fingerprint:
             return
         ranking.total = self._store.count(query)
-        labels = self._model.get()[1].labels
+        run, recogniser = self._model.get()
+        labels = recogniser.labels
+        audit = audits.load(self._store.uri)
+        audited = audit.confidences if audit and tuple(labels) == GRADES else {}
         confidence: dict[str, float] = {}
         judgements: dict[str, Judgement] = {}
         drawings: dict[str, Drawing] = {}
@@ -256,6 +267,8 @@ class Rankings:
             self._model.wait_for_urgent()
             for drawing, judgement in zip(batch, self._judgements.of([one.png for one in batch]), strict=True):
                 if judgement is not None:  # else its picture cannot be read
+                    if drawing.id in audited:
+                        judgement = judgement._replace(confidences=audited[drawing.id])
                     judgements[drawing.id] = judgement
                     confidence[drawing.id] = float(judgement.confidences[labels.index(drawing.label)])
                     drawings[drawing.id] = replace(drawing, png=b"", strokes=None)
@@ -263,6 +276,8 @@ class Rankings:
         order = sorted(confidence, key=confidence.__getitem__)
         ranking.judgements = {id: judgements[id] for id in order}
         ranking.first_drawings = {id: drawings[id] for id in order[:_MAX_KEPT_DRAWINGS]}
+        is_audited = audit is not None and not audited.keys().isdisjoint(judgements)
+        ranking.ranked_by = f"the audit of {audit.date[:10]}" if is_audited else f"the model {run}"
         ranking.finished = True
 
 

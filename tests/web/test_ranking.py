@@ -10,6 +10,8 @@ import numpy as np
 import pymongo
 import pytest
 
+from gradejax import audits
+from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import IN_USE, Query, Store, open_store
 from gradejax.web import model as models
@@ -64,6 +66,20 @@ def test_hundreds_of_queries_start_one_thread_and_block_nobody(rankings: Ranking
         most = max(most, threading.active_count())
     assert most <= before + 1
     assert len(ranked(rankings, Query(label="A"))) == sum(drawing.label == "A" for drawing in DRAWINGS)
+
+
+def test_an_audit_comes_before_the_model(rankings: Rankings, store: Store, tmp_path: Path, monkeypatch):
+    """Its confidences rank the drawings that it has seen; the model's rank the others."""
+    monkeypatch.chdir(tmp_path)
+    ranked(rankings, Query(label="A"))
+    assert rankings.ranking(Query(label="A"), refresh=False).ranked_by.startswith("the model ")
+    confidences = np.zeros((len(DRAWINGS) - 1, len(GRADES)))
+    confidences[:, GRADES.index("E-")] = 1
+    confidences[np.arange(len(confidences)), [GRADES.index(one.label) for one in DRAWINGS[1:]]] = np.linspace(0, 1, 39)
+    audits.save(store.uri, [one.id for one in DRAWINGS[1:]], confidences)
+    order = ranked(rankings)
+    assert [id for id in ids(order) if id != DRAWINGS[0].id] == [one.id for one in DRAWINGS[1:]]
+    assert rankings.ranking(IN_USE, refresh=False).ranked_by.startswith("the audit of 20")
 
 
 def test_an_abandoned_query_is_dropped(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):

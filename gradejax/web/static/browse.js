@@ -60,6 +60,7 @@ async function show() {
     const kind = form.elements.aside.value ? "excluded drawing" : "drawing";
     element("heading").textContent = `${page.total.toLocaleString()} ${kind}${page.total === 1 ? "" : "s"}`;
     gallery.show(page.drawings, page.total);
+    if (page.ranked_by) note(`Ranked by ${page.ranked_by}.`);
     if (!page.total) note(String(query()) ? "No drawings match: clear the filters." : "No drawings yet: draw some.");
   } catch (error) {
     if (current !== version) return;
