@@ -73,7 +73,7 @@ CONDITIONS = {
     "avx2": _xla("AVX2"),
     "avx": _xla("AVX"),
     "sse": _xla("SSE4_2"),
-    "old": Condition("NumPy, OpenCV: SSE3 only", environment=_old_processor()),
+    "old": Condition("older NumPy, OpenCV code", environment=_old_processor()),
     "group": Condition("in a group of two", ("in_group",)),
     "reversed": Condition("imported in reverse"),
 }
