@@ -189,7 +189,9 @@ class Shelf(Message):
     next: str | None = Field(description="`after` for the next page; null on the last")
     total: int | None = Field(None, description="how many drawings match; on the first page only")
     done: int | None = Field(None, description="how many the model has judged so far, until it is done")
-    ranked_by: str | None = Field(None, description="what a ranking rests on: the store's last audit, or the model")
+    ranked_by: str | None = Field(
+        default=None, description="what a ranking rests on: the store's last audit, or the model"
+    )
 
 
 class TagCounts(Message):

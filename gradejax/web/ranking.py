@@ -276,8 +276,9 @@ class Rankings:
         order = sorted(confidence, key=confidence.__getitem__)
         ranking.judgements = {id: judgements[id] for id in order}
         ranking.first_drawings = {id: drawings[id] for id in order[:_MAX_KEPT_DRAWINGS]}
-        is_audited = audit is not None and not audited.keys().isdisjoint(judgements)
-        ranking.ranked_by = f"the audit of {audit.date[:10]}" if is_audited else f"the model {run}"
+        ranking.ranked_by = f"the model {run}"
+        if audit and not audited.keys().isdisjoint(judgements):
+            ranking.ranked_by = f"the audit of {audit.date[:10]}"
         ranking.finished = True
 
 
