@@ -91,7 +91,7 @@ def proportion(counts: Tally, level: float = LEVEL) -> Interval:
     mean, size = counts.accuracy, float(counts.total.sum())
     if counts.writers < 2:
         return Interval(mean, np.nan, np.nan)
-    variance, freedom = _variance(_influence(counts))
+    variance, freedom = _variance(_influence(counts), counts.total > 0)
     if variance > 0:
         independent = mean * (1 - mean) / variance
         # The variance is itself estimated from few writers.
@@ -129,7 +129,7 @@ def difference(base: Tally, other: Tally, level: float = LEVEL) -> Difference:
     mean = other.accuracy - base.accuracy
     if min(base.writers, other.writers, base.trainings, other.trainings) < 2:
         return Difference(Interval(mean, np.nan, np.nan), 1.0)
-    variance, freedom = _variance(_influence(other) - _influence(base))
+    variance, freedom = _variance(_influence(other) - _influence(base), base.total + other.total > 0)
     if variance == 0:
         # No drawing is read differently: so rarely does none of so many show a difference.
         half_width = 1 - (level / 2) ** (1 / base.total.sum())
@@ -145,7 +145,9 @@ def _influence(counts: Tally) -> Float[np.ndarray, "trainings writers"]:
     return (counts.right - counts.accuracy * counts.total) / counts.total.sum()
 
 
-def _variance(influence: Float[np.ndarray, "trainings writers"]) -> tuple[float, float]:
+def _variance(
+    influence: Float[np.ndarray, "trainings writers"], observed: Bool[np.ndarray, "trainings writers"]
+) -> tuple[float, float]:
     """The variance of a sum of influences over samples of writers and of trainings, and its degrees of freedom.
 
     Writers and trainings are crossed, so their variances are added and what is counted in both is taken off:
@@ -153,9 +155,10 @@ def _variance(influence: Float[np.ndarray, "trainings writers"]) -> tuple[float,
     Economic Statistics 29, 2011. The degrees of freedom are F. E. Satterthwaite's ("An approximate distribution of
     estimates of variance components", Biometrics Bulletin 2, 1946).
     """
-    of_writers, writers = _sum_of_squares(influence.sum(axis=0))
-    of_trainings, trainings = _sum_of_squares(influence.sum(axis=1))
-    of_cells, _ = _sum_of_squares(influence.ravel())
+    writers, trainings, cells = (int(np.count_nonzero(each)) for each in (observed.any(0), observed.any(1), observed))
+    of_writers = _of_sum(influence.sum(axis=0), writers)
+    of_trainings = _of_sum(influence.sum(axis=1), trainings)
+    of_cells = _of_sum(influence, cells)
     shared = max(of_trainings - of_cells, 0.0)
     variance = of_writers + shared
     if variance == 0:
@@ -165,13 +168,9 @@ def _variance(influence: Float[np.ndarray, "trainings writers"]) -> tuple[float,
     return variance, max(variance**2 / spread, 1.0)
 
 
-def _sum_of_squares(values: Float[np.ndarray, " n"]) -> tuple[float, int]:
-    """The variance of a sum of independent values, and how many there are.
-
-    Zeros do not count: a few values tell little about the variance, however many zeros stand beside them.
-    """
-    n = max(int(np.count_nonzero(values)), 2)
-    return float(n / (n - 1) * np.sum(values**2)), n
+def _of_sum(values: Float[np.ndarray, "..."], n: int) -> float:
+    """The variance of the sum of `n` independent values whose mean is 0; a single one says nothing about it."""
+    return float(n / (n - 1) * np.sum(values**2)) if n > 1 else 0.0
 
 
 def holm(p: Float[np.ndarray, " comparisons"]) -> Float[np.ndarray, " comparisons"]:

@@ -8,7 +8,7 @@ from gradejax.intervals import LEVEL
 
 POWER = 0.8
 """The fraction of experiments that show a difference of the size that `detectable_difference` returns."""
-_OF_WRITERS, _OF_TRAININGS = 1e-4, 5e-5
+_OF_WRITERS, _OF_TRAININGS = 1.5e-4, 1e-5
 """The variance of a difference with one writer, and what it has in common for all writers of one training."""
 
 

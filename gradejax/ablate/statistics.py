@@ -96,7 +96,9 @@ def _alone(name: str, predictions: Predictions) -> Comparison:
         int(seed): float(predictions.correct[predictions.seed == seed].mean()) for seed in np.unique(predictions.seed)
     }
     counts = _tallies(predictions)[0]
-    return Comparison(name, by_seed, student(list(by_seed.values())), intervals.proportion(counts))
+    mean, low, high = student(list(by_seed.values()))
+    these_writers = Interval(mean, max(low, 0.0), min(high, 1.0)) if len(by_seed) > 1 else Interval(mean, low, high)
+    return Comparison(name, by_seed, these_writers, intervals.proportion(counts))
 
 
 def _difference(base: Predictions, other: Predictions) -> intervals.Difference:
