@@ -26,16 +26,22 @@ from configs import cnn
 PICTURE = "curves"
 
 
-def get_config() -> ConfigDict:
+def notebook_training() -> ConfigDict:
+    """The CNN, trained as in the original notebook."""
     config = cnn.get_config()
-    config.model.channels, config.model.hidden = (8, 16), 32
-    config.train.epochs = 300
     config.train.learning_rate = 1e-3
     config.train.learning_rate_end = 1.0
     config.train.warmup_epochs = 0.0
     config.train.weight_decay = 0.0
     config.train.label_smoothing = 0.0
     config.train.ema_decay = 0.0
+    return config
+
+
+def get_config() -> ConfigDict:
+    config = notebook_training()
+    config.model.channels, config.model.hidden = (8, 16), 32
+    config.train.epochs = 300
     return config
 
 

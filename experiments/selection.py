@@ -11,7 +11,7 @@ smoothing. 8 seeds x 40 epochs: about 3 minutes on two cores.
 
 from ml_collections import ConfigDict
 
-from configs import cnn
+from experiments import normalisation
 
 MEASURES = {
     "last epoch, on validation": "val_accuracy",
@@ -22,14 +22,8 @@ MEASURES = {
 
 
 def get_config() -> ConfigDict:
-    config = cnn.get_config()
+    config = normalisation.notebook_training()
     config.train.epochs = 40
-    config.train.learning_rate = 1e-3
-    config.train.learning_rate_end = 1.0
-    config.train.warmup_epochs = 0.0
-    config.train.weight_decay = 0.0
-    config.train.label_smoothing = 0.0
-    config.train.ema_decay = 0.0
     config.data.test_fraction = 0.2
     config.data.folds = 3
     return config

@@ -54,7 +54,10 @@ class Tally(NamedTuple):
 
 
 def tally(
-    correct: Bool[np.ndarray, " n"], trainings: Shaped[np.ndarray, " n"], writers: Shaped[np.ndarray, " n"]
+    correct: Bool[np.ndarray, " n"],
+    trainings: Shaped[np.ndarray, " n"],
+    writers: Shaped[np.ndarray, " n"],
+    shape: tuple[int, int],
 ) -> Tally:
     """Counts predictions by training and writer.
 
@@ -62,8 +65,8 @@ def tally(
         correct: whether each prediction is right.
         trainings: which training made it: an index.
         writers: whose drawing it is about: an index.
+        shape: how many trainings and writers there are.
     """
-    shape = int(trainings.max()) + 1, int(writers.max()) + 1
     right, total = np.zeros((2, *shape))
     np.add.at(right, (trainings, writers), correct)
     np.add.at(total, (trainings, writers), 1)
@@ -72,8 +75,8 @@ def tally(
 
 def accuracy(correct: Bool[np.ndarray, " n"], writers: Shaped[np.ndarray, " n"], level: float = LEVEL) -> Interval:
     """The accuracy of one model on drawings by unseen writers; see `proportion`."""
-    positions = np.unique(writers, return_inverse=True)[1]
-    return proportion(tally(correct, np.zeros_like(positions), positions), level)
+    names, positions = np.unique(writers, return_inverse=True)
+    return proportion(tally(correct, np.zeros_like(positions), positions, (1, len(names))), level)
 
 
 def proportion(counts: Tally, level: float = LEVEL) -> Interval:

@@ -111,12 +111,10 @@ def _tallies(*several: Predictions) -> list[Tally]:
     joined = Predictions(*map(np.concatenate, zip(*several, strict=True)))
     trainings = np.unique(np.stack([joined.seed, joined.fold]), axis=1, return_inverse=True)[1].ravel()
     writers = np.unique(joined.writer, return_inverse=True)[1]
-    source = np.repeat(np.arange(len(several)), [len(each.correct) for each in several])
-    shape = len(several), int(trainings.max()) + 1, int(writers.max()) + 1
-    right, total = np.zeros((2, *shape))
-    np.add.at(right, (source, trainings, writers), joined.correct)
-    np.add.at(total, (source, trainings, writers), 1)
-    return list(map(Tally, right, total))
+    shape = int(trainings.max()) + 1, int(writers.max()) + 1
+    ends = np.cumsum([len(each.correct) for each in several])[:-1]
+    parts = zip(*(np.split(column, ends) for column in (joined.correct, trainings, writers)), strict=True)
+    return [intervals.tally(correct, training, writer, shape) for correct, training, writer in parts]
 
 
 def _changes(base: Predictions, other: Predictions) -> tuple[int | None, int | None]:
