@@ -27,7 +27,7 @@ from gradejax.threads import parallel_map
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when decoding or resampling changes its results: caches of another format are rebuilt."""
 _DECODED_TOGETHER = 32
 """Pictures a thread takes at a time. Handing over each one alone would take a fifth of the time of decoding it."""

@@ -24,14 +24,18 @@ class OutOfSample(NamedTuple):
     """What the folds' networks make of the drawings that were held out from them.
 
     Attributes:
-        rows: of the dataset, ascending, `(n,)`.
+        rows: of the dataset, ascending, `(n,)`; drawings of no grade too.
         logits: after the last epoch, `(n, grades)`.
-        epochs: the scores of all `rows` together, after each epoch.
+        epochs: the scores of all grades together, after each epoch.
     """
 
     rows: Int[np.ndarray, " n"]
     logits: Float[np.ndarray, "n grades"]
     epochs: Sequence[metrics.Scores]
+
+    def logits_of(self, rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some grades"]:
+        """The logits of some of the rows, given as rows of the dataset."""
+        return self.logits[np.searchsorted(self.rows, rows)]
 
 
 def cross_validate(
@@ -50,19 +54,23 @@ def cross_validate(
     """
     members = [Member(config, dataset, fold) for fold in folds]
     rows, order = _held_out(folds)
+    labels = dataset.labels[rows]
     logits = np.empty((0, 0))
     epochs = []
     for epoch in population.epochs(members, population.build_program(config)):
-        parts = [of_fold.logits[: len(fold.validation)] for of_fold, fold in zip(epoch, folds, strict=True)]
+        parts = []
+        for of_fold, fold in zip(epoch, folds, strict=True):
+            validation, _, others = np.split(of_fold.logits, np.cumsum([len(fold.validation), len(fold.test)]))
+            parts += [validation, others]
         logits = np.concatenate(parts)[order]
-        epochs.append(metrics.scores(Calibration().confidences(logits), dataset.labels[rows]))
+        epochs.append(metrics.scores(Calibration().confidences(logits[labels >= 0]), labels[labels >= 0]))
         after_epoch()
     return OutOfSample(rows, logits, epochs)
 
 
 def _held_out(folds: Sequence[Split]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """What the folds hold out, ascending, and where it lies in their validation parts, one after another."""
-    rows = np.concatenate([fold.validation for fold in folds])
+    """What the folds hold out, ascending, and where it lies in their grades and others, one fold after another."""
+    rows = np.concatenate([part for fold in folds for part in (fold.validation, fold.others)])
     order = np.argsort(rows)
     return rows[order], order
 

@@ -15,7 +15,7 @@ class Dataset:
 
     Attributes:
         ink: `(n, size, size)`, 0 (ground) to 255 (stroke). Memory-mapped where it comes from a cache.
-        labels: class indices, `(n,)`; -1 for a drawing that shows no grade (only `mixture.mix` adds those).
+        labels: class indices, `(n,)`; -1 for a drawing that shows no grade.
         writers: for each drawing the index of its writer in `writer_names`, `(n,)`. Drawings without a writer count as
             one writer per set of tags.
         writer_names: `writer NAME` or `tags a, b`.
@@ -50,6 +50,16 @@ class Picture(NamedTuple):
     writer: str
     ink: Callable[[], UInt8[np.ndarray, "height width"]]
     id: str = ""
+
+
+def of_grades(dataset: Dataset) -> Dataset:
+    """The drawings of a dataset that show a grade."""
+    rows = np.flatnonzero(dataset.labels >= 0)
+    if len(rows) == len(dataset):
+        return dataset
+    digest = hashlib.sha256(f"{dataset.digest} grades".encode()).hexdigest()
+    ink, labels, writers = dataset.ink[rows], dataset.labels[rows], dataset.writers[rows]
+    return Dataset(ink, labels, writers, dataset.writer_names, digest, dataset.refused, dataset.ids[rows])
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:

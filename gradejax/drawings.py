@@ -14,7 +14,7 @@ from bson import ObjectId
 
 from gradejax import ids
 from gradejax.errors import BadDrawing
-from gradejax.grades import GRADE_INDEX
+from gradejax.grades import LABELS
 from gradejax.ink import MAX_PNG_BYTES, stripped_png
 
 MAX_TAGS = 32
@@ -36,7 +36,7 @@ class Drawing:
         id: 24 hex digits (an ObjectId in MongoDB), or another string of at most 200 characters; `ids` writes numbers,
             UUIDs and dates as text.
         tags: names of teams, classes or sessions; at least one.
-        label: one of the fifteen grades.
+        label: one of the fifteen grades, or `no grade` for a drawing that deliberately shows none.
         png: the picture, a PNG file.
         date: when it was drawn; UTC, to the millisecond (MongoDB's precision).
         writer: an anonymous id of the person who drew it.
@@ -166,10 +166,10 @@ def _checked_tags(value: Any) -> tuple[str, ...]:
 
 
 def checked_label(value: Any) -> str:
-    """Returns `value` if it is one of the fifteen grades; raises BadDrawing if not."""
+    """Returns `value` if it is one of the fifteen grades or `no grade`; raises BadDrawing if not."""
     if value is None:
         raise BadDrawing("no label")
-    if type(value) is not str or value not in GRADE_INDEX:
+    if type(value) is not str or value not in LABELS:
         raise BadDrawing(f"unknown label {str(value)[:20]!r}")
     return value
 

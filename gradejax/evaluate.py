@@ -3,9 +3,13 @@
     python -m gradejax.evaluate [--workdir=DIR] [--store=URI] [--store=ANOTHER] [--tags=a,b]
 
 Without --workdir the newest finished run below runs/ is used. The last line is JSON with `accuracy`, `n`, `ece`,
-`loss`, `refused`, the share of drawings that the model rejects as no grade, and more. `interval` is where the accuracy
+`loss`, `refused`, the share of grades that the model rejects as no grade, and more. `interval` is where the accuracy
 lies on drawings by other people like these `writers`, with 95% confidence; it is null if all are by one. Several stores
 are shown in one table, and there is such a line for each.
+
+Drawings that are labelled `no grade` do not count in these. `no_grade` says how many `others` there are, which share of
+them the model rejects (`others_refused`), and how well its confidence tells grades from them whatever the threshold:
+`auroc`, and the share that would pass one that keeps 95% or 99% of the grades (`let_in_at_95`, `let_in_at_99`).
 
 Drawings that the model was trained on flatter it. A run lists them in its `drawings.csv`: `trained_on` says how many of
 the store's are among them, null if the run has no such list; if only some are, `new` has the scores on the others.
@@ -64,11 +68,15 @@ def _score(model: Recogniser, trained_on: held_out.Digests | None, uri: str | No
     with closing(stores.open_store(stores.store_uri(uri))) as store:
         name = store.uri
         dataset = prepare.load(store, query, model.size, cache_folder=None, resampling=model.resampling)
-    predictions = evaluation.predict(model, dataset)
-    scores = {"store": name, **predictions.summary(), "trained_on": None, "new": None}
+    if (dataset.labels < 0).all():
+        raise UserError(f"no drawing in {name} shows a grade: import grades into the same store to compare")
+    everything = evaluation.predict(model, dataset)
+    predictions, others = everything.at(dataset.labels >= 0), everything.at(dataset.labels < 0)
+    scores = {"store": name, **predictions.summary(), "no_grade": evaluation.rejection(predictions, others)}
+    scores |= {"trained_on": None, "new": None}
     new = None
     if trained_on is not None:
-        seen = held_out.seen(trained_on, dataset.ink)
+        seen = held_out.seen(trained_on, predictions.ink)
         scores["trained_on"] = int(seen.sum())
         if seen.any() and not seen.all():
             new = ~seen
@@ -76,8 +84,10 @@ def _score(model: Recogniser, trained_on: held_out.Digests | None, uri: str | No
     warning = _warning(scores, model.data_digest == dataset.digest)
     if warning:
         log.warning("%s", warning)
-    note = report.interval_note(predictions.n_writers(), unseen=not warning)
-    return scores, report.score_table("Accuracy", predictions, [note], new)
+    notes = [report.interval_note(predictions.n_writers(), unseen=not warning)]
+    return scores, report.score_table(
+        "Accuracy", predictions, [*notes, *report.rejection_notes(scores["no_grade"])], new
+    )
 
 
 def _warning(scores: dict[str, Any], is_same_data: bool) -> str:

@@ -1,7 +1,7 @@
 """From a trained network to predictions, scores, a summary and plots."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class Predictions(NamedTuple):
 
     Attributes:
         ink: `(n, size, size)`.
-        labels: class indices, `(n,)`.
+        labels: class indices, `(n,)`; -1 for a drawing of no grade.
         confidences: in the order of `GRADES`, `(n, grades)`.
         are_grades: False where the model rejects a drawing as no grade, `(n,)`.
         writers: an index per writer, `(n,)`.
@@ -58,6 +58,10 @@ class Predictions(NamedTuple):
     def rejected(self) -> float:
         """The share of drawings that the model rejects."""
         return float(1 - self.are_grades.mean())
+
+    def certainty(self) -> Float[np.ndarray, " n"]:
+        """The confidence in each guess: the score by which a drawing is rejected."""
+        return self.confidences.max(axis=1)
 
     def n_writers(self) -> int:
         """How many people drew the drawings."""
@@ -86,12 +90,18 @@ class Evaluation(NamedTuple):
         uncalibrated: the confidences before calibration, `(n, grades)`.
         others_rejected: share rejected of `N_OTHERS` synthetic drawings that show no grade.
         test: on the test drawings; None where there are none.
+        others: on the drawings of no grade that were held out; None where there are none.
     """
 
     predictions: Predictions
     uncalibrated: Float[np.ndarray, "n grades"]
     others_rejected: float
-    test: Predictions | None
+    test: Predictions | None = None
+    others: Predictions | None = None
+
+    def rejection(self) -> dict[str, Any]:
+        """For JSON, how the drawings of no grade that were held out compare with the validation drawings."""
+        return rejection(self.predictions, self.others)
 
 
 def evaluate(
@@ -111,7 +121,8 @@ def evaluate(
     def logits_on(rows: np.ndarray) -> Float[np.ndarray, "rows grades"]:
         return logits_in_batches(logits_of, variables, data.ink, rows, config.evaluate.batch_size)
 
-    logits = out_of_sample.logits if out_of_sample else logits_on(split.validation)
+    held_out_logits = out_of_sample.logits_of if out_of_sample else logits_on
+    logits = held_out_logits(split.validation)
     labels = data.labels[split.validation]
     read = calibration.cross_fit(logits, labels, data.writers[split.validation], data.ink[split.validation])
     recogniser = Recogniser(
@@ -122,16 +133,19 @@ def evaluate(
         variables=variables,
         logits_of=logits_of,
     )
-    test = None
-    if len(split.test):
-        confidences = recogniser.calibration.confidences(logits_on(split.test))
-        are_grades = recogniser.calibration.are_grades(confidences, data.ink[split.test])
-        test = _predictions(data, split.test, confidences, are_grades)
+
+    def read_as_kept(rows: np.ndarray, logits_of_rows: Callable[[np.ndarray], np.ndarray]) -> Predictions | None:
+        if not len(rows):
+            return None
+        confidences = recogniser.calibration.confidences(logits_of_rows(rows))
+        return _predictions(data, rows, confidences, recogniser.calibration.are_grades(confidences, data.ink[rows]))
+
     return Evaluation(
         predictions=_predictions(data, split.validation, *read),
         uncalibrated=Calibration().confidences(logits),
         others_rejected=others_rejected(recogniser),
-        test=test,
+        test=read_as_kept(split.test, logits_on),
+        others=read_as_kept(split.others, held_out_logits),
     )
 
 
@@ -143,6 +157,18 @@ def predict(recogniser: Recogniser, dataset: Dataset) -> Predictions:
     confidences = recogniser.confidences(ink)[:, columns]
     are_grades = recogniser.calibration.are_grades(confidences, ink)
     return Predictions(ink, dataset.labels, confidences, are_grades, dataset.writers)
+
+
+def rejection(grades: Predictions, others: Predictions | None) -> dict[str, Any]:
+    """For JSON, how a model tells grades from drawings of no grade; the numbers are null if there are none of these.
+
+    `others` is how many there are, `others_refused` the share that the model rejects; `auroc`, `let_in_at_95` and
+    `let_in_at_99` do not depend on its threshold; see `metrics.Rejection`.
+    """
+    if others is None or not len(others.labels) or not len(grades.labels):
+        return {"others": 0, "others_refused": None, "auroc": None, "let_in_at_95": None, "let_in_at_99": None}
+    of_scores = metrics.rejection(grades.certainty(), others.certainty())
+    return {"others": len(others.labels), "others_refused": others.rejected(), **of_scores._asdict()}
 
 
 def _predictions(
@@ -188,6 +214,7 @@ def summarise(
         "ece_uncalibrated": metrics.scores(evaluation.uncalibrated, evaluation.predictions.labels).ece,
         "val_refused": validation["refused"],
         "others_refused": evaluation.others_rejected,
+        "no_grade": evaluation.rejection(),
         "epochs": len(history),
         "n_train": len(split.train),
         "n_val": validation["n"],

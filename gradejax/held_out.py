@@ -4,10 +4,10 @@ A line for each drawing of the store, in order of insertion; synthetic drawings 
 
 - `id`: in the store.
 - `part`: `train` if the run's network was trained on it, `validation`, `test`, or `unused` because of
-  `data.train_drawings`.
+  `data.train_drawings`, or because it shows no grade and its writer is a test writer.
 - `fold`: with `data.folds`, the one that held it out: 1, 2, …
 - `writer`: a number for each writer, in this run only. Their names stay in the store.
-- `label`: the grade in the store.
+- `label`: in the store.
 - `guess`: what a network that was not trained on the drawing read: the fold's, else the run's. Empty for the others.
 - `confidence`: in the guess, calibrated on other drawings.
 - `ink`: the first 16 hexadecimal digits of the SHA-256 of its ink at the network's size.
@@ -27,7 +27,7 @@ from jaxtyping import Bool, UInt8, UInt64
 from gradejax import regular, runs
 from gradejax.errors import UserError
 from gradejax.evaluation import Evaluation
-from gradejax.grades import GRADES
+from gradejax.grades import GRADES, LABELS
 from gradejax.prepare import Prepared
 from gradejax.progress import progress
 
@@ -56,12 +56,18 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
     data, split, _, _, folds = prepared
     n = int(np.count_nonzero(data.ids))  # those mixed in have no id, and come last
     part, fold = np.zeros(n, np.int8), np.zeros(n, np.int16)
-    for rows, name in ((split.validation, "validation"), (split.test, "test"), (split.train, "train")):
-        part[rows[rows < n]] = _PARTS.index(name)  # with folds, `train` has the last word
+    read = (
+        (split.validation, evaluation.predictions),
+        (split.others, evaluation.others),
+        (split.test, evaluation.test),
+    )
+    for (rows, _), name in zip(read, ("validation", "validation", "test"), strict=True):
+        part[rows] = _PARTS.index(name)
+    part[split.train[split.train < n]] = _PARTS.index("train")  # with folds, this has the last word
     for number, each in enumerate(folds, 1):
-        fold[each.validation] = number
+        fold[each.validation] = fold[each.others] = number
     guess, confidence = np.full(n, -1, np.int8), np.zeros(n, np.float32)
-    for rows, predictions in ((split.validation, evaluation.predictions), (split.test, evaluation.test)):
+    for rows, predictions in read:
         if predictions:
             guess[rows], confidence[rows] = predictions.guesses(), predictions.confidences.max(axis=1)
 
@@ -69,8 +75,8 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
         columns = data.ids, part, fold, data.writers, data.labels, guess, confidence
         values = zip(*(column[rows].tolist() for column in columns), ink_digests(data.ink[rows]), strict=True)
         for id, in_part, in_fold, writer, label, guessed, certainty, ink in values:
-            read = (GRADES[guessed], f"{certainty:.4f}") if guessed >= 0 else ("", "")
-            yield id.decode(), _PARTS[in_part], in_fold or "", writer, GRADES[label], *read, f"{ink:016x}"
+            seen = (GRADES[guessed], f"{certainty:.4f}") if guessed >= 0 else ("", "")
+            yield id.decode(), _PARTS[in_part], in_fold or "", writer, LABELS[label], *seen, f"{ink:016x}"
 
     with runs.writing(workdir / FILE) as file, progress(f"writing {FILE}", n, log) as advance:
         writer = csv.writer(file, lineterminator="\n")
@@ -79,7 +85,7 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
             rows = slice(start, min(start + _ROWS_TOGETHER, n))
             writer.writerows(lines(rows))
             advance(rows.stop - rows.start)
-    held_out = np.concatenate([split.validation, split.test])
+    held_out = np.concatenate([rows for rows, _ in read])
     return {"file": FILE, "drawings": len(held_out), "writers": len(np.unique(data.writers[held_out]))}
 
 

@@ -159,6 +159,7 @@ def _show_scores(config: ConfigDict, prepared: Prepared, result: evaluation.Eval
     notes = [report.interval_note(result.predictions.n_writers(), by_writer)]
     if prepared.folds:
         notes.append(report.readers(len(prepared.folds), by_writer))
+    notes += report.rejection_notes(result.rejection())
     console.print(report.score_table("Accuracy on validation", result.predictions, notes))
     console.print(
         f"rejects {result.others_rejected:.2%} of {evaluation.N_OTHERS} synthetic drawings of other letters, digits "

@@ -42,6 +42,31 @@ class Reliability(NamedTuple):
     ece: float
 
 
+class Rejection(NamedTuple):
+    """How well a score tells grades from what is none, whatever the threshold.
+
+    D. Hendrycks and K. Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural
+    Networks", ICLR 2017.
+
+    Attributes:
+        auroc: how probable it is that a grade scores higher than a drawing of no grade.
+        let_in_at_95: the share of drawings of no grade that pass the threshold which keeps 95% of the grades.
+        let_in_at_99: likewise, 99%.
+    """
+
+    auroc: float
+    let_in_at_95: float
+    let_in_at_99: float
+
+
+def rejection(grades: Float[np.ndarray, " n"], others: Float[np.ndarray, " others"]) -> Rejection:
+    """Compares the scores of grades with those of drawings of no grade; a higher score is more like a grade."""
+    ascending = np.sort(grades)
+    below = np.searchsorted(ascending, others, "left") + np.searchsorted(ascending, others, "right")
+    let_in = (float((others >= ascending[int((1 - kept) * len(grades))]).mean()) for kept in (0.95, 0.99))
+    return Rejection(float(1 - below.mean() / (2 * len(grades))), *let_in)
+
+
 def scores(probabilities: Probabilities, labels: Labels) -> Scores:
     """Scores predictions. NaN probabilities, from a network that has diverged, count as wrong."""
     of_label = probabilities[np.arange(len(labels)), labels]

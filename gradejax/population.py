@@ -85,7 +85,7 @@ class Epoch(NamedTuple):
 
     Attributes:
         record: its metrics.
-        logits: of the validation drawings, followed by those of the test drawings.
+        logits: of the validation drawings, the test drawings and the others held out, in this order.
     """
 
     record: Record
@@ -97,8 +97,8 @@ class Result(NamedTuple):
 
     Attributes:
         history: its epochs.
-        guesses: class indices for the validation drawings, followed by the test drawings, after the last epoch; -1
-            where a network that has diverged gives none.
+        guesses: class indices for the drawings of `Epoch.logits`, after the last epoch; -1 where a network that has
+            diverged gives none.
         best_epoch_guesses: likewise after the first epoch with the best validation accuracy.
     """
 
@@ -176,8 +176,9 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Epoch]]
     ]
     hparams = _stack(hparams_of)
     state = _stack([initial_state(*each, settings.optimizer) for each in zip(networks, hparams_of, strict=True)])
-    # Validation and test drawings together, repeated up to the length of the longest.
-    rows_of = [np.concatenate([member.split.validation, member.split.test]) for member in members]
+    # All drawings held out together, repeated up to the length of the longest.
+    splits = (member.split for member in members)
+    rows_of = [np.concatenate([split.validation, split.test, split.others]) for split in splits]
     longest = max(map(len, rows_of))
     ink = jnp.stack([m.dataset.ink[np.resize(rows, longest)] for m, rows in zip(members, rows_of, strict=True)])
 
@@ -282,7 +283,8 @@ def _epoch(member: Member, epoch: int, means: Sequence[float], logits: Float[np.
     record: Record = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
     record |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_ece": scores.ece}
     if len(test):
-        record["test_accuracy"] = metrics.scores(confidences[len(validation) :], labels[test]).accuracy
+        of_test = confidences[len(validation) : len(validation) + len(test)]
+        record["test_accuracy"] = metrics.scores(of_test, labels[test]).accuracy
     return Epoch(record, logits)
 
 

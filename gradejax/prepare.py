@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def split_and_mix(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, list[S
 def _with_mixed(split: Split, dataset: Dataset, mixed: Dataset) -> Split:
     """A split of `dataset` that is also trained on the drawings that `mixed` has after it."""
     added = np.arange(len(dataset), len(mixed))
-    return Split(np.concatenate([split.train, added]), split.validation, split.test)
+    return replace(split, train=np.concatenate([split.train, added]))
 
 
 def network(config: ConfigDict) -> models.Network:

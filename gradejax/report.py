@@ -200,6 +200,18 @@ def interval_note(writers: int, unseen: bool) -> str:
     return f"{_INTERVAL}: {population(writers, unseen)}"
 
 
+def rejection_notes(rejection: Mapping[str, Any]) -> list[str]:
+    """What to print of `evaluation.rejection`; empty where there are no drawings of no grade."""
+    if not rejection["others"]:
+        return []
+    at_99, at_95 = rejection["let_in_at_99"], rejection["let_in_at_95"]
+    return [
+        f"drawings of no grade: {rejection['others']:,}, rejected {rejection['others_refused']:.2%}, "
+        f"AUROC {rejection['auroc']:.4f}",
+        f"a threshold that keeps 99% of grades lets in {at_99:.2%} of them; 95%: {at_95:.2%}",
+    ]
+
+
 def readers(folds: int, unseen: bool) -> str:
     """Who read the validation drawings, with `data.folds`; `unseen` as in `population`."""
     return f"each drawing read by a network that has not seen {'its writer' if unseen else 'it'} ({folds} folds)"

@@ -1,6 +1,6 @@
 """Which drawings are trained on, and which are held out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -12,18 +12,21 @@ from gradejax.grades import GRADES
 
 @dataclass(frozen=True)
 class Split:
-    """A dataset's rows, ascending, in three parts.
+    """A dataset's rows, ascending, in parts.
 
     Attributes:
-        train: trained on.
-        validation: scored after each epoch. They are not trained on; only with folds they are, and then the folds'
-            networks score them.
-        test: scored once, after the last epoch; often empty.
+        train: trained on; drawings of no grade too.
+        validation: grades, scored after each epoch. They are not trained on; only with folds they are, and then the
+            folds' networks score them.
+        test: grades, scored once, after the last epoch; often empty.
+        others: drawings of no grade that are held out with `validation`; they tell how many of their kind are rejected.
+            Those that would be held out with `test` are not used.
     """
 
     train: Int[np.ndarray, " n_train"]
     validation: Int[np.ndarray, " n_validation"]
     test: Int[np.ndarray, " n_test"]
+    others: Int[np.ndarray, " n_others"] = field(default_factory=lambda: np.empty(0, int))
 
 
 def split(
@@ -55,7 +58,7 @@ def split(
     rest = np.flatnonzero(~is_test)
     held_out = _held_out(dataset.writers[rest], how, validation_fraction, np.random.default_rng((seed, 0x5011)))
     train = _train_part(dataset, rest[~held_out], train_drawings, seed)
-    return Split(train, rest[held_out], np.flatnonzero(is_test))
+    return _split(dataset, train, rest[held_out], is_test)
 
 
 def folds(
@@ -76,7 +79,7 @@ def folds(
         UserError: as `split` does, or when there are fewer writers, or drawings, than folds.
     """
     is_test = _test_part(dataset, test_fraction, seed)
-    rest, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    rest = np.flatnonzero(~is_test)
     _check_how(how)
     units = np.unique(dataset.writers[rest], return_inverse=True)[1] if how == "writer" else np.arange(len(rest))
     n_units = int(units.max()) + 1
@@ -90,10 +93,8 @@ def folds(
     for fold, part in enumerate(np.array_split(order, n)):
         fold_of[part] = fold
     of_drawing = fold_of[units]
-    return [
-        Split(_train_part(dataset, rest[of_drawing != fold], train_drawings, seed), rest[of_drawing == fold], test)
-        for fold in range(n)
-    ]
+    trains = (_train_part(dataset, rest[of_drawing != fold], train_drawings, seed) for fold in range(n))
+    return [_split(dataset, train, rest[of_drawing == fold], is_test) for fold, train in enumerate(trains)]
 
 
 def undivided(dataset: Dataset, seed: int, test_fraction: float = 0.0, train_drawings: int = 0) -> Split:
@@ -103,7 +104,16 @@ def undivided(dataset: Dataset, seed: int, test_fraction: float = 0.0, train_dra
     """
     is_test = _test_part(dataset, test_fraction, seed)
     rest = np.flatnonzero(~is_test)
-    return Split(_train_part(dataset, rest, train_drawings, seed), rest, np.flatnonzero(is_test))
+    return _split(dataset, _train_part(dataset, rest, train_drawings, seed), rest, is_test)
+
+
+def _split(dataset: Dataset, train: np.ndarray, held_out: np.ndarray, is_test: np.ndarray) -> Split:
+    """The split with these rows to train on, those to validate on, and as booleans `(n,)` those to test on."""
+    is_grade = dataset.labels >= 0
+    validation = held_out[is_grade[held_out]]
+    if not validation.size:
+        raise UserError(f"none of the {len(held_out)} drawings to validate on shows a grade: collect more")
+    return Split(train, validation, np.flatnonzero(is_test & is_grade), held_out[~is_grade[held_out]])
 
 
 def _test_part(dataset: Dataset, fraction: float, seed: int) -> Bool[np.ndarray, " n"]:
@@ -121,7 +131,8 @@ def _test_part(dataset: Dataset, fraction: float, seed: int) -> Bool[np.ndarray,
 
 def _train_part(dataset: Dataset, train: np.ndarray, n: int, seed: int) -> np.ndarray:
     """`n` of the drawings `train`, or all if `n` is 0; raises UserError if they lack a grade."""
-    missing = np.flatnonzero(np.bincount(dataset.labels[train], minlength=len(GRADES)) == 0)
+    labels = dataset.labels[train]
+    missing = np.flatnonzero(np.bincount(labels[labels >= 0], minlength=len(GRADES)) == 0)
     if missing.size:
         names = ", ".join(GRADES[index] for index in missing)
         raise UserError(

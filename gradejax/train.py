@@ -114,7 +114,7 @@ def fit(
             seconds = time.perf_counter() - epoch_began
 
             if out_of_sample:
-                logits, scores = out_of_sample.logits, out_of_sample.epochs[epoch - 1]
+                logits, scores = out_of_sample.logits_of(split.validation), out_of_sample.epochs[epoch - 1]
             else:
                 logits, scores = validate(logits_of, state.evaluated(), data, split, config.evaluate.batch_size)
             if not np.isfinite(loss) or not np.isfinite(logits).all():

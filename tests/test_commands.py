@@ -120,7 +120,7 @@ def test_a_run_folder_is_complete(trained):
     promised = {
         "val_accuracy", "best_val_accuracy", "best_epoch", "val_loss", "ece", "epochs", "n_train", "n_val", "split",
         "parameters", "images_per_second", "train_seconds", "wall_seconds", "device", "data_fingerprint", "versions",
-        "ece_uncalibrated", "val_refused", "others_refused",
+        "ece_uncalibrated", "val_refused", "others_refused", "no_grade",
     }  # fmt: skip
     assert promised <= summary.keys()
     assert summary["n_train"] + summary["n_val"] == 900

@@ -348,7 +348,7 @@ class TestFiles:
     ],
 )  # fmt: skip
 def test_a_grade_in_a_name(name, grade):
-    assert folders.grade_in(name) == grade
+    assert folders.label_in(name) == grade
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_a_grade_in_a_name(name, grade):
 )
 def test_an_ambiguous_name_is_refused(name):
     with pytest.raises(BadDrawing, match="may or may not be a grade"):
-        folders.grade_in(name)
+        folders.label_in(name)
 
 
 class TestFolder:

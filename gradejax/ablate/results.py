@@ -132,8 +132,8 @@ def _guesses(training: Training, result: Result) -> Guesses:
         part=np.repeat(["validation", "test"], [len(split.validation), len(split.test)]),
         writer=data.writers[rows],
         label=grades[data.labels[rows]],
-        guess=grades[result.guesses],
-        best_epoch_guess=grades[result.best_epoch_guesses],
+        guess=grades[result.guesses[: len(rows)]],
+        best_epoch_guess=grades[result.best_epoch_guesses[: len(rows)]],
     )
 
 

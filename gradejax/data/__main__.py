@@ -1,11 +1,12 @@
 """Drawings in and out of a store, counted, generated, checked and audited.
 
-    python -m gradejax.data import FILE|FOLDER [--tags=a,b]
+    python -m gradejax.data import FILE|FOLDER [--tags=a,b] [--as-no-grade]
         FILE is NDJSON (what mongoexport writes), JSON documents one after another or arrays of them, gzipped or not;
-        - is standard input. --tags are added to each drawing's own.
+        - is standard input. --tags are added to each drawing's own. With --as-no-grade drawings of anything else, such
+        as F or 7+, become drawings of no grade: training teaches the model to reject such drawings.
         FOLDER holds PNG files and needs --tags. The grade is the name of the file's folder (A+, Aplus, a_plus,
-        B-minus, …) or of the file, apart from a number or a copy mark (A+_0017.png, Bminus (3).png). A file is refused
-        if its name is ambiguous, or its folder's name disagrees.
+        B-minus, …, no grade) or of the file, apart from a number or a copy mark (A+_0017.png, Bminus (3).png). A file
+        is refused if its name is ambiguous, or its folder's name disagrees.
         Drawings that the store already holds stay as they are. Bad ones are refused with their reasons. The command
         fails if it could read nothing, or if a file is truncated; what comes before is imported.
     python -m gradejax.data export FILE [--tags=a,b]
@@ -50,11 +51,14 @@ cli.define_store(_FLAGS)
 flags.DEFINE_list("tags", [], "import: adds these; export, audit: only drawings with one of these.", flag_values=_FLAGS)
 flags.DEFINE_integer("seed", 0, "generate: another seed makes other drawings.", 0, flag_values=_FLAGS)
 flags.DEFINE_integer("writers", 30, "generate: how many synthetic writers.", 1, flag_values=_FLAGS)
+flags.DEFINE_bool(
+    "as-no-grade", False, "import: takes drawings of anything else as drawings of no grade.", flag_values=_FLAGS
+)
 flags.DEFINE_string("out", "", "audit: the NDJSON file for relabel.", flag_values=_FLAGS)
 
 # Each command's operands and the flags it takes besides --store.
 _COMMANDS: dict[str, tuple[str, set[str]]] = {
-    "import": ("FILE|FOLDER", {"tags"}),
+    "import": ("FILE|FOLDER", {"tags", "as-no-grade"}),
     "export": ("FILE", {"tags"}),
     "backup": ("FILE", set()),
     "stats": ("", set()),
@@ -73,13 +77,13 @@ def main(arguments: list[str]) -> None:
     operand, allowed = _COMMANDS[name]
     if len(operands) != len(operand.split()):
         raise UserError(f"write python -m gradejax.data {name} {operand}".rstrip())
-    for flag in {"tags", "seed", "writers", "out"} - allowed:
+    for flag in set().union(*(taken for _, taken in _COMMANDS.values())) - allowed:
         if _FLAGS[flag].present:
             raise UserError(f"{name} takes no --{flag}")
     uri, tags = store_uri(_FLAGS.store), tuple(_FLAGS.tags)
     match arguments:
         case ["import", source]:
-            import_drawings(uri, source, tags)
+            import_drawings(uri, source, tags, as_no_grade=bool(_FLAGS["as-no-grade"].value))
         case ["export", target]:
             export_drawings(uri, target, tags)
         case ["backup", target]:

@@ -22,7 +22,7 @@ from gradejax.calibration import Calibration
 from gradejax.crossvalidation import cross_validate
 from gradejax.data.exporting import check_is_not_store
 from gradejax.data.extended_json import EXTENDED_JSON
-from gradejax.dataset import Dataset
+from gradejax.dataset import Dataset, of_grades
 from gradejax.drawings import printable, stored_id
 from gradejax.errors import UserError
 from gradejax.grades import GRADES
@@ -75,7 +75,7 @@ def audit(uri: str, tags: tuple[str, ...], out: str) -> None:
     with closing(open_store(uri)) as store:
         _check_output(store, Path(out) if out else None, picture)
         settings = recipe.base().data
-        dataset = prepare.load(store, Query(tags=tags), settings.size, Path(settings.cache))
+        dataset = of_grades(prepare.load(store, Query(tags=tags), settings.size, Path(settings.cache)))
         uri = store.uri
     confidences = out_of_fold(dataset)
     findings = examine(dataset, confidences)

@@ -14,6 +14,7 @@ from gradejax.data import documents
 from gradejax.data.extended_json import BrokenOff, parsed
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
+from gradejax.grades import LABELS, NO_GRADE
 from gradejax.ink import decode_ink
 from gradejax.stores import Store
 from gradejax.threads import parallel_map
@@ -44,7 +45,9 @@ class Outcome:
     broken_off: str = ""
 
 
-def from_file(file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = ()) -> Iterator[Source]:
+def from_file(
+    file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = (), *, as_no_grade: bool = False
+) -> Iterator[Source]:
     """Yields the documents in a file: NDJSON, JSON documents one after another, or JSON arrays; all extended JSON.
 
     A document without `_id` gets one derived from its text, so that importing it again adds nothing. If the file is
@@ -53,9 +56,14 @@ def from_file(file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = ()
     Args:
         file: open for reading bytes; unbuffered if it is a stream; gzipped or not, in UTF-8 or UTF-16.
         tags: added to each drawing's own.
+        as_no_grade: whether a drawing of something else, such as `F` or `7+`, is taken as one of no grade. Its history
+            then keeps what it was.
     """
     for place, text in documents.texts(file):
-        yield place, partial(refuse, text) if isinstance(text, BrokenOff) else partial(_from_text, text, tags)
+        yield (
+            place,
+            partial(refuse, text) if isinstance(text, BrokenOff) else partial(_from_text, text, tags, as_no_grade),
+        )
 
 
 def refuse(reason: str | BadDrawing) -> NoReturn:
@@ -103,7 +111,7 @@ def _examined(source: Source) -> Drawing | BadDrawing:
     return drawing
 
 
-def _from_text(text: bytes, tags: tuple[str, ...]) -> Drawing:
+def _from_text(text: bytes, tags: tuple[str, ...], as_no_grade: bool) -> Drawing:
     document = parsed(text)
     if isinstance(document, dict):
         if document.get("_id") is None:
@@ -112,4 +120,8 @@ def _from_text(text: bytes, tags: tuple[str, ...]) -> Drawing:
             document["_id"] = ids.to_text(document["_id"])
         if tags and isinstance(document.setdefault("tags", []), list):
             document["tags"] = [*document["tags"], *tags]
+        if as_no_grade and type(label := document.get("label")) is str and label not in LABELS:
+            earlier = document.get("history")
+            entry = {"label": label, "date": document.get("date")}
+            document |= {"label": NO_GRADE, "history": [*earlier, entry] if isinstance(earlier, list) else [entry]}
     return from_document(document)

@@ -1,4 +1,4 @@
-"""Folders of PNG files, with the grade in the name of the folder or of the file."""
+"""Folders of PNG files, with the label in the name of the folder or of the file."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from pathlib import Path
 from gradejax.data.exchange import Source, refuse
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
+from gradejax.grades import NO_GRADE
 from gradejax.ink import MAX_PNG_BYTES
 
 _OTHER_PICTURES = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff"}
@@ -24,6 +25,7 @@ _PLUS, _MINUS = r"[ _-]*plus|[ _]*\+", r"[ _-]*minus|-(?![a-z\d])|[ _]-$"
 _GRADE = re.compile(
     rf"(?P<letter>[a-e])((?P<plus>{_PLUS})|(?P<minus>{_MINUS})|(?![ _]*-)|(?= - {_COPY})){_REST}", re.IGNORECASE
 )
+_NO_GRADE = re.compile(rf"no[ _-]*grade{_REST}", re.IGNORECASE)
 # A letter and a sign, but the rest makes it neither a grade nor something else for sure: A-1, B+ Anna, A++.
 _AMBIGUOUS = re.compile(r"[a-e][ _]*([+-]|(plus|minus)(?![a-z]))", re.IGNORECASE)
 
@@ -32,19 +34,21 @@ def from_folder(folder: Path, tags: tuple[str, ...]) -> list[Source]:
     """Lists the PNG files anywhere below `folder`, except hidden ones and those in macOS's `__MACOSX`.
 
     The grade is in the nearest folder's name that holds one (`A+`, `Aplus`, `a_plus`, `A-minus`, …), or in the file's
-    own (`A+_0017.png`, `Bminus (3).png`). If both hold one and they differ, the file is refused. The id derives from
-    the picture and its grade; the date is the file's.
+    own (`A+_0017.png`, `Bminus (3).png`); `no grade` is for drawings that deliberately show none. If the folder's label
+    and the file's differ, the file is refused. The id derives from the picture and its label; the date is the file's.
     """
     return [(str(path.relative_to(folder)), read) for path, read in _walk(folder, folder, tags, set())]
 
 
-def grade_in(name: str) -> str | None:
-    """Returns the grade that names a file or folder, apart from a number or a copy mark; None if it is not a grade.
+def label_in(name: str) -> str | None:
+    """Returns the label that names a file or folder, apart from a number or a copy mark; None if none does.
 
     Raises:
         BadDrawing: if the name is ambiguous.
     """
     plain = unicodedata.normalize("NFKC", name).translate(_SIGNS).strip()
+    if _NO_GRADE.fullmatch(plain):
+        return NO_GRADE
     match = _GRADE.fullmatch(plain)
     if match is None:
         if _AMBIGUOUS.match(plain):
@@ -77,8 +81,8 @@ def _walk(
 
 def _from_picture(path: Path, top: Path, tags: tuple[str, ...]) -> Drawing:
     folders = [*reversed(path.relative_to(top).parent.parts), top.resolve().name]
-    of_folder = next(filter(None, map(grade_in, folders)), None)
-    of_file = grade_in(path.stem)
+    of_folder = next(filter(None, map(label_in, folders)), None)
+    of_file = label_in(path.stem)
     if of_folder and of_file and of_folder != of_file:
         raise BadDrawing(f"its folder says {of_folder} and its name {of_file}")
     label = of_folder or of_file

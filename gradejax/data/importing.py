@@ -19,22 +19,23 @@ _MB = 2**20
 _MOST_REASONS = 20
 
 
-def import_drawings(uri: str, name: str, tags: tuple[str, ...]) -> None:
+def import_drawings(uri: str, name: str, tags: tuple[str, ...], *, as_no_grade: bool = False) -> None:
     """Imports drawings and prints how many were new, already there, and refused.
 
     Args:
         uri: the store's address.
         name: a file or folder; `-` is standard input.
         tags: added to each drawing's own.
+        as_no_grade: as in `exchange.from_file`.
 
     Raises:
         UserError: if nothing could be read, or the rest of the file is lost.
     """
-    _check_source(name, tags)
+    _check_source(name, tags, as_no_grade)
     outcome = exchange.Outcome()
     with closing(open_store(uri)) as store:
         try:
-            with _sources(name, tags) as sources:
+            with _sources(name, tags, as_no_grade) as sources:
                 exchange.load(store, sources, outcome)
         except OSError as error:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
@@ -46,7 +47,7 @@ def import_drawings(uri: str, name: str, tags: tuple[str, ...]) -> None:
     _report(outcome, "standard input" if name == "-" else name)
 
 
-def _check_source(name: str, tags: tuple[str, ...]) -> None:
+def _check_source(name: str, tags: tuple[str, ...], as_no_grade: bool) -> None:
     if not name:
         raise UserError("import what? The name of the file or folder is empty")
     if name == "-":
@@ -54,12 +55,14 @@ def _check_source(name: str, tags: tuple[str, ...]) -> None:
             raise UserError("standard input is closed")
     elif not Path(name).exists():
         raise UserError(f"there is no file or folder {name}")
+    elif Path(name).is_dir() and as_no_grade:
+        raise UserError(f"--as-no-grade is for files: put the pictures in {name} into a folder named `no grade`")
     elif Path(name).is_dir() and not tags:
         raise UserError(f"name the team or class of the drawings in {name}: --tags=name,…")
 
 
 @contextmanager
-def _sources(name: str, tags: tuple[str, ...]) -> Iterator[Iterable[exchange.Source]]:
+def _sources(name: str, tags: tuple[str, ...], as_no_grade: bool) -> Iterator[Iterable[exchange.Source]]:
     if name != "-" and Path(name).is_dir():
         sources = folders.from_folder(Path(name), tags)
         with progress("importing", len(sources), log) as update:
@@ -67,7 +70,7 @@ def _sources(name: str, tags: tuple[str, ...]) -> Iterator[Iterable[exchange.Sou
         return
     is_stdin = name == "-"
     with open(sys.stdin.fileno() if is_stdin else name, "rb", buffering=0, closefd=not is_stdin) as file:
-        sources = exchange.from_file(file, tags)
+        sources = exchange.from_file(file, tags, as_no_grade=as_no_grade)
         size = os.fstat(file.fileno()).st_size  # 0 for a pipe
         if not size:
             with progress("importing", None, log) as update:
@@ -87,6 +90,8 @@ def _report(outcome: exchange.Outcome, name: str) -> None:
     print(f"imported {outcome.imported}, already there {outcome.already_there}, refused {refused}")
     if not outcome.imported and not outcome.already_there:
         reason = "every document was refused" if refused else "there is nothing to import"
+        if refused and all(reason.startswith("unknown label") for reason in outcome.refused):
+            reason += "; --as-no-grade takes drawings of anything else as no grade"
         raise UserError(f"no drawings in {name}: {reason}")
     if outcome.broken_off:
         raise UserError(f"{name} is incomplete, and the rest is lost: {outcome.broken_off}")

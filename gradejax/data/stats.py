@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradejax.drawings import printable
-from gradejax.grades import GRADES
+from gradejax.grades import GRADES, LABELS, NO_GRADE
 from gradejax.stores import Query, open_store
 
 _MOST_TAGS = 200  # a table of 10,000 rows takes minutes, and nobody reads it
@@ -24,7 +24,7 @@ def print_stats(uri: str) -> None:
     by_tag: dict[str, Counter[str]] = {}
     overall: Counter[str] = Counter()
     for (tags, label), n in summary.items():
-        label = label if label in GRADES else "other"
+        label = label if label in LABELS else "other"
         overall[label] += n
         for tag in tags:
             by_tag.setdefault(tag, Counter())[label] += n
@@ -38,7 +38,7 @@ def print_stats(uri: str) -> None:
 
 
 def _table(by_tag: dict[str, Counter[str]], overall: Counter[str]) -> Table:
-    labels = [*GRADES, *(["other"] if overall["other"] else [])]
+    labels = [*GRADES, *(label for label in (NO_GRADE, "other") if overall[label])]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
     table.add_column("tag", "total", overflow="fold", max_width=24)
     for label in labels:

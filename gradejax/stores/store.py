@@ -19,7 +19,7 @@ class Query:
 
     Attributes:
         tags: drawings with any of these tags; empty for all.
-        label: drawings with this grade only.
+        label: drawings with this label only.
         writer: drawings by this writer only.
         since: drawn at this time or later.
         until: drawn before this time.
@@ -108,7 +108,7 @@ class Store(Protocol):
         """Changes labels, and appends the previous label with the time to each history; returns how many changed.
 
         Raises:
-            BadDrawing: if `label` is not a grade.
+            BadDrawing: if `label` is neither a grade nor `no grade`.
         """
         ...
 

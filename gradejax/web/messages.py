@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from typing_extensions import TypedDict  # pydantic requires it below Python 3.12
 
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
-from gradejax.grades import GRADES
+from gradejax.grades import LABELS
 from gradejax.stores import Query
 
 MAX_POINTS = 5000
@@ -20,9 +20,9 @@ MAX_SELECTED = 1000
 """Drawings changed by one request."""
 
 if TYPE_CHECKING:
-    Grade = str
+    Label = str
 else:
-    Grade = Literal[GRADES]
+    Label = Literal[LABELS]
 
 
 def _whole_characters(name: object) -> object:
@@ -89,7 +89,7 @@ class Point(TypedDict):
 class NewDrawing(Message):
     id: NewId
     tags: Annotated[list[Name], Field(min_length=1, max_length=MAX_TAGS), AfterValidator(_not_too_long)]
-    label: Grade
+    label: Label
     data: Picture
     date: Annotated[Moment, Field(description="by the client's clock")]
     writer: Name | None = None
@@ -140,7 +140,7 @@ class Selection(Message):
 
 
 class Relabelling(Selection):
-    label: Grade
+    label: Label
 
 
 class Changed(Message):
@@ -152,7 +152,7 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     tag: Annotated[list[Name], Field(max_length=MAX_TAGS)] = []
-    label: Grade | None = None
+    label: Label | None = None
     writer: Name | None = None
     since: Moment | None = None
     until: Moment | None = None

@@ -7,14 +7,17 @@ model's, which may have learnt the wrong labels.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+import numpy as np
+from jaxtyping import Float
+
 from gradejax import audits
 from gradejax.drawings import Drawing
-from gradejax.grades import GRADES
+from gradejax.grades import GRADES, NO_GRADE
 from gradejax.stores import Query, Store
 from gradejax.web.model import Judgement, Judgements, Model
 
@@ -160,7 +163,7 @@ class Rankings:
                 drawing = drawings.get(id)
                 if drawing is not None and (drawing.deleted is not None) == query.deleted:
                     confidences, is_grade = ranking.judgements[id]
-                    confidence = float(confidences[labels.index(drawing.label)])
+                    confidence = _confidence_in(drawing.label, labels, confidences)
                     page.append(Ranked(drawing, labels[int(confidences.argmax())], bool(is_grade), confidence))
         return page
 
@@ -270,7 +273,7 @@ class Rankings:
                     if drawing.id in audited:
                         judgement = judgement._replace(confidences=audited[drawing.id])
                     judgements[drawing.id] = judgement
-                    confidence[drawing.id] = float(judgement.confidences[labels.index(drawing.label)])
+                    confidence[drawing.id] = _confidence_in(drawing.label, labels, judgement.confidences)
                     drawings[drawing.id] = replace(drawing, png=b"", strokes=None)
             ranking.done += len(batch)
         order = sorted(confidence, key=confidence.__getitem__)
@@ -280,6 +283,11 @@ class Rankings:
         if audit and not audited.keys().isdisjoint(judgements):
             ranking.ranked_by = f"the audit of {audit.date[:10]}"
         ranking.finished = True
+
+
+def _confidence_in(label: str, labels: Sequence[str], confidences: Float[np.ndarray, " labels"]) -> float:
+    """The model's confidence in a drawing's label; that it is no grade, as far as no grade is likely."""
+    return float(1 - confidences.max() if label == NO_GRADE else confidences[labels.index(label)])
 
 
 def _batches(drawings: Iterable[Drawing], size: int) -> Iterator[list[Drawing]]:

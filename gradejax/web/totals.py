@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from gradejax.errors import StoreError, UserError
-from gradejax.grades import GRADE_INDEX
+from gradejax.grades import LABELS
 from gradejax.stores import Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Counts, Status, TagCounts
@@ -107,7 +107,7 @@ def _summary(store: Store) -> Summary:
     used: Counter[str] = Counter()
     by_tag: dict[str, dict[str, int]] = {}
     for (tags, label), n in store.summary().items():
-        if label not in GRADE_INDEX:  # another program's document may have any label, and is not a drawing
+        if label not in LABELS:  # another program's document may have any label, and is not a drawing
             continue
         grades[label] += n
         for tag in tags:

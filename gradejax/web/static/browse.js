@@ -1,7 +1,7 @@
 // The gallery: filter, select, relabel, exclude, restore, count, download.
 
 import { showCounts } from "/static/counts.js";
-import { byName, GRADES, shown, spoken } from "/static/drawings.js";
+import { byName, LABELS, shown, spoken } from "/static/drawings.js";
 import { Gallery } from "/static/gallery.js";
 import { note } from "/static/note.js";
 import { ask, reason } from "/static/server.js";
@@ -169,9 +169,9 @@ function showSelection() {
 }
 
 for (const select of [form.elements.label, element("label")]) {
-  for (const grade of GRADES) {
-    const option = new Option(shown(grade), grade);
-    option.ariaLabel = spoken(grade);
+  for (const label of LABELS) {
+    const option = new Option(shown(label), label);
+    option.ariaLabel = spoken(label);
     select.append(option);
   }
 }

@@ -1,6 +1,6 @@
 // The numbers of drawings: a chart by label, and a table by tag and label.
 
-import { byName, GRADES, shown, spoken } from "/static/drawings.js";
+import { byName, GRADES, LABELS, NO_GRADE, shown, spoken } from "/static/drawings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
@@ -13,20 +13,21 @@ function svg(name, attributes, text) {
   return node;
 }
 
-// `totals`: label → count.
+// `totals`: label → count. Drawings of no grade have a bar only where there are some.
 function chart(totals, title) {
+  const labels = totals[NO_GRADE] ? LABELS : GRADES;
   const most = Math.max(1, ...Object.values(totals));
-  const width = GRADES.length * (BAR + GAP) + 4 * LETTER_GAP;
+  const width = labels.length * (BAR + GAP) + Math.floor((labels.length - 1) / 3) * LETTER_GAP + (labels === LABELS ? 20 : 0);
   const node = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
   node.append(svg("title", {}, title));
-  GRADES.forEach((grade, i) => {
+  labels.forEach((label, i) => {
     const x = i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP;
-    const height = (HEIGHT * totals[grade]) / most;
+    const height = (HEIGHT * totals[label]) / most;
     const y = 16 + HEIGHT - height;
     node.append(
       svg("rect", { x, y, width: BAR, height, rx: Math.min(3, height / 2) }),
-      svg("text", { x: x + BAR / 2, y: y - 4 }, compact.format(totals[grade])),
-      svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(grade)),
+      svg("text", { x: x + BAR / 2, y: y - 4 }, compact.format(totals[label])),
+      svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(label)),
     );
   });
   node.append(svg("line", { x1: 0, x2: width, y1: HEIGHT + 16.5, y2: HEIGHT + 16.5 }));
@@ -49,15 +50,15 @@ function row(name, cells, kind) {
   return node;
 }
 
-// Adds the grades that have no drawings.
-const complete = (grades = {}) => Object.fromEntries(GRADES.map((grade) => [grade, grades[grade] ?? 0]));
+// Adds the labels that have no drawings.
+const complete = (grades = {}) => Object.fromEntries(LABELS.map((label) => [label, grades[label] ?? 0]));
 const sum = (totals) => Object.values(totals).reduce((total, count) => total + count, 0);
 
 // `counts`: the answer of /api/counts; `tag`: the tag to chart, or "" for all.
 export function showCounts(element, { grades, tags, more_tags }, tag) {
   const table = document.createElement("table");
   const head = table.createTHead();
-  head.append(row("Tag", [...GRADES.map((grade) => [shown(grade), spoken(grade)]), ["all"]], "th"));
+  head.append(row("Tag", [...LABELS.map((label) => [shown(label), spoken(label)]), ["all"]], "th"));
   const body = table.createTBody();
   const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: "all", grades });
   for (const { tag, grades } of rows) {

@@ -4,14 +4,18 @@ import { keep, kept } from "/static/storage.js";
 
 export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+`, letter, `${letter}-`]);
 
+// The label of a drawing that deliberately shows none.
+export const NO_GRADE = "no grade";
+export const LABELS = [...GRADES, NO_GRADE];
+
 // The server's limits and its rule for names: see gradejax.drawings and gradejax.web.messages.
 const MAX_NAME_LENGTH = 200;
 const MAX_TAGS = 31; // and "guess"
 const MAX_CHARACTERS = 490; // in all tags together
 const MAX_POINTS = 5000;
 
-export const shown = (grade) => grade.replace("-", "−");
-export const spoken = (grade) => grade.replace("+", " plus").replace("-", " minus");
+export const shown = (label) => label.replace("-", "−");
+export const spoken = (label) => label.replace("+", " plus").replace("-", " minus");
 
 // Sorts 7a before 10b.
 export const byName = new Intl.Collator(undefined, { numeric: true }).compare;

@@ -1,6 +1,6 @@
 // A listbox of any number of pictures; only those in view are in the page.
 
-import { shown, spoken } from "/static/drawings.js";
+import { NO_GRADE, shown, spoken } from "/static/drawings.js";
 
 const GAP = 10; // CSS pixels
 const CELL_WIDTH = 100; // before it is stretched to fill the row
@@ -114,18 +114,19 @@ export class Gallery extends EventTarget {
 
   #fill(node, index) {
     const { id, label, guess, is_grade, confidence } = this.items[index];
-    const disagrees = guess && (guess !== label || !is_grade);
+    const seen = is_grade ? guess : NO_GRADE;
+    const disagrees = guess && seen !== label;
     node.ariaSelected = String(this.selected.has(id));
     node.ariaPosInSet = String(index + 1);
     node.ariaSetSize = String(this.total);
-    node.ariaLabel = spoken(label) + (disagrees ? `, perhaps ${is_grade ? spoken(guess) : "not a grade"}` : "");
+    node.ariaLabel = spoken(label) + (disagrees ? `, perhaps ${spoken(seen)}` : "");
     node.classList.toggle("active", index === this.#active);
     const caption = node.lastChild;
     caption.textContent = shown(label);
     if (guess) {
       const doubt = document.createElement("span");
       doubt.className = "doubt";
-      doubt.textContent = disagrees ? `${is_grade ? shown(guess) : "no grade"}?` : `${Math.round(100 * confidence)}%`;
+      doubt.textContent = disagrees ? `${shown(seen)}?` : `${Math.round(100 * confidence)}%`;
       caption.append(doubt);
     }
   }

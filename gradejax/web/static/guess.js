@@ -1,6 +1,6 @@
 // The guess follows the pen: after each stroke, the likeliest grades, or that the drawing is not a grade.
 
-import { drawing, GRADES, keptTags, shown, spoken } from "/static/drawings.js";
+import { drawing, keptTags, LABELS, NO_GRADE, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
 import { Pad, undoByKey } from "/static/pad.js";
 import { NOT_KEPT, Queue } from "/static/queue.js";
@@ -13,7 +13,7 @@ const NOTHING = { guesses: [], is_grade: false };
 const element = (id) => document.getElementById(id);
 const pad = new Pad(element("paper"));
 const queue = new Queue();
-let guess = null; // the likeliest grade for what is on the paper now
+let guess = null; // what is on the paper now: the likeliest grade, or no grade
 let asking = new AbortController();
 
 function addBar() {
@@ -38,10 +38,11 @@ function show({ guesses, is_grade }) {
     share.textContent = label ? `${Math.round(100 * confidence)}%` : "";
   });
   element("bars").classList.toggle("dim", !is_grade);
-  guess = is_grade ? guesses[0].label : null;
+  guess = guesses.length ? (is_grade ? guesses[0].label : NO_GRADE) : null;
   element("right").disabled = guess === null;
   element("right").textContent = guess === null ? "Right" : `Right, ${shown(guess)}`;
-  element("said").textContent = guess && `${spoken(guess)}, ${Math.round(100 * guesses[0].confidence)} percent`;
+  // The note says that it is no grade.
+  element("said").textContent = is_grade ? `${spoken(guess)}, ${Math.round(100 * guesses[0].confidence)} percent` : "";
 }
 
 async function follow() {
@@ -78,12 +79,12 @@ async function save(label) {
   await queue.add(finished);
 }
 
-for (const grade of GRADES) {
+for (const label of LABELS) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = shown(grade);
-  button.ariaLabel = spoken(grade);
-  button.addEventListener("click", () => save(grade));
+  button.textContent = shown(label);
+  button.ariaLabel = spoken(label);
+  button.addEventListener("click", () => save(label));
   element("grades").append(button);
 }
 
