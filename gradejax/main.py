@@ -98,6 +98,8 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         runs.begin(workdir, settings)
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} CPU cores"
         _show_start(config, prepared, device, workdir)
+        if config.train.start_from:
+            _warn_of_known(Path(config.train.start_from), prepared)
         out_of_sample = _cross_validated(config, settings, prepared, workdir) if prepared.folds else None
         with _training_progress(config, len(prepared.split.train)) as announce:
             variables = train.fit(config, prepared, workdir, announce, out_of_sample)
@@ -152,6 +154,17 @@ def _show_start(config: ConfigDict, prepared: Prepared, device: str, workdir: Pa
         "training on %s drawings, validating on %s (%s), on %s; run folder %s",
         f"{len(prepared.split.train):,}", f"{len(prepared.split.validation):,}", how, device, workdir,
     )  # fmt: skip
+
+
+def _warn_of_known(source: Path, prepared: Prepared) -> None:
+    """Warns if the run that training starts from was trained on drawings that are validated on here."""
+    trained_on, ink = held_out.trained_on(source), prepared.dataset.ink[prepared.split.validation]
+    known = 0 if trained_on is None else held_out.seen(trained_on, ink).sum()
+    if known:
+        log.warning(
+            "%s was trained on %d of the %d validation drawings, which flatter this run: score it on others with "
+            "gradejax.evaluate", source, known, len(ink),
+        )  # fmt: skip
 
 
 def _show_scores(config: ConfigDict, prepared: Prepared, result: evaluation.Evaluation) -> None:

@@ -44,6 +44,7 @@ TRACED_KEYS = (
     "augment.elastic",
     "augment.pen_width",
     "model.dropout",
+    "train.start_from",
     "train.learning_rate",
     "train.learning_rate_end",
     "train.adam_epsilon",

@@ -1,4 +1,4 @@
-"""From a recipe to what a training starts from: drawings, their split, and a network that has seen none of them."""
+"""From a recipe to what a training begins with: drawings, their split, and a network."""
 
 import logging
 from collections import Counter
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax import nnx
 from ml_collections import ConfigDict
 
-from gradejax import cache, mixture, models, recipe, splits
+from gradejax import cache, checkpoints, mixture, models, recipe, recogniser, splits
 from gradejax.dataset import Dataset, Picture
 from gradejax.errors import UserError
+from gradejax.forward import variables_of
 from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.ink import decode_ink
@@ -31,7 +33,7 @@ class Prepared(NamedTuple):
     Attributes:
         dataset: the drawings, synthetic ones included.
         split: which of them are trained on.
-        network: freshly initialised.
+        network: as `network` returns it.
         about: plain facts kept in each checkpoint, from which `recogniser.load` builds the network again.
         folds: with `data.folds`, the splits of the networks that score the drawings in the place of `network`, which
             is trained on all of them.
@@ -100,8 +102,27 @@ def _with_mixed(split: Split, dataset: Dataset, mixed: Dataset) -> Split:
 
 
 def network(config: ConfigDict) -> models.Network:
-    """The network of a recipe, freshly initialised. Raises UserError where it cannot be built."""
-    return models.build(size=config.data.size, seed=config.seed, **recipe.as_json(config.model))
+    """The network of a recipe, freshly initialised, or with the parameters of the run that it starts from.
+
+    Raises:
+        UserError: where it cannot be built, or that run's model is another.
+    """
+    built = models.build(size=config.data.size, seed=config.seed, **recipe.as_json(config.model))
+    if config.train.start_from:
+        _begin_with(built, config.data.size, Path(config.train.start_from))
+    return built
+
+
+def _begin_with(network: models.Network, size: int, workdir: Path) -> None:
+    """Gives a network the variables of the model in `workdir`."""
+    kept = recogniser.load(workdir)
+    fresh = variables_of(network)
+    if (kept.size, kept.labels) != (size, GRADES) or not checkpoints.fits(fresh, checkpoints.named(kept.variables)):
+        raise UserError(
+            f"the model in {workdir} is of another size or has other layers, so training cannot start from it: "
+            f"set model.* and data.size as in {workdir}/config.json, or choose another train.start_from"
+        )
+    nnx.update(network, *kept.variables)
 
 
 def load(store: Store, query: Query, size: int, cache_folder: Path | None, resampling: str = "area") -> Dataset:

@@ -75,6 +75,7 @@ def base() -> ConfigDict:
     config.model.name = "cnn"  # or mlp; the other keys of this group are the options of that model
 
     config.train = ConfigDict()
+    config.train.start_from = ""  # a run whose trained parameters to begin with, instead of random ones
     config.train.epochs = 40
     config.train.batch_size = 32
     config.train.learning_rate = 1e-3  # the peak: linear warm-up to it, cosine decay after it

@@ -1,0 +1,76 @@
+"""Training that starts from trained parameters."""
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from configs import mlp
+from gradejax import main, recipe, recogniser
+from gradejax.errors import UserError
+from gradejax.hands.synthetic import write_drawings
+from gradejax.stores import open_store
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with two stores of different writers' drawings, and the run `source` on the larger one."""
+    folder = tmp_path_factory.mktemp("start-from")
+    for name, n, seed in (("many", 900, 1), ("few", 150, 2)):
+        with closing(open_store(f"sqlite:///{folder}/{name}.db")) as store:
+            store.add(write_drawings(n, seed=seed, writers=10))
+    train(folder, "many", "source", {"train.epochs": 40, "train.start_from": ""})
+    return folder
+
+
+def train(folder: Path, store: str, workdir: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Trains a small MLP for one epoch from `source`, or as `changes` say; returns the summary."""
+    config = mlp.get_config()
+    config.data.size, config.model.hidden, config.model.dropout = 16, (64,), (0.1,)
+    config.data.cache = ""
+    config.train.epochs, config.train.learning_rate, config.train.ema_decay = 1, 1e-2, 0.9
+    config.train.start_from = str(folder / "source")
+    config.update_from_flattened_dict(changes)
+    recipe.check(config)
+    return main.run(config, f"sqlite:///{folder}/{store}.db", folder / workdir, time.perf_counter())
+
+
+def test_a_few_drawings_go_further(folder, caplog):
+    scratch = train(folder, "few", "scratch", {"train.start_from": ""})
+    started = train(folder, "few", "started", {})
+    assert started["val_accuracy"] > scratch["val_accuracy"] + 0.2
+    assert "flatter" not in caplog.text
+
+
+def test_without_learning_the_model_stays_as_it_was(folder):
+    train(folder, "few", "same", {"train.learning_rate": 0.0})
+    same, source = (recogniser.load(folder / name).variables.parameters for name in ("same", "source"))
+    for one, other in zip(*map(jax.tree.leaves, (same, source)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_folds_start_from_it_too(folder):
+    assert train(folder, "few", "folds", {"data.folds": 3})["val_accuracy"] > 0.5
+
+
+def test_it_warns_of_drawings_that_the_source_knows(folder, caplog):
+    train(folder, "many", "again", {"seed": 5})
+    assert "source was trained on" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"train.start_from": "nowhere"}, "no run in nowhere"),
+        ({"train.start_from": "."}, r"no checkpoint in \."),
+        ({"data.size": 20}, "other layers"),
+        ({"model.hidden": (32,)}, "other layers"),
+    ],
+)
+def test_what_cannot_be_started_from(folder, changes, says):
+    with pytest.raises(UserError, match=says):
+        train(folder, "few", "bad", changes)
