@@ -1,10 +1,10 @@
 """Which of the four distortions does the CNN need, and would any help more if it were stronger?
 
-    python -m gradejax.ablate --experiment=experiments/augmentation.py --seeds=5 --workdir=runs/augmentation
+    python -m gradejax.ablate --experiment=experiments/augmentation.py --seeds=2 --workdir=runs/augmentation
 
 The base is configs/cnn.py, whose distortions are as published, with half its epochs, over which the whole learning rate
-schedule runs. 10 variants (as published, none, and each distortion off or doubled) x 5 seeds x 20 epochs: about 9
-minutes on two cores. Shear is in degrees, as in Keras: the published 0.05 does next to nothing.
+schedule runs. 10 variants (as published, none, and each distortion off or doubled) x 2 seeds x 3 folds x 20 epochs.
+Shear is in degrees, as in Keras: the published 0.05 does next to nothing.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,9 @@
 """Does it matter whether drawings are resampled to 28 pixels by area or by point?
 
-    python -m gradejax.ablate --experiment=experiments/resampling.py --seeds=8 --workdir=runs/resampling
+    python -m gradejax.ablate --experiment=experiments/resampling.py --seeds=2 --workdir=runs/resampling
 
 Point sampling skips most pixels of a large drawing, which breaks up thin strokes. The base is configs/cnn.py with half
-its epochs, over which the whole learning rate schedule runs. 2 variants x 8 seeds x 20 epochs: about 3 minutes on two
-cores.
+its epochs, over which the whole learning rate schedule runs. 2 variants x 2 seeds x 3 folds x 20 epochs.
 """
 
 from ml_collections import ConfigDict

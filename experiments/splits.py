@@ -1,11 +1,10 @@
 """How much better does a recogniser look when it is validated on the writers it was trained on?
 
-    python -m gradejax.ablate --experiment=experiments/splits.py --seeds=8 --workdir=runs/splits
+    python -m gradejax.ablate --experiment=experiments/splits.py --seeds=2 --workdir=runs/splits
 
 A fifth of the writers, the same for every seed, are held out as test writers. The rest are split by writer, at random
 or in order of insertion. If validation accuracy exceeds test accuracy, writers have leaked. The base is configs/cnn.py
-with half its epochs, over which the whole learning rate schedule runs. 3 variants x 8 seeds x 20 epochs: about 5
-minutes on two cores.
+with half its epochs, over which the whole learning rate schedule runs. 3 variants x 2 seeds x 3 folds x 20 epochs.
 """
 
 from ml_collections import ConfigDict
