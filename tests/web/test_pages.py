@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from gradejax.drawings import Drawing, from_document, new_id
-from gradejax.grades import GRADES
+from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
 from gradejax.stores import Query, Store
@@ -531,9 +531,10 @@ def test_a_rejected_drawing_is_called_so(guess_page: Page, server, tag: str):
     draw(guess_page, DOT)
     expect(note).to_have_text("This does not look like a grade.")
     expect(bars).to_have_class(re.compile("dim"))
-    expect(right).to_be_disabled()
+    expect(right).to_have_text("Right, no grade")
     guess_page.get_by_role("button", name="Clear").click()
     expect(note).to_have_text("")
+    expect(right).to_be_disabled()
     draw(guess_page, A_PLUS)
     expect(right).to_be_enabled()
     expect(bars).not_to_have_class(re.compile("dim"))
@@ -545,6 +546,16 @@ def test_a_rejected_drawing_is_called_so(guess_page: Page, server, tag: str):
     guess_page.get_by_role("button", name="B minus").click()
     (drawing,) = saved(guess_page, server.store, tag)
     assert drawing.label == "B-"
+
+
+@pytest.mark.parametrize(("strokes", "answer"), [(DOT, "Right, no grade"), (A_PLUS, "No, it is")])
+def test_a_drawing_of_no_grade_is_saved_as_that(guess_page: Page, server, tag: str, strokes, answer: str):
+    draw(guess_page, strokes)
+    guess_page.get_by_role("button", name=answer).click()
+    if answer == "No, it is":
+        guess_page.get_by_role("button", name="no grade", exact=True).click()
+    (drawing,) = saved(guess_page, server.store, tag)
+    assert (drawing.label, drawing.tags) == (NO_GRADE, (tag, "guess"))
 
 
 def test_a_wrong_guess_is_corrected(guess_page: Page, server, tag: str):
@@ -685,6 +696,21 @@ def test_filters_counts_and_download(gallery: Page, server, tag: str):
     writer = gallery.get_by_label("Writer").input_value()
     n = server.store.count(Query(tags=(tag,), label="B+", writer=writer))
     expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
+
+
+def test_drawings_of_no_grade_in_the_gallery(gallery: Page, server, tag: str):
+    gallery.locator("#gallery [role=option]").first.click()
+    gallery.get_by_label("New label").select_option("no grade")
+    gallery.get_by_role("button", name="Relabel").click()
+    expect(gallery.locator("#note")).to_have_text("1 drawing relabelled as no grade.")
+    gallery.get_by_role("combobox", name="Label", exact=True).select_option("no grade")
+    expect(gallery.get_by_role("heading", name="1 drawing", exact=True)).to_be_visible()
+    expect(gallery.locator("#gallery [role=option]")).to_have_accessible_name(re.compile("^no grade"))
+    gallery.get_by_text("Counts by tag and label").click()
+    row = gallery.locator("table tr", has_text=tag)
+    expect(row.locator("td").nth(len(GRADES))).to_have_text("1")
+    expect(gallery.locator("svg.chart")).to_contain_text("no grade")
+    assert server.store.count(Query(tags=(tag,), label=NO_GRADE)) == 1
 
 
 def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class_server):

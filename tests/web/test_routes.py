@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from gradejax.drawings import from_document, new_id
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
+from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
 from gradejax.recogniser import load
@@ -712,6 +712,15 @@ def test_blank_paper_and_a_dot_are_rejected_and_grades_are_not(guessing: TestCli
     id = new_id()
     store.add([replace(DRAWINGS[0], id=id, png=encode_png(dot))])
     assert {one["id"]: one["is_grade"] for one in doubtful(guessing)}[id] is False
+
+
+def test_no_grade_is_doubted_as_far_as_a_grade_is_likely(guessing: TestClient, store: Store, run: Path):
+    guessing.post("/api/drawings/relabel", json={"ids": [DRAWINGS[0].id], "label": NO_GRADE})
+    (shown,) = [one for one in doubtful(guessing) if one["label"] == NO_GRADE]
+    likeliest = load(run).probabilities([DRAWINGS[0].png]).max()
+    assert shown["confidence"] == pytest.approx(1 - likeliest, abs=1e-3)
+    assert guessing.get("/api/counts").json()["grades"][NO_GRADE] == 1
+    assert [one["id"] for one in doubtful(guessing, label=NO_GRADE)] == [DRAWINGS[0].id]
 
 
 @pytest.mark.anyio
