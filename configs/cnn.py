@@ -2,11 +2,13 @@
 
     python -m gradejax.main --config=configs/cnn.py
 
-On 2,198 real drawings by 55 writers it reaches 99.28% on unseen writers (mean of seeds 0 to 4; 95% confidence interval
-± 0.71), in 40 epochs of about 0.3 s: 15 s of training on two CPU cores with AVX-512, compilation included.
+It reads 99.11% of 2,198 real drawings by 55 writers, each by a network that has not seen its writer (five folds, two
+seeds: 99.23 and 99.00%; 95% interval for other writers 97.68 to 99.77%), in 40 epochs of about 0.3 s: 15 s of training
+on two CPU cores with AVX-512, compilation included.
 
-The augmentation is that of the notebook this project began as. Label smoothing raises the accuracy (without it, and
-with weight decay 0.1 instead, 98.64%) and makes the confidence too low: the ECE is about 0.11, after calibration 0.008.
+The augmentation is that of the notebook this project began as. Label smoothing raises the accuracy (in five single
+splits 99.28%; without it, and with weight decay 0.1 instead, 98.64%) and makes the confidence too low: the ECE is about
+0.11, after calibration 0.008.
 """
 
 from ml_collections import ConfigDict

@@ -2,8 +2,9 @@
 
     python -m gradejax.main --config=configs/mlp.py
 
-On 2,198 real drawings by 55 writers it reaches 97.88% on unseen writers (mean of seeds 0 to 4; 95% confidence interval
-± 0.58; ECE about 0.02), in 200 epochs of about 0.04 s: 12 s of training on two CPU cores with AVX-512.
+It reads 97.95% of 2,198 real drawings by 55 writers, each by a network that has not seen its writer (five folds, two
+seeds: 98.00 and 97.91%; 95% interval for other writers 95.71 to 99.21%; ECE about 0.02), in 200 epochs of about 0.04 s:
+12 s of training on two CPU cores with AVX-512.
 
 In 40 epochs it reaches 95.6%: with dropout this strong, it needs to see many distortions of each drawing.
 """
