@@ -29,7 +29,7 @@ _SIGN_OUT = (
     '<script type="module" src="/static/sign-out.js"></script>',
     '<button class="plain" id="sign-out" disabled>Sign out</button>',
 )
-"""In each page, unless there is nothing to sign out of. A button that appeared later would move the links in the bar."""
+"""In each page, unless there is nothing to sign out of. Appearing later, the button would move the links in the bar."""
 _STORE_THREADS = 16
 
 
