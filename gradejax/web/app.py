@@ -25,8 +25,11 @@ from gradejax.web.workers import Workers
 STATIC = Path(__file__).parent / "static"
 PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html"}
 _OPEN_PATHS = frozenset({"/sign-in", "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
-_SIGN_OUT = '<script type="module" src="/static/sign-out.js"></script>'
-"""In each page; it shows the button, which stays hidden if there is nothing to sign out of."""
+_SIGN_OUT = (
+    '<script type="module" src="/static/sign-out.js"></script>',
+    '<button class="plain" id="sign-out" disabled>Sign out</button>',
+)
+"""In each page, unless there is nothing to sign out of. Appearing later, the button would move the links in the bar."""
 _STORE_THREADS = 16
 
 
@@ -80,7 +83,8 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
 def _page(file: Path, *, signed_in: bool) -> Callable[[], Awaitable[Response]]:
     html = file.read_text("utf-8")
     if not signed_in:
-        html = html.replace(_SIGN_OUT, "")
+        for part in _SIGN_OUT:
+            html = html.replace(part, "")
 
     async def page() -> Response:
         return HTMLResponse(html)

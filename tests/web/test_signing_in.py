@@ -104,6 +104,19 @@ def test_without_a_code_there_is_no_sign_out_button(open_page: Callable[..., Pag
     expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
 
 
+def test_the_bar_does_not_move_while_the_page_loads(open_page: Callable[..., Page], odd_class: Class):
+    """Else a link moves away from under the finger."""
+    page = open_page(odd_class.invitation)
+    sign_out, link = page.get_by_role("button", name="Sign out"), page.get_by_role("link", name="Browse")
+    expect(sign_out).to_be_enabled()
+    loaded = link.bounding_box()
+    page.route("**/static/sign-out.js", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("#prompt strong")).to_be_visible()
+    assert link.bounding_box() == loaded
+    expect(sign_out).to_be_disabled()
+
+
 @pytest.mark.parametrize("path", ["", "guess", "browse"])
 def test_sign_out_fits_a_narrow_phone(open_page: Callable[..., Page], odd_class: Class, path: str):
     page = open_page(odd_class.invitation)

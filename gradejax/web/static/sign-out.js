@@ -9,4 +9,4 @@ button.addEventListener("click", async () => {
   if (response?.ok || response?.status === 401) location.replace("/");
   else note("The server cannot be reached. You are still signed in.", true);
 });
-button.hidden = false;
+button.disabled = false;
