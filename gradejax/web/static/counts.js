@@ -4,6 +4,7 @@ import { byName, GRADES, LABELS, NO_GRADE, shown, spoken } from "/static/drawing
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
+const ROOM = 16; // beside the bar of no grade, whose name is wider
 const compact = new Intl.NumberFormat("en", { notation: "compact" }); // 1.2K fits above a bar
 
 function svg(name, attributes, text) {
@@ -17,11 +18,11 @@ function svg(name, attributes, text) {
 function chart(totals, title) {
   const labels = totals[NO_GRADE] ? LABELS : GRADES;
   const most = Math.max(1, ...Object.values(totals));
-  const width = labels.length * (BAR + GAP) + Math.floor((labels.length - 1) / 3) * LETTER_GAP + (labels === LABELS ? 20 : 0);
+  const width = labels.length * (BAR + GAP) + Math.floor((labels.length - 1) / 3) * LETTER_GAP + (labels === LABELS ? 2 * ROOM : 0);
   const node = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
   node.append(svg("title", {}, title));
   labels.forEach((label, i) => {
-    const x = i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP;
+    const x = i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP + (label === NO_GRADE ? ROOM : 0);
     const height = (HEIGHT * totals[label]) / most;
     const y = 16 + HEIGHT - height;
     node.append(
