@@ -199,10 +199,11 @@ class TestTrained:
 
 def test_ablations_leave_them_out_of_accuracies(folder):
     (folder / "experiment.py").write_text(
-        "from configs import mlp\n"
+        "from gradejax.recipe import base\n"
         "def get_config():\n"
-        "    config = mlp.get_config()\n"
-        "    config.data.size, config.model.hidden, config.model.dropout = 16, (64,), (0.1,)\n"
+        "    config = base()\n"
+        "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', (64,), (0.1,)\n"
+        "    config.data.size = 16\n"
         "    config.train.epochs, config.data.folds, config.data.test_fraction = 3, 2, 0.2\n"
         "    return config\n"
         "def get_variants():\n"
