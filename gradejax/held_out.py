@@ -56,20 +56,19 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
     data, split, _, _, folds = prepared
     n = int(np.count_nonzero(data.ids))  # those mixed in have no id, and come last
     part, fold = np.zeros(n, np.int8), np.zeros(n, np.int16)
-    read = (
-        (split.validation, evaluation.predictions),
-        (split.others, evaluation.others),
-        (split.test, evaluation.test),
+    guess, confidence = np.full(n, -1, np.int8), np.zeros(n, np.float32)
+    held_out = (
+        ("validation", split.validation, evaluation.predictions),
+        ("validation", split.others, evaluation.others),
+        ("test", split.test, evaluation.test),
     )
-    for (rows, _), name in zip(read, ("validation", "validation", "test"), strict=True):
+    for name, rows, predictions in held_out:
         part[rows] = _PARTS.index(name)
+        if predictions:
+            guess[rows], confidence[rows] = predictions.guesses(), predictions.certainty()
     part[split.train[split.train < n]] = _PARTS.index("train")  # with folds, this has the last word
     for number, each in enumerate(folds, 1):
         fold[each.validation] = fold[each.others] = number
-    guess, confidence = np.full(n, -1, np.int8), np.zeros(n, np.float32)
-    for rows, predictions in read:
-        if predictions:
-            guess[rows], confidence[rows] = predictions.guesses(), predictions.confidences.max(axis=1)
 
     def lines(rows: slice) -> Iterator[tuple[Any, ...]]:
         columns = data.ids, part, fold, data.writers, data.labels, guess, confidence
@@ -85,8 +84,8 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
             rows = slice(start, min(start + _ROWS_TOGETHER, n))
             writer.writerows(lines(rows))
             advance(rows.stop - rows.start)
-    held_out = np.concatenate([rows for rows, _ in read])
-    return {"file": FILE, "drawings": len(held_out), "writers": len(np.unique(data.writers[held_out]))}
+    all_rows = np.concatenate([rows for _, rows, _ in held_out])
+    return {"file": FILE, "drawings": len(all_rows), "writers": len(np.unique(data.writers[all_rows]))}
 
 
 def ink_digests(ink: UInt8[np.ndarray, "n size size"]) -> list[int]:

@@ -18,11 +18,13 @@ function svg(name, attributes, text) {
 function chart(totals, title) {
   const labels = totals[NO_GRADE] ? LABELS : GRADES;
   const most = Math.max(1, ...Object.values(totals));
-  const width = labels.length * (BAR + GAP) + Math.floor((labels.length - 1) / 3) * LETTER_GAP + (labels === LABELS ? 2 * ROOM : 0);
+  const room = (label) => (label === NO_GRADE ? ROOM : 0);
+  const left = (label, i) => i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP + room(label);
+  const width = left(labels.at(-1), labels.length - 1) + BAR + GAP + room(labels.at(-1));
   const node = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
   node.append(svg("title", {}, title));
   labels.forEach((label, i) => {
-    const x = i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP + (label === NO_GRADE ? ROOM : 0);
+    const x = left(label, i);
     const height = (HEIGHT * totals[label]) / most;
     const y = 16 + HEIGHT - height;
     node.append(
