@@ -41,8 +41,15 @@ PASSWORD = "planted-pa55word"
 
 
 def connect(port: int, sent: bytes = b"", address: str = "127.0.0.1") -> socket.socket:
-    """Opens a connection from `address` and sends something on it."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(address, 0))
+    """Opens a connection from `address` and sends something on it.
+
+    Its receive buffer is small. Left alone, Linux may enlarge it until it holds a whole download that nobody has read.
+    """
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    connection.settimeout(60)
+    connection.bind((address, 0))
+    connection.connect(("127.0.0.1", port))
     connection.sendall(sent)
     return connection
 
