@@ -21,7 +21,8 @@ from benchmarks.workers import AUGMENTED_SECONDS, answer, on_one_core, read_draw
 from gradejax import batches, models, prepare, train
 from gradejax.augment import DistortionRanges, affine_maps, warp
 from gradejax.dataset import Dataset
-from gradejax.ink import decode_ink, resample
+from gradejax.ink import decode_ink
+from gradejax.resampling import resample
 from gradejax.splits import Split
 from gradejax.stores import Query, open_store
 

@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.model.channels = (32, 64)
     config.model.hidden = 128
     config.model.dropout = 0.3
+    config.model.no_grade = False
 
     config.train.learning_rate = 3e-3
     config.train.label_smoothing = 0.1

@@ -21,8 +21,8 @@ import numpy as np
 from gradejax.dataset import Dataset, Picture
 from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import GRADE_INDEX
-from gradejax.ink import resample
 from gradejax.progress import progress
+from gradejax.resampling import resample
 from gradejax.threads import parallel_map
 
 log = logging.getLogger(__name__)

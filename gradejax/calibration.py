@@ -6,15 +6,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from gradejax.errors import UserError
+from gradejax.grades import GRADES
 
 KEPT = 0.99
-"""Fraction of the validation drawings that are accepted as grades."""
+"""Fraction of the validation drawings that a network without an output for no grade accepts."""
+LET_IN = 0.04
+"""Fraction of synthetic drawings of no grade that a network with an output for them accepts."""
 _BOUNDS = {"temperature": (1e-3, 1e3), "threshold": (0, 1)}
 _FOLDS = 10
 _MIN_EXTENT = 0.2
 """Fraction of the canvas's side. The smallest of 2,198 real grades is 0.46 long, a dot of the pages' pen 0.07."""
 
-Logits = Float[np.ndarray, "n grades"]
+Logits = Float[np.ndarray, "n outputs"]
 Labels = Int[np.ndarray, " n"]
 Confidences = Float[np.ndarray, "n grades"]
 
@@ -24,23 +27,33 @@ class Calibration(NamedTuple):
 
     Attributes:
         temperature: logits are divided by it before the softmax.
-        threshold: a drawing whose highest confidence is below it is rejected.
+        threshold: a drawing whose score is below it is rejected.
     """
 
     temperature: float = 1.0
     threshold: float = 0.0
 
     def confidences(self, logits: Logits) -> Confidences:
-        """The confidence in each grade; rows sum to one."""
-        scaled = np.asarray(logits, np.float64) / self.temperature
-        exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        """The confidence in each grade, given that the drawing shows one; rows sum to one."""
+        return self._softmax(logits[:, : len(GRADES)])
 
-    def are_grades(self, confidences: Confidences, ink: UInt8[np.ndarray, "n size size"]) -> Bool[np.ndarray, " n"]:
+    def scores(self, logits: Logits) -> Float[np.ndarray, " n"]:
+        """How much each drawing looks like a grade, 0 to 1: the probability of the likeliest one.
+
+        An output for no grade, if there is one, counts among the possibilities.
+        """
+        return self._softmax(logits)[:, : len(GRADES)].max(axis=1)
+
+    def are_grades(self, logits: Logits, ink: UInt8[np.ndarray, "n size size"]) -> Bool[np.ndarray, " n"]:
         """Whether each drawing is accepted as a grade. Blank paper and dots never are, whatever the network says."""
         drawn = ink >= 32
         extent = np.maximum(drawn.any(axis=1).sum(axis=1), drawn.any(axis=2).sum(axis=1)) / ink.shape[1]
-        return (confidences.max(axis=1) >= self.threshold) & (extent >= _MIN_EXTENT)
+        return (self.scores(logits) >= self.threshold) & (extent >= _MIN_EXTENT)
+
+    def _softmax(self, logits: Logits) -> Float[np.ndarray, "n outputs"]:
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def read(value: object) -> Calibration:
@@ -58,23 +71,36 @@ def read(value: object) -> Calibration:
     return Calibration(**value)
 
 
-def fit(logits: Logits, labels: Labels) -> Calibration:
-    """Fits the temperature, then the threshold that accepts `KEPT` of the drawings.
+def fit(logits: Logits, labels: Labels, strangers: Float[np.ndarray, "strangers outputs"] | None = None) -> Calibration:
+    """Fits the temperature, then the threshold.
 
-    Temperature scaling: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The highest confidence as
-    the score to reject by: D. Hendrycks and K. Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution
-    Examples in Neural Networks", ICLR 2017.
+    Temperature scaling: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The highest probability
+    as the score to reject by: D. Hendrycks and K. Gimpel, "A Baseline for Detecting Misclassified and
+    Out-of-Distribution Examples in Neural Networks", ICLR 2017.
+
+    A threshold that keeps most of one collection's grades rejects up to a tenth of another's, whose hands are not so
+    neat. One that is fitted to synthetic drawings of no grade carries over (experiments/README.md).
+
+    Args:
+        logits: of drawings of grades that the network has not seen.
+        labels: class indices.
+        strangers: the logits of drawings of no grade that it has not seen. The threshold accepts `LET_IN` of them;
+            without them, `KEPT` of the grades.
     """
-    calibration = Calibration(_temperature(np.asarray(logits, np.float64), labels))
-    scores = np.sort(calibration.confidences(logits).max(axis=1))
-    lowest = scores[int((1 - KEPT) * len(scores))]
+    calibration = Calibration(_temperature(np.asarray(logits[:, : len(GRADES)], np.float64), labels))
+    scores = np.sort(calibration.scores(logits if strangers is None else strangers))
+    threshold = scores[int((1 - (KEPT if strangers is None else LET_IN)) * len(scores))]
     # Slightly lower, because in another batch the same drawing's last digit may differ.
-    return calibration._replace(threshold=float(lowest - 1e-5))
+    return calibration._replace(threshold=max(float(threshold - 1e-5), 0.0))
 
 
 def cross_fit(
-    logits: Logits, labels: Labels, writers: Int[np.ndarray, " n"], ink: UInt8[np.ndarray, "n size size"]
-) -> tuple[Confidences, Bool[np.ndarray, " n"]]:
+    logits: Logits,
+    labels: Labels,
+    writers: Int[np.ndarray, " n"],
+    ink: UInt8[np.ndarray, "n size size"],
+    strangers: Float[np.ndarray, "strangers outputs"] | None = None,
+) -> tuple[Confidences, Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Calibrates each drawing on other writers' drawings only.
 
     The same drawings thus tell how well calibration works for writers it was not fitted on. Writers are dealt into at
@@ -85,20 +111,23 @@ def cross_fit(
         labels: class indices.
         writers: an index per writer.
         ink: the drawings.
+        strangers: as in `fit`.
 
     Returns:
-        The confidences, and whether each drawing is accepted as a grade.
+        The confidences, the scores, and whether each drawing is accepted as a grade.
     """
     positions = np.unique(writers, return_inverse=True)[1]
     folds = (positions if positions.max() else np.arange(len(labels))) % _FOLDS
-    confidences, accepted = np.empty(np.shape(logits)), np.empty(len(labels), bool)
+    confidences = np.empty((len(labels), min(logits.shape[1], len(GRADES))))
+    scores, accepted = np.empty(len(labels)), np.empty(len(labels), bool)
     for fold in np.unique(folds):
         inside = folds == fold
         others = inside if inside.all() else ~inside
-        calibration = fit(logits[others], labels[others])
+        calibration = fit(logits[others], labels[others], strangers)
         confidences[inside] = calibration.confidences(logits[inside])
-        accepted[inside] = calibration.are_grades(confidences[inside], ink[inside])
-    return confidences, accepted
+        scores[inside] = calibration.scores(logits[inside])
+        accepted[inside] = calibration.are_grades(logits[inside], ink[inside])
+    return confidences, scores, accepted
 
 
 def _temperature(logits: Logits, labels: Labels) -> float:

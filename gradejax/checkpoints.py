@@ -158,7 +158,7 @@ def save(manager: ocp.CheckpointManager, epoch: int, model: PyTree, training: Py
     manager.save(
         epoch,
         args=ocp.args.Composite(
-            about=ocp.args.JsonSave({**about, "digest": _json_digest(about)}),
+            about=ocp.args.JsonSave(_sealed(about)),
             **{name: ocp.args.StandardSave(arrays) for name, arrays in parts.items()},
         ),
     )
@@ -212,7 +212,7 @@ def _epochs(folder: Path) -> list[int]:
 def _restore(path: Path, part: str, check: Check) -> Checkpoint:
     try:
         regular.names(path)  # raises if it is not a folder
-        about = _about(regular.read_all(path / "about", _MAX_ABOUT_BYTES).get("metadata", b""))
+        about = read_about(regular.read_all(path / "about", _MAX_ABOUT_BYTES).get("metadata", b""))
         if about.get("format", 1) not in range(1, FORMAT + 1):
             raise UserError(_unknown_format(path, about))
         by_name = arrays.read(path / part, lambda shapes: check(about, shapes))
@@ -229,7 +229,12 @@ def _restore(path: Path, part: str, check: Check) -> Checkpoint:
     return Checkpoint(int(path.name), by_name, about)
 
 
-def _about(content: bytes) -> dict[str, Any]:
+def about_text(about: Mapping[str, Any]) -> str:
+    """A checkpoint's metadata as JSON that `read_about` reads."""
+    return json.dumps(_sealed(about))
+
+
+def read_about(content: str | bytes) -> dict[str, Any]:
     """A checkpoint's metadata. Raises BadArrays if they are not what was written."""
     try:
         about = json.loads(content)
@@ -238,6 +243,10 @@ def _about(content: bytes) -> dict[str, Any]:
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
         pass
     raise arrays.BadArrays("its metadata is not what was written")
+
+
+def _sealed(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {**about, "digest": _json_digest(about)}
 
 
 def _json_digest(about: Mapping[str, Any]) -> str:

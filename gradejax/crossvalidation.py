@@ -114,7 +114,8 @@ def load(path: Path, settings: Mapping[str, Any], dataset: Dataset, folds: Seque
         rows, _ = _held_out(folds)
         logits = np.array(content["logits"], np.float32)
         epochs = [metrics.Scores(*map(float, epoch)) for epoch in content["epochs"]]
-        if logits.shape == (len(rows), len(GRADES)) and len(epochs) == settings["train"]["epochs"]:
+        outputs = len(GRADES) + bool(settings["model"].get("no_grade"))
+        if logits.shape == (len(rows), outputs) and len(epochs) == settings["train"]["epochs"]:
             return OutOfSample(rows, logits, epochs)
     except FileNotFoundError:
         return None

@@ -2,17 +2,17 @@
 
     python -m gradejax.evaluate [--workdir=DIR] [--store=URI] [--store=ANOTHER] [--tags=a,b]
 
-Without --workdir the newest finished run below runs/ is used. The last line is JSON with `accuracy`, `n`, `ece`,
-`loss`, `refused`, the share of grades that the model rejects as no grade, and more. `interval` is where the accuracy
-lies on drawings by other people like these `writers`, with 95% confidence; it is null if all are by one. Several stores
-are shown in one table, and there is such a line for each.
+Without --workdir the newest finished run below runs/ is used, or the recogniser that comes with gradejax if there is
+none. The last line is JSON with `accuracy`, `n`, `ece`, `loss`, `refused`, the share of grades that the model rejects
+as no grade, and more. `interval` is where the accuracy lies on drawings by other people like these `writers`, with 95%
+confidence; it is null if all are by one. Several stores are shown in one table, and there is such a line for each.
 
 Drawings that are labelled `no grade` do not count in these. `no_grade` says how many `others` there are, which share of
 them the model rejects (`others_refused`), and how well its confidence tells grades from them whatever the threshold:
 `auroc`, and the share that would pass one that keeps 95% or 99% of the grades (`let_in_at_95`, `let_in_at_99`).
 
 Drawings that the model was trained on flatter it. A run lists them in its `drawings.csv`: `trained_on` says how many of
-the store's are among them, null if the run has no such list; if only some are, `new` has the scores on the others.
+the store's are among them, null if there is no such list; if only some are, `new` has the scores on the others.
 """
 
 import json
@@ -45,9 +45,9 @@ def main(arguments: list[str]) -> None:
     """Evaluates as the flags say."""
     if arguments:
         raise UserError(f"what is {arguments[0]!r}? Drawings come from --store; for PNG files see gradejax.predict")
-    workdir, model = recogniser.load_chosen(cli.workdir(_FLAGS))
-    trained_on = held_out.trained_on(workdir)
-    scores, tables = zip(*(_score(model, trained_on, uri) for uri in _FLAGS.store or [None]), strict=True)
+    chosen = recogniser.load_chosen(cli.workdir(_FLAGS))
+    trained_on = held_out.trained_on(chosen.run) if chosen.run else None
+    scores, tables = zip(*(_score(chosen.recogniser, trained_on, uri) for uri in _FLAGS.store or [None]), strict=True)
     Console().print(tables[0] if len(tables) == 1 else report.stores_table(scores))
     for of_store in scores:
         print(json.dumps(of_store))

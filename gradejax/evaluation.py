@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from gradejax import calibration, intervals, metrics, models
+from gradejax import calibration, intervals, metrics, models, train
 from gradejax.calibration import Calibration
 from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
@@ -17,9 +17,9 @@ from gradejax.forward import Variables, logits_function, logits_in_batches
 from gradejax.grades import GRADE_INDEX
 from gradejax.hands import synthetic
 from gradejax.hands.canvas import ink_strokes
-from gradejax.ink import resample
 from gradejax.prepare import Prepared
 from gradejax.recogniser import Recogniser
+from gradejax.resampling import resample
 
 N_OTHERS = 500
 """Synthetic drawings of other letters, digits and marks that each model is tried on; always the same ones."""
@@ -33,6 +33,7 @@ class Predictions(NamedTuple):
         ink: `(n, size, size)`.
         labels: class indices, `(n,)`; -1 for a drawing of no grade.
         confidences: in the order of `GRADES`, `(n, grades)`.
+        likeness: how much each drawing looks like a grade, `Calibration.scores`, `(n,)`.
         are_grades: False where the model rejects a drawing as no grade, `(n,)`.
         writers: an index per writer, `(n,)`.
     """
@@ -40,6 +41,7 @@ class Predictions(NamedTuple):
     ink: UInt8[np.ndarray, "n size size"]
     labels: Int[np.ndarray, " n"]
     confidences: Float[np.ndarray, "n grades"]
+    likeness: Float[np.ndarray, " n"]
     are_grades: Bool[np.ndarray, " n"]
     writers: Int[np.ndarray, " n"]
 
@@ -60,7 +62,7 @@ class Predictions(NamedTuple):
         return float(1 - self.are_grades.mean())
 
     def certainty(self) -> Float[np.ndarray, " n"]:
-        """The confidence in each guess: the score by which a drawing is rejected."""
+        """The confidence in each guess."""
         return self.confidences.max(axis=1)
 
     def n_writers(self) -> int:
@@ -115,7 +117,7 @@ def evaluate(
         variables: the model's.
         out_of_sample: as in `train.fit`.
     """
-    data, split, network, about, _ = prepared
+    data, split, network, about = prepared[:4]
     logits_of = logits_function(network)
 
     def logits_on(rows: np.ndarray) -> Float[np.ndarray, "rows grades"]:
@@ -124,12 +126,14 @@ def evaluate(
     held_out_logits = out_of_sample.logits_of if out_of_sample else logits_on
     logits = held_out_logits(split.validation)
     labels = data.labels[split.validation]
-    read = calibration.cross_fit(logits, labels, data.writers[split.validation], data.ink[split.validation])
+    strangers = train.logits_of_strangers(config, prepared, logits_of, variables)
+    writers, ink = data.writers[split.validation], data.ink[split.validation]
+    read = calibration.cross_fit(logits, labels, writers, ink, strangers)
     recogniser = Recogniser(
         labels=about["labels"],
         size=about["size"],
         resampling=about["resampling"],
-        calibration=calibration.fit(logits, labels),
+        calibration=calibration.fit(logits, labels, strangers),
         variables=variables,
         logits_of=logits_of,
     )
@@ -137,11 +141,10 @@ def evaluate(
     def read_as_kept(rows: np.ndarray, logits_of_rows: Callable[[np.ndarray], np.ndarray]) -> Predictions | None:
         if not len(rows):
             return None
-        confidences = recogniser.calibration.confidences(logits_of_rows(rows))
-        return _predictions(data, rows, confidences, recogniser.calibration.are_grades(confidences, data.ink[rows]))
+        return _predictions(data, rows, _read(recogniser.calibration, logits_of_rows(rows), data.ink[rows]))
 
     return Evaluation(
-        predictions=_predictions(data, split.validation, *read),
+        predictions=_predictions(data, split.validation, read),
         uncalibrated=Calibration().confidences(logits),
         others_rejected=others_rejected(recogniser),
         test=read_as_kept(split.test, logits_on),
@@ -154,9 +157,8 @@ def predict(recogniser: Recogniser, dataset: Dataset) -> Predictions:
     # A model carries its own labels, whose order need not be this version's.
     columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
     ink = np.asarray(dataset.ink)
-    confidences = recogniser.confidences(ink)[:, columns]
-    are_grades = recogniser.calibration.are_grades(confidences, ink)
-    return Predictions(ink, dataset.labels, confidences, are_grades, dataset.writers)
+    confidences, likeness, are_grades = _read(recogniser.calibration, recogniser.logits(ink), ink)
+    return Predictions(ink, dataset.labels, confidences[:, columns], likeness, are_grades, dataset.writers)
 
 
 def rejection(grades: Predictions, others: Predictions | None) -> dict[str, Any]:
@@ -167,14 +169,19 @@ def rejection(grades: Predictions, others: Predictions | None) -> dict[str, Any]
     """
     if others is None or not len(others.labels) or not len(grades.labels):
         return {"others": 0, "others_refused": None, "auroc": None, "let_in_at_95": None, "let_in_at_99": None}
-    of_scores = metrics.rejection(grades.certainty(), others.certainty())
+    of_scores = metrics.rejection(grades.likeness, others.likeness)
     return {"others": len(others.labels), "others_refused": others.rejected(), **of_scores._asdict()}
 
 
-def _predictions(
-    data: Dataset, rows: Int[np.ndarray, " n"], confidences: np.ndarray, are_grades: np.ndarray
-) -> Predictions:
-    return Predictions(data.ink[rows], data.labels[rows], confidences, are_grades, data.writers[rows])
+_Read = tuple[Float[np.ndarray, "n grades"], Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
+
+
+def _read(calibration: Calibration, logits: np.ndarray, ink: UInt8[np.ndarray, "n size size"]) -> _Read:
+    return calibration.confidences(logits), calibration.scores(logits), calibration.are_grades(logits, ink)
+
+
+def _predictions(data: Dataset, rows: Int[np.ndarray, " n"], read: _Read) -> Predictions:
+    return Predictions(data.ink[rows], data.labels[rows], *read, data.writers[rows])
 
 
 def _bounds(interval: intervals.Interval) -> list[float] | None:
@@ -187,7 +194,7 @@ def others_rejected(recogniser: Recogniser) -> float:
     others = synthetic.written_others(N_OTHERS, seed=_OTHERS_SEED, writers=_OTHERS_WRITERS)
     drawn = (ink_strokes(other.strokes) for other in others)
     ink = np.stack([resample(each, recogniser.size, recogniser.resampling) for each in drawn])
-    return float(1 - recogniser.calibration.are_grades(recogniser.confidences(ink), ink).mean())
+    return float(1 - recogniser.calibration.are_grades(recogniser.logits(ink), ink).mean())
 
 
 def summarise(
@@ -201,7 +208,7 @@ def summarise(
         evaluation: of its model.
         history: the lines of `metrics.jsonl`.
     """
-    data, split, network, _, folds = prepared
+    data, split, network, folds = prepared.dataset, prepared.split, prepared.network, prepared.folds
     validation = evaluation.predictions.summary()
     best = max(history, key=lambda epoch: epoch["val_accuracy"])
     summary = {

@@ -53,7 +53,7 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
     Returns:
         What `summary.json` says of it: the `file`, and how many `drawings` by how many `writers` were held out.
     """
-    data, split, _, _, folds = prepared
+    data, split, folds = prepared.dataset, prepared.split, prepared.folds
     n = int(np.count_nonzero(data.ids))  # those mixed in have no id, and come last
     part, fold = np.zeros(n, np.int8), np.zeros(n, np.int16)
     guess, confidence = np.full(n, -1, np.int8), np.zeros(n, np.float32)

@@ -112,29 +112,6 @@ def stripped_png(png: bytes) -> bytes:
     return _SIGNATURE + b"".join(kept)
 
 
-def resample(
-    ink: UInt8[np.ndarray, "height width"], size: int, method: str = "area"
-) -> UInt8[np.ndarray, "{size} {size}"]:
-    """Resamples ink to `size` x `size` pixels; an oblong picture is centred on a square first.
-
-    Args:
-        ink: of any size.
-        size: pixels.
-        method: `area`: a new pixel is the mean of those it covers. `point`: it is interpolated between the four
-            nearest to its centre, and those in between are ignored.
-    """
-    height, width = ink.shape
-    if height != width:
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        square = np.zeros((side, side), np.uint8)
-        square[top : top + height, left : left + width] = ink
-        ink = square
-    # OpenCV's bilinear interpolation does not smooth first.
-    interpolation = {"area": cv2.INTER_AREA, "point": cv2.INTER_LINEAR}[method]
-    return cv2.resize(ink, (size, size), interpolation=interpolation)
-
-
 def encode_png(ink: UInt8[np.ndarray, "height width"]) -> bytes:
     """Encodes ink as a canvas does: a PNG of black pixels with the ink in the alpha channel."""
     picture = np.zeros((*ink.shape, 4), np.uint8)

@@ -35,6 +35,7 @@ from gradejax import (
     recipe,
     report,
     runs,
+    shipped,
     stores,
     train,
 )
@@ -98,7 +99,7 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         runs.begin(workdir, settings)
         device = f"{jax.devices()[0].device_kind} x {jax.device_count()}, {os.cpu_count()} CPU cores"
         _show_start(config, prepared, device, workdir)
-        if config.train.start_from:
+        if config.train.start_from not in ("", shipped.NAME):
             _warn_of_known(Path(config.train.start_from), prepared)
         out_of_sample = _cross_validated(config, settings, prepared, workdir) if prepared.folds else None
         with _training_progress(config, len(prepared.split.train)) as announce:

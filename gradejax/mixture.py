@@ -7,11 +7,16 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+
 from gradejax import cache, hands
 from gradejax.dataset import Dataset, Picture, concatenate
 from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.hands.canvas import ink_strokes
+
+_STRANGERS = 2000
 
 
 def mix(
@@ -33,7 +38,17 @@ def mix(
         resampling: as in `cache.decode`.
     """
     # These writers differ from those of `gradejax.data generate`, whose drawings may be validated on.
-    collection = {"seed": 10**9 + seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
+    added = _decoded(n_grades, n_others, 10**9 + seed, dataset.ink.shape[1], cache_folder, resampling)
+    return concatenate(dataset, added)
+
+
+def strangers(size: int, cache_folder: Path | None, resampling: str) -> UInt8[np.ndarray, "n size size"]:
+    """Synthetic drawings of no grade by writers that `mix` does not know, always the same; arguments as in `mix`."""
+    return np.asarray(_decoded(0, _STRANGERS, 2 * 10**9, size, cache_folder, resampling).ink)
+
+
+def _decoded(n_grades: int, n_others: int, seed: int, size: int, cache_folder: Path | None, resampling: str) -> Dataset:
+    collection = {"seed": seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
 
     def pictures() -> Iterator[Picture]:
         grades = synthetic.written_grades(n_grades, **collection)
@@ -42,17 +57,8 @@ def mix(
             yield Picture(written.name, f"writer {written.writer}", partial(ink_strokes, written.strokes))
 
     source = {"grades": n_grades, "others": n_others, "seed": seed}
-    added = cache.decode(
-        pictures,
-        lambda: n_grades + n_others,
-        Counter(),
-        dataset.ink.shape[1],
-        resampling,
-        source,
-        _version(),
-        cache_folder,
-    )
-    return concatenate(dataset, added)
+    count, refused = n_grades + n_others, Counter()
+    return cache.decode(pictures, lambda: count, refused, size, resampling, source, _version(), cache_folder)
 
 
 def _version() -> str:

@@ -98,21 +98,24 @@ def mlp(
     *,
     hidden: Sequence[int] = (256, 128),
     dropout: Sequence[float] = (0.5, 0.3),
+    no_grade: bool = False,
     ink_divisor: float = 255.0,
 ) -> Network:
     """An MLP with ReLU and dropout after each hidden layer.
 
-    By default size² - 256 - 128 - 15: 235,791 parameters at size 28.
+    By default size² - 256 - 128 - 15: 235,791 parameters at size 28. With `no_grade` one more output, the last, is for
+    drawings that show no grade.
     """
+    outputs = len(GRADES) + no_grade
     if len(hidden) != len(dropout):
         raise UserError(f"model.hidden has {len(hidden)} layers and model.dropout {len(dropout)} rates: each needs one")
-    _check_size(len(hidden), sum(a * b for a, b in pairwise([size * size, *hidden, len(GRADES)])))
+    _check_size(len(hidden), sum(a * b for a, b in pairwise([size * size, *hidden, outputs])))
     layers: list[Layer] = [flatten]
     width = size * size
     for units, rate in zip(hidden, dropout, strict=True):
         layers += [nnx.Linear(width, units, rngs=rngs), nnx.relu, Dropout(rate)]
         width = units
-    return Network([*layers, nnx.Linear(width, len(GRADES), rngs=rngs)], ink_divisor)
+    return Network([*layers, nnx.Linear(width, outputs, rngs=rngs)], ink_divisor)
 
 
 def cnn(
@@ -120,8 +123,10 @@ def cnn(
     rngs: nnx.Rngs,
     *,
     channels: Sequence[int] = (32, 64),
+    pools: Sequence[int] = (),
     hidden: int = 128,
     dropout: float = 0.3,
+    no_grade: bool = False,
     batch_norm: bool = True,
     batch_norm_epsilon: float = 1e-3,
     batch_norm_momentum: float = 0.99,
@@ -132,16 +137,20 @@ def cnn(
 
     By default 226,063 parameters at size 28, including batch norm's statistics. The default epsilon and momentum of
     batch norm are those of Keras, whose published results this architecture is compared with. Without `first_bias` the
-    first convolution has no bias.
+    first convolution has no bias. If `pools` is given, only the convolutions with these numbers, counted from 1, are
+    followed by a max-pool. With `no_grade` one more output, the last, is for drawings that show no grade.
     """
+    pooled = set(pools) or set(range(1, len(channels) + 1))
+    if max(pooled, default=0) > len(channels):
+        raise UserError(f"model.pools names convolution {max(pooled)}: model.channels has {len(channels)}")
     kernels = 9 * sum(a * b for a, b in pairwise([1, *channels]))
     _check_size(len(channels), kernels)
     layers: list[Layer] = [add_channel]
     blocks = []
     depth = 1
-    for width in channels:
+    for number, width in enumerate(channels, 1):
         _check_size(len(channels), kernels, (size - 2) ** 2 * width)
-        if batch_norm:
+        if batch_norm and number in pooled:
             blocks.append(len(layers))
         convolution = nnx.Conv(
             depth, width, (3, 3), padding="VALID", use_bias=first_bias or depth > 1, conv_general_dilated=ops.conv,
@@ -150,8 +159,10 @@ def cnn(
         layers += [convolution, nnx.relu]
         if batch_norm:
             layers.append(nnx.BatchNorm(width, momentum=batch_norm_momentum, epsilon=batch_norm_epsilon, rngs=rngs))
-        layers.append(ops.max_pool)
-        depth, size = width, (size - 2) // 2
+        depth, size = width, size - 2
+        if number in pooled:
+            layers.append(ops.max_pool)
+            size //= 2
     if size < 1:
         raise UserError("data.size is too small for the convolutions: raise it or shorten model.channels")
     _check_size(len(channels), kernels + size * size * depth * hidden)
@@ -160,7 +171,7 @@ def cnn(
         nnx.Linear(size * size * depth, hidden, rngs=rngs),
         nnx.relu,
         Dropout(dropout),
-        nnx.Linear(hidden, len(GRADES), rngs=rngs),
+        nnx.Linear(hidden, len(GRADES) + no_grade, rngs=rngs),
     ]
     return Network(layers, ink_divisor, blocks)
 
@@ -183,14 +194,16 @@ _POSITIVE = Real, lambda value: 1e-12 <= value <= 1e12, "a number between 1e-12 
 _OPTIONS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
     "hidden": _UNITS,
     "channels": _UNITS,
+    "pools": _UNITS,
     "dropout": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),
+    "no_grade": (bool, lambda _: True, "True or False"),
     "batch_norm": (bool, lambda _: True, "True or False"),
     "batch_norm_epsilon": _POSITIVE,
     "batch_norm_momentum": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),
     "first_bias": (bool, lambda _: True, "True or False"),
     "ink_divisor": _POSITIVE,
 }
-_LISTS = {"mlp": ("hidden", "dropout"), "cnn": ("channels",)}
+_LISTS = {"mlp": ("hidden", "dropout"), "cnn": ("channels", "pools")}
 
 
 def _check(name: str, value: Any, kind: type, allowed: Callable[[Any], bool], requirement: str) -> None:

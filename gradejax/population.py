@@ -23,6 +23,7 @@ from gradejax.augment import DistortionRanges
 from gradejax.batches import MAX_STEPS, Batch, epoch_batches, steps_per_epoch
 from gradejax.calibration import Calibration
 from gradejax.dataset import Dataset
+from gradejax.grades import GRADES
 from gradejax.splits import Split
 from gradejax.step import Hyperparameters, TrainState, hyperparameters, initial_state, reestimation, step_function
 from gradejax.threads import prefetch
@@ -291,7 +292,7 @@ def _epoch(member: Member, epoch: int, means: Sequence[float], logits: Float[np.
 
 def _guesses(logits: Float[np.ndarray, "n grades"]) -> Int[np.ndarray, " n"]:
     """Class indices; -1, which is never right, where a network that has diverged gives no numbers."""
-    return np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
+    return np.where(np.isfinite(logits).all(axis=1), logits[:, : len(GRADES)].argmax(axis=1), -1)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

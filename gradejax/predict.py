@@ -4,8 +4,9 @@
 
 Prints one line per file: path, grade, confidence. Where the model takes a drawing for something other than a grade, the
 grade is `no grade` and the confidence is that of the likeliest one. With --json each line is an object with all fifteen
-confidences, and `no grade` is null. Without --workdir the newest finished run below runs/ is used. A file that is not a
-picture is named on standard error, the others are still read, and the exit status is 1.
+confidences, and `no grade` is null. Without --workdir the newest finished run below runs/ is used, or the recogniser
+that comes with gradejax if there is none. A file that is not a picture is named on standard error, the others are still
+read, and the exit status is 1.
 """
 
 import json
@@ -27,7 +28,7 @@ def main(files: list[str]) -> None:
     """Reads the grade on each of the files."""
     if not files:
         raise UserError("which drawings? python -m gradejax.predict [--workdir=DIR] FILE.png …")
-    _, model = recogniser.load_chosen(cli.workdir(_FLAGS))
+    model = recogniser.load_chosen(cli.workdir(_FLAGS)).recogniser
     failed = False
     for file in files:
         try:
@@ -36,8 +37,9 @@ def main(files: list[str]) -> None:
             print(f"error: {file}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
             failed = True
             continue
-        confidences = model.confidences(ink)
-        (is_grade,) = model.calibration.are_grades(confidences, ink)
+        logits = model.logits(ink)
+        confidences = model.calibration.confidences(logits)
+        (is_grade,) = model.calibration.are_grades(logits, ink)
         best = int(confidences[0].argmax())
         grade = model.labels[best] if is_grade else None
         if _FLAGS.json:

@@ -4,21 +4,24 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from flax import nnx
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from gradejax import cache, checkpoints, mixture, models, recipe, recogniser, splits
+from gradejax import cache, checkpoints, mixture, models, recipe, recogniser, shipped, splits
 from gradejax.dataset import Dataset, Picture
 from gradejax.errors import UserError
 from gradejax.forward import variables_of
 from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.ink import decode_ink
+from gradejax.recogniser import Recogniser
+from gradejax.resampling import METHODS
 from gradejax.splits import Split
 from gradejax.stores import DEFAULT_URI, Query, Store
 
@@ -37,6 +40,7 @@ class Prepared(NamedTuple):
         about: plain facts kept in each checkpoint, from which `recogniser.load` builds the network again.
         folds: with `data.folds`, the splits of the networks that score the drawings in the place of `network`, which
             is trained on all of them.
+        strangers: with `model.no_grade`, synthetic drawings of no grade that are not trained on, for the threshold.
     """
 
     dataset: Dataset
@@ -44,6 +48,7 @@ class Prepared(NamedTuple):
     network: models.Network
     about: dict[str, Any]
     folds: Sequence[Split] = ()
+    strangers: UInt8[np.ndarray, "n size size"] | None = None
 
 
 def prepare(config: ConfigDict, store: Store) -> Prepared:
@@ -61,11 +66,14 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
         "model": recipe.as_json(config.model),
         "data_digest": data.digest,
     }
-    if not config.data.folds:
-        return Prepared(data, splits_of_data[0], network(config), about)
     settings = config.data
+    strangers = None
+    if config.model.get("no_grade"):
+        strangers = mixture.strangers(settings.size, _cache_folder(config), settings.resampling)
+    if not settings.folds:
+        return Prepared(data, splits_of_data[0], network(config), about, strangers=strangers)
     whole = splits.undivided(real, config.seed, settings.test_fraction, settings.train_drawings)
-    return Prepared(data, _with_mixed(whole, real, data), network(config), about, splits_of_data)
+    return Prepared(data, _with_mixed(whole, real, data), network(config), about, splits_of_data, strangers)
 
 
 def dataset(config: ConfigDict, store: Store) -> Dataset:
@@ -102,27 +110,37 @@ def _with_mixed(split: Split, dataset: Dataset, mixed: Dataset) -> Split:
 
 
 def network(config: ConfigDict) -> models.Network:
-    """The network of a recipe, freshly initialised, or with the parameters of the run that it starts from.
+    """The network of a recipe, freshly initialised, or with the trained parameters that it starts from.
 
     Raises:
-        UserError: where it cannot be built, or that run's model is another.
+        UserError: where it cannot be built, or they are another network's.
     """
     built = models.build(size=config.data.size, seed=config.seed, **recipe.as_json(config.model))
     if config.train.start_from:
-        _begin_with(built, config.data.size, Path(config.train.start_from))
+        _begin_with(built, config.data.size, config.train.start_from)
     return built
 
 
-def _begin_with(network: models.Network, size: int, workdir: Path) -> None:
-    """Gives a network the variables of the model in `workdir`."""
-    kept = recogniser.load(workdir)
+def _begin_with(network: models.Network, size: int, source: str) -> None:
+    """Gives a network the variables of a run's model, or of the shipped recogniser's."""
+    is_shipped = source == shipped.NAME
+    file = shipped.FILE if is_shipped else Path(source, "checkpoints")
+    kept = _read(source, file.stat().st_mtime_ns if file.exists() else 0)
     fresh = variables_of(network)
     if (kept.size, kept.labels) != (size, GRADES) or not checkpoints.fits(fresh, checkpoints.named(kept.variables)):
+        name = "the recogniser that comes with gradejax" if is_shipped else f"the model in {source}"
         raise UserError(
-            f"the model in {workdir} is of another size or has other layers, so training cannot start from it: "
-            f"set model.* and data.size as in {workdir}/config.json, or choose another train.start_from"
+            f"{name} is of another size or has other layers, so training cannot start from it: set model.* and "
+            f"data.size as in {'configs/best.py' if is_shipped else f'{source}/config.json'}, or choose another "
+            "train.start_from"
         )
     nnx.update(network, *kept.variables)
+
+
+@lru_cache(maxsize=1)
+def _read(source: str, changed: int) -> Recogniser:
+    """A run's model or the shipped one, read once for all trainings that start from it; `changed` says when it was."""
+    return recogniser.load_shipped() if source == shipped.NAME else recogniser.load(Path(source))
 
 
 def load(store: Store, query: Query, size: int, cache_folder: Path | None, resampling: str = "area") -> Dataset:
@@ -140,8 +158,8 @@ def load(store: Store, query: Query, size: int, cache_folder: Path | None, resam
     Raises:
         UserError: when nothing is left; it names the tags that exist.
     """
-    if resampling not in ("area", "point"):
-        raise UserError(f"no resampling is called {resampling!r}: data.resampling is one of area, point")
+    if resampling not in METHODS:
+        raise UserError(f"no resampling is called {resampling!r}: data.resampling is one of {', '.join(METHODS)}")
     refused: Counter[str] = Counter()
 
     def pictures() -> Iterator[Picture]:

@@ -60,7 +60,7 @@ def base() -> ConfigDict:
     config.data.synthetic = 0  # synthetic drawings of grades to add to the training drawings
     config.data.others = 0  # synthetic drawings of other letters, digits and marks to add, which show no grade
     config.data.size = 28  # pixels a side
-    config.data.resampling = "area"  # or point, which skips most pixels
+    config.data.resampling = "area"  # crop: around the ink first; point: skips most pixels
     config.data.cache = ".cache/drawings"  # folder for decoded drawings; no cache if empty
 
     config.augment = ConfigDict()
@@ -75,7 +75,7 @@ def base() -> ConfigDict:
     config.model.name = "cnn"  # or mlp; the other keys of this group are the options of that model
 
     config.train = ConfigDict()
-    config.train.start_from = ""  # a run whose trained parameters to begin with, instead of random ones
+    config.train.start_from = ""  # a run whose trained parameters to begin with, or shipped: gradejax's own
     config.train.epochs = 40
     config.train.batch_size = 32
     config.train.learning_rate = 1e-3  # the peak: linear warm-up to it, cosine decay after it
@@ -172,7 +172,7 @@ def check(config: ConfigDict) -> None:
 def kind_of(default: Any) -> str:
     """The type that a value must have to replace `default`, in words."""
     if isinstance(default, tuple):
-        return f"a tuple, each value {kind_of(default[0])}"
+        return f"a tuple, each value {kind_of(_item_of(default))}"
     return {bool: "True or False", int: "a whole number", float: "a number", str: "text"}[type(default)]
 
 
@@ -195,10 +195,15 @@ def _model_options(name: str) -> dict[str, Any]:
     return {f"model.{option.name}": option.default for option in options if option.kind is option.KEYWORD_ONLY}
 
 
+def _item_of(default: tuple[Any, ...]) -> Any:
+    """What the items of a tuple are like; an empty one is for whole numbers."""
+    return default[0] if default else 0
+
+
 def _is_like(value: Any, default: Any) -> bool:
     """Whether a value has the type of a default. A bool is not a number; a whole number will do for a float."""
     if isinstance(default, tuple):
-        return isinstance(value, tuple | list) and all(_is_like(item, default[0]) for item in value)
+        return isinstance(value, tuple | list) and all(_is_like(item, _item_of(default)) for item in value)
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, int | float if isinstance(default, float) else type(default))

@@ -1,11 +1,11 @@
-"""A trained model as a function from a PNG to grades and confidences."""
+"""A trained model as a function from a PNG to grades and confidences, and which model a command takes."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,13 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 
 from gradejax import calibration as calibrations
-from gradejax import checkpoints, models, runs
+from gradejax import checkpoints, models, runs, shipped
 from gradejax.calibration import Calibration
 from gradejax.errors import UserError
 from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches, variables_of
 from gradejax.grades import GRADES
-from gradejax.ink import decode_ink, resample
+from gradejax.ink import decode_ink
+from gradejax.resampling import METHODS, resample
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Recogniser:
         variables: its parameters and statistics.
         logits_of: the jitted function from variables and ink to logits.
         data_digest: `Dataset.digest` of the drawings that it was trained and validated on; empty if it is not known.
+        trained_on: a sentence about these drawings, which names their licence; empty for a run's model.
     """
 
     labels: tuple[str, ...]
@@ -45,6 +47,7 @@ class Recogniser:
     variables: Variables
     logits_of: LogitsFunction
     data_digest: str = ""
+    trained_on: str = ""
 
     def ink(self, png: bytes) -> UInt8[np.ndarray, "size size"]:
         """Decodes a PNG as this model was trained to see it.
@@ -54,8 +57,8 @@ class Recogniser:
         """
         return resample(decode_ink(png), self.size, self.resampling)
 
-    def confidences(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n labels"]:
-        """The confidence in each label; each row sums to one.
+    def logits(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n outputs"]:
+        """What `calibration` reads confidences from, and whether a drawing shows a grade.
 
         Raises:
             UserError: when the model computes numbers that are not finite.
@@ -63,7 +66,11 @@ class Recogniser:
         logits = logits_in_batches(self.logits_of, self.variables, ink, np.arange(len(ink)), batch_size=512)
         if not np.isfinite(logits).all():
             raise UserError("the model's numbers are so large that its confidences overflow: train another")
-        return self.calibration.confidences(logits)
+        return logits
+
+    def confidences(self, ink: UInt8[np.ndarray, "n size size"]) -> Float[np.ndarray, "n labels"]:
+        """The confidence in each label; each row sums to one. Raises UserError as `logits` does."""
+        return self.calibration.confidences(self.logits(ink))
 
     def probabilities(self, pngs: Sequence[bytes]) -> Float[np.ndarray, "n labels"]:
         """`confidences` for PNG files. Raises BadDrawing as `ink` does."""
@@ -78,52 +85,97 @@ def load(workdir: Path) -> Recogniser:
     """
     if not workdir.is_dir():
         raise UserError(f"no run in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
-    kept = checkpoints.restore(workdir, "model", partial(_check, workdir))
+    name = f"the checkpoint in {workdir}"
+    kept = checkpoints.restore(workdir, "model", partial(_check, name))
     if kept is None:
         raise UserError(f"no checkpoint in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
-    if not all(np.isfinite(array).all() for array in kept.arrays.values()):
-        raise UserError(f"the model in {workdir} has numbers that are not finite: train another")
-    about = kept.about
+    return _build(name, kept.about, kept.arrays)
+
+
+def load_shipped(file: Path = shipped.FILE) -> Recogniser:
+    """Loads the recogniser that comes with gradejax, with the same checks as a run's.
+
+    Args:
+        file: another file that `shipped.write` wrote.
+
+    Raises:
+        UserError: when the file is missing or damaged.
+    """
+    name = f"the model in {file}"
+    about, arrays = shipped.read(file, partial(_check, name))
+    return _build(name, about, arrays)
+
+
+class Chosen(NamedTuple):
+    """The recogniser that a command uses.
+
+    Attributes:
+        name: to show: the run's, or `shipped`.
+        recogniser: the model.
+        run: its folder; None for the shipped recogniser.
+    """
+
+    name: str
+    recogniser: Recogniser
+    run: Path | None
+
+
+def load_chosen(workdir: Path | None) -> Chosen:
+    """Loads the model of a run, or the shipped one.
+
+    Args:
+        workdir: the run; None for the newest finished run below `runs/` whose model can be loaded, or the shipped
+            recogniser if there is none. The log says which it is.
+
+    Raises:
+        UserError: when the run has no model that can be loaded.
+    """
+    if workdir:
+        return _of_run(workdir, load(workdir))
+    newest = load_newest()
+    if newest:
+        log.info("using the model in %s", newest.run)
+        return newest
+    recogniser = load_shipped()
+    log.info(
+        "using the recogniser that comes with gradejax. %s `%s` trains one of your own",
+        recogniser.trained_on, runs.TRAIN_COMMAND,
+    )  # fmt: skip
+    return Chosen(shipped.NAME, recogniser, None)
+
+
+def load_newest() -> Chosen | None:
+    """Loads the newest finished run below `runs/` whose model can be loaded; None if there is none.
+
+    Newer ones that cannot be loaded are logged.
+    """
+    for run in runs.finished_runs():
+        try:
+            return _of_run(run, load(run))
+        except UserError as error:
+            log.warning("%s", error)
+    return None
+
+
+def _of_run(run: Path, recogniser: Recogniser) -> Chosen:
+    return Chosen(run.resolve().name, recogniser, run)
+
+
+def _build(name: str, about: Mapping[str, Any], arrays: checkpoints.Arrays) -> Recogniser:
+    """The recogniser that checked metadata and arrays describe; `name` says in errors where they are from."""
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise UserError(f"{name} has numbers that are not finite: train another")
     network, template = _shapes_of(about)
     return Recogniser(
         labels=tuple(about["labels"]),
         size=about["size"],
         resampling=_resampling(about),
         calibration=calibrations.read(about.get("calibration", {})),
-        variables=jax.tree.map(jnp.array, checkpoints.unflat(template, kept.arrays)),
+        variables=jax.tree.map(jnp.array, checkpoints.unflat(template, arrays)),
         logits_of=logits_function(network),
         data_digest=str(about.get("data_digest", "")),
+        trained_on=str(about.get("trained_on", "")),
     )
-
-
-def load_chosen(workdir: Path | None) -> tuple[Path, Recogniser]:
-    """Loads the model of a run.
-
-    Args:
-        workdir: the run; None for the newest finished run below `runs/` whose model can be loaded.
-
-    Returns:
-        The run and its model.
-
-    Raises:
-        UserError: when there is none.
-    """
-    if workdir:
-        return workdir, load(workdir)
-    broken: list[UserError] = []
-    for run in runs.finished_runs():
-        try:
-            recogniser = load(run)
-        except UserError as error:
-            broken.append(error)
-            continue
-        for error in broken:
-            log.warning("%s", error)
-        log.info("using the model in %s", run)
-        return run, recogniser
-    if broken:
-        raise broken[0]
-    raise UserError(f"no finished run below {runs.ROOT}/: train one with `{runs.TRAIN_COMMAND}`, or give --workdir")
 
 
 def _shapes_of(about: Mapping[str, Any]) -> tuple[models.Network, Variables]:
@@ -136,8 +188,8 @@ def _resampling(about: Mapping[str, Any]) -> str:
     return about.get("resampling", "area")  # the only one there was before checkpoints said it
 
 
-def _check(workdir: Path, about: Mapping[str, Any], shapes: checkpoints.Shapes) -> None:
-    """Raises UserError when a checkpoint does not describe a model that gradejax can build."""
+def _check(name: str, about: Mapping[str, Any], shapes: checkpoints.Shapes) -> None:
+    """Raises UserError when metadata and arrays, whose place `name` says, are no model that gradejax can build."""
     try:
         reason = _strangeness(about, shapes)
     except UserError as error:
@@ -147,7 +199,7 @@ def _check(workdir: Path, about: Mapping[str, Any], shapes: checkpoints.Shapes) 
     except Exception as error:  # whatever the layers raise for names and numbers that make no sense
         reason = type(error).__name__
     if reason:
-        raise UserError(f"the checkpoint in {workdir} is not a model that gradejax can build ({reason}): train one")
+        raise UserError(f"{name} is not a model that gradejax can build ({reason}): train one")
 
 
 def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | None:
@@ -156,8 +208,8 @@ def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | 
         return "its size is not a whole number from 8 to 512"
     if not isinstance(labels, list) or sorted(labels) != sorted(GRADES):
         return "its labels are not the grades"
-    if _resampling(about) not in ("area", "point"):
-        return "its resampling is neither area nor point"
+    if _resampling(about) not in METHODS:
+        return f"its resampling is none of {', '.join(METHODS)}"
     calibrations.read(about.get("calibration", {}))
 
     network, template = _shapes_of(about)

@@ -228,7 +228,7 @@ def score_table(
         notes: lines to print below it.
         new: the drawings that the model was not trained on, to be shown in a row of their own; None for no such row.
     """
-    _, labels, confidences, are_grades, _ = predictions
+    labels, confidences, are_grades = predictions.labels, predictions.confidences, predictions.are_grades
     letter, sign = labels // len(SIGNS), labels % len(SIGNS)
     table = Table("drawings", title=title, title_justify="left", caption_justify="left")
     for name in ("n", "accuracy", _INTERVAL):

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from gradejax import augment_device, ops
 from gradejax.batches import Batch, BatchPlan, steps_per_epoch
 from gradejax.forward import Variables, initial_variables
+from gradejax.grades import GRADES
 from gradejax.models import Network
 
 
@@ -129,9 +130,9 @@ def initial_state(network: Network, hparams: Hyperparameters, optimizer_name: st
 def step_function(network: Network, optimizer_name: str = "adamw") -> StepFunction:
     """The function that takes one step, to be traced.
 
-    It returns the new state and the batch's mean loss and accuracy. A drawing with the label -1 is not a grade: the
-    target is that all grades are equally likely ("outlier exposure", Hendrycks, Mazeika and Dietterich, 2019), and the
-    accuracy leaves it out.
+    It returns the new state and the batch's mean loss and accuracy. A drawing with the label -1 is not a grade: its
+    target is the network's output for that, if it has one; else that all grades are equally likely ("outlier exposure",
+    Hendrycks, Mazeika and Dietterich, 2019). The accuracy leaves it out.
 
     Args:
         network: gives the structure; its own variables are not used. It is left in training mode.
@@ -145,10 +146,13 @@ def step_function(network: Network, optimizer_name: str = "adamw") -> StepFuncti
     ) -> tuple[Array, tuple[nnx.State, LossAndAccuracy]]:
         model = nnx.merge(graph, parameters, statistics, copy=True)
         logits = model(jnp.asarray(batch.ink), nnx.Rngs(dropout=key), hparams.dropout)
-        is_grade, classes = batch.labels >= 0, logits.shape[-1]
-        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, classes), hparams.label_smoothing)
-        loss = optax.softmax_cross_entropy(logits, jnp.where(is_grade[:, None], targets, 1 / classes)).mean()
-        accuracy = (logits.argmax(axis=-1) == batch.labels).sum() / jnp.maximum(is_grade.sum(), 1)
+        is_grade, n_grades, extra = batch.labels >= 0, len(GRADES), logits.shape[-1] - len(GRADES)
+        targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, n_grades), hparams.label_smoothing)
+        of_others = jnp.zeros(n_grades) if extra else jnp.full(n_grades, 1 / n_grades)
+        targets = jnp.where(is_grade[:, None], targets, of_others)
+        targets = jnp.concatenate([targets, jnp.repeat(~is_grade[:, None], extra, axis=1)], axis=1)
+        loss = optax.softmax_cross_entropy(logits, targets).mean()
+        accuracy = (logits[:, :n_grades].argmax(axis=-1) == batch.labels).sum() / jnp.maximum(is_grade.sum(), 1)
         return loss, (nnx.state(model, nnx.Not(nnx.Param)), jnp.stack([loss, accuracy]))
 
     def step(hparams: Hyperparameters, state: TrainState, batch: Batch) -> tuple[TrainState, LossAndAccuracy]:

@@ -78,7 +78,7 @@ def fit(
     Raises:
         UserError: when the loss is no longer finite, or the drawings have changed since the run began.
     """
-    data, split, network, about, _ = prepared
+    data, split, network, about = prepared[:4]
     settings = config.train
     devices.check(settings.batch_size, about["data_digest"])
     n_steps = steps_per_epoch(len(split.train), settings.batch_size)
@@ -133,10 +133,21 @@ def fit(
             )
             record(workdir, events, result)
             if devices.is_first() and (epoch % settings.checkpoint_every == 0 or epoch == settings.epochs):
-                fitted = calibration.fit(logits, data.labels[split.validation])
+                strangers = logits_of_strangers(config, prepared, logits_of, state.evaluated())
+                fitted = calibration.fit(logits, data.labels[split.validation], strangers)
                 checkpoints.save(manager, epoch, state.evaluated(), state, about | {"calibration": fitted._asdict()})
             announce(result, epoch * n_steps)
     return jax.device_get(state.evaluated())
+
+
+def logits_of_strangers(
+    config: ConfigDict, prepared: Prepared, logits_of: LogitsFunction, variables: Variables
+) -> Float[np.ndarray, "n outputs"] | None:
+    """The logits of `Prepared.strangers`, which `calibration.fit` needs; None where there are none."""
+    ink = prepared.strangers
+    if ink is None:
+        return None
+    return logits_in_batches(logits_of, variables, ink, np.arange(len(ink)), config.evaluate.batch_size)
 
 
 def resume(workdir: Path, state: TrainState, data_digest: str) -> tuple[TrainState, int, float]:

@@ -55,11 +55,28 @@ def test_calibration_lowers_the_calibration_error():
 def test_the_threshold_accepts_99_percent(n, seed):
     logits, labels = calibrated_logits(n, seed)
     fitted = calibration.fit(logits, labels)
-    confidences = fitted.confidences(logits)
-    rejected = ~fitted.are_grades(confidences, full_size_ink(n))
+    rejected = ~fitted.are_grades(logits, full_size_ink(n))
     assert rejected.sum() <= 0.01 * n
     # A slightly higher threshold would accept fewer.
-    assert (confidences.max(axis=1) < fitted.threshold + 1e-4).sum() > 0.01 * n - 1e-9
+    assert (fitted.scores(logits) < fitted.threshold + 1e-4).sum() > 0.01 * n - 1e-9
+
+
+@settings(deadline=None)
+@given(st.integers(20, 500), SEEDS)
+def test_with_an_output_for_no_grade_the_threshold_lets_4_percent_of_strangers_in(n, seed):
+    rng = np.random.default_rng(seed)
+    logits, labels = calibrated_logits(n, seed)
+    logits = np.column_stack([logits, rng.normal(-3, 1, n)])
+    strangers = np.column_stack([rng.normal(0, 1, (n, 15)), rng.normal(3, 2, n)])
+    fitted = calibration.fit(logits, labels, strangers)
+    let_in = fitted.are_grades(strangers, full_size_ink(n)).mean()
+    assert abs(let_in - 0.04) <= 2 / n
+    # That output counts for the score alone: it changes no confidence and no temperature.
+    assert fitted.temperature == calibration.fit(logits[:, :15], labels).temperature
+    np.testing.assert_array_equal(fitted.confidences(logits), fitted.confidences(logits[:, :15]))
+    np.testing.assert_allclose(fitted.confidences(logits).sum(axis=1), 1)
+    assert (fitted.scores(logits) <= fitted.confidences(logits).max(axis=1)).all()
+    np.testing.assert_array_equal(fitted.scores(logits[:, :15]), fitted.confidences(logits).max(axis=1))
 
 
 @settings(deadline=None)
@@ -78,13 +95,14 @@ def test_cross_fitting_ignores_a_writers_own_labels(n, n_writers, seed):
     rng = np.random.default_rng(seed)
     logits, labels = calibrated_logits(n, seed)
     writers, ink = rng.integers(0, n_writers, n), full_size_ink(n)
-    confidences, are_grades = calibration.cross_fit(logits, labels, writers, ink)
+    confidences, scores, are_grades = calibration.cross_fit(logits, labels, writers, ink)
+    np.testing.assert_allclose(scores, confidences.max(axis=1))
     np.testing.assert_allclose(confidences.sum(axis=1), 1)
     if len(np.unique(writers)) == 1:
         return
     mine = writers == writers[0]
     mislabelled = np.where(mine, (labels + 1) % 15, labels)
-    again, are_still = calibration.cross_fit(logits, mislabelled, writers, ink)
+    again, _, are_still = calibration.cross_fit(logits, mislabelled, writers, ink)
     np.testing.assert_array_equal(again[mine], confidences[mine])
     np.testing.assert_array_equal(are_still[mine], are_grades[mine])
 
@@ -96,7 +114,7 @@ def test_blank_paper_and_dots_are_rejected_whatever_the_confidence(size, x, y, w
     rows, columns = (np.mgrid[:size, :size] + 0.5) / size
     dot = 255 * (np.hypot(rows - y, columns - x) <= width / 2).astype(np.uint8)
     ink = np.stack([dot, np.zeros_like(dot), np.full_like(dot, 255)])
-    certain = np.eye(15)[[0, 0, 0]]
+    certain = 50 * np.eye(15)[[0, 0, 0]]
     assert Calibration().are_grades(certain, ink).tolist() == [False, False, True]
 
 
@@ -111,7 +129,7 @@ def test_a_checkpoint_without_calibration_opens_uncalibrated(tmp_path):
     logits = np.asarray(forward.logits_function(network)(variables, ink), np.float64)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(recogniser.confidences(ink), probabilities, rtol=1e-4)
-    assert recogniser.calibration.are_grades(probabilities, ink).all()
+    assert recogniser.calibration.are_grades(logits, ink).all()
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from gradejax.drawings import Drawing
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX
 from gradejax.hands.synthetic import write_drawings
-from gradejax.ink import decode_ink, encode_png, resample
+from gradejax.ink import decode_ink, encode_png
 from gradejax.recipe import base
+from gradejax.resampling import resample
 from gradejax.stores import Query, open_store
 
 ALL = Query()

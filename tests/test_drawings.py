@@ -23,7 +23,8 @@ from gradejax.drawings import Drawing, from_document, is_object_id, new_id, to_d
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
-from gradejax.ink import MAX_PNG_BYTES, decode_ink, encode_png, resample, stripped_png
+from gradejax.ink import MAX_PNG_BYTES, decode_ink, encode_png, stripped_png
+from gradejax.resampling import resample
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
@@ -625,11 +626,3 @@ def test_a_drawing_cannot_be_changed_by_accident():
     with pytest.raises(AttributeError):
         from_document(document()).label = "A"
     assert replace(from_document(document()), label="A").label == "A"
-
-
-def test_point_sampling_misses_ink_that_area_sampling_keeps():
-    """A line one pixel wide between the sampled points."""
-    ink = np.zeros((100, 100), np.uint8)
-    ink[:, 2] = 255
-    assert resample(ink, 10).max() > 0
-    assert resample(ink, 10, "point").max() == 0

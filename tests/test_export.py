@@ -26,8 +26,9 @@ def test_a_stablehlo_file_has_the_recognisers_confidences(tmp_path):
     exported = export.deserialize(bytearray((tmp_path / "model.bin").read_bytes()))
     assert set(exported.platforms) == {"cpu", "cuda"}
     ink = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
-    confidences = np.concatenate([exported.call(one[None]) for one in ink])
-    np.testing.assert_allclose(confidences, model.confidences(ink), atol=1e-6)
+    confidences, scores = zip(*(exported.call(one[None]) for one in ink), strict=True)
+    np.testing.assert_allclose(np.concatenate(confidences), model.confidences(ink), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(scores), model.calibration.scores(model.logits(ink)), atol=1e-6)
 
 
 @pytest.mark.parametrize(

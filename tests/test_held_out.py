@@ -32,7 +32,8 @@ def predictions(numbers: np.ndarray) -> Predictions:
     """Reads the grade after the right one, and is 60% sure."""
     confidences = np.full((len(numbers), 15), 0.4 / 14)
     confidences[np.arange(len(numbers)), LABELS[numbers] + 1] = 0.6
-    return Predictions(INK[numbers], LABELS[numbers], confidences, np.ones(len(numbers), bool), WRITERS[numbers])
+    likeness, are_grades = confidences.max(axis=1), np.ones(len(numbers), bool)
+    return Predictions(INK[numbers], LABELS[numbers], confidences, likeness, are_grades, WRITERS[numbers])
 
 
 def write(folder, split: Split, folds: tuple[Split, ...] = ()) -> tuple[dict, list[dict]]:

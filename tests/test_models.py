@@ -56,6 +56,8 @@ def test_the_seed_determines_the_network():
         ("rnn", 28, {}, "no model is called 'rnn'"),
         ("cnn", 28, {"depth": 3}, "depth"),
         ("cnn", 8, {"channels": (8, 8, 8)}, "too small"),
+        ("cnn", 28, {"pools": (1, 3)}, "model.pools names convolution 3: model.channels has 2"),
+        ("cnn", 28, {"pools": 1}, "model.pools is 1: model 'cnn' takes a list"),
         ("mlp", 28, {"hidden": (10,)}, "1 layers and model.dropout 2 rates"),
         ("cnn", 28, {"channels": (2,) * 3000}, "3,000 layers: at most 64"),
         ("mlp", 28, {"hidden": (2,) * 65, "dropout": (0.1,) * 65}, "65 layers"),
@@ -85,7 +87,9 @@ INVALID_POSITIVE_NUMBERS = (0, -1e-3, "1e-3", True, None, [1.0], float("nan"), f
 INVALID_VALUES = [
     *(("mlp", "hidden", value, (10, value)) for value in INVALID_COUNTS),
     *(("cnn", "channels", value, [value, 8]) for value in INVALID_COUNTS),
+    *(("cnn", "pools", value, [value]) for value in INVALID_COUNTS),
     *(("cnn", "hidden", value, value) for value in INVALID_COUNTS),
+    *((name, "no_grade", value, value) for name in ("mlp", "cnn") for value in (0, 1, "False", None)),
     *(("mlp", "dropout", value, [0.1, value]) for value in INVALID_RATES),
     *(("cnn", "dropout", value, value) for value in INVALID_RATES),
     *(("cnn", "batch_norm", value, value) for value in (0, 1, "False", None)),
@@ -109,12 +113,33 @@ def test_an_invalid_option_is_named(name, option, invalid, value):
         ("mlp", {"hidden": [8], "dropout": [0], "ink_divisor": 1}),
         ("cnn", {"channels": [], "hidden": 1, "dropout": 0}),
         ("cnn", {"channels": (4,), "batch_norm_epsilon": 1, "batch_norm": False}),
+        ("cnn", {"channels": (4, 4, 4), "pools": [3]}),
+        ("cnn", {"channels": (4, 4), "pools": (1, 2)}),
     ],
 )
 def test_unusual_but_valid_options_work(name, options):
     network = models.build(name, size=12, seed=0, **options)
     network.eval()
     assert network(jnp.zeros((2, 12, 12), jnp.uint8)).shape == (2, 15)
+
+
+def test_only_the_named_convolutions_are_pooled():
+    network = models.build("cnn", size=28, seed=0, channels=(4, 6, 8), pools=(1, 3))
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(models.layer_table(network, 28))
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in capture.get().splitlines() if "│" in line]
+    pools = [shape for name, shape in rows if name == "max_pool"]
+    convolutions = [shape for name, shape in rows if name == "Conv"]
+    assert pools == ["13 x 13 x 4", "4 x 4 x 8"]
+    assert convolutions == ["26 x 26 x 4", "11 x 11 x 6", "9 x 9 x 8"]
+
+
+@pytest.mark.parametrize("name", KERAS_COUNTS)
+def test_one_more_output_is_for_no_grade(name):
+    network = models.build(name, size=12, seed=0, no_grade=True)
+    network.eval()
+    assert network(jnp.zeros((2, 12, 12), jnp.uint8)).shape == (2, 16)
 
 
 def both_ways(function, reference, *arguments):

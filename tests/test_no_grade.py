@@ -162,11 +162,13 @@ def test_rejection_agrees_with_counting_pairs(grades, others):
         assert let_in == (others >= max(passing)).mean()
 
 
-@pytest.fixture(scope="module", params=[0, 4], ids=["split", "folds"])
+@pytest.fixture(scope="module", params=[(0, False), (4, False), (0, True), (4, True)], ids=str)
 def run(request, folder):
-    """A run on grades and others."""
-    workdir = f"runs/{request.param}"
-    command(folder, "main", *QUICK, f"--config.data.folds={request.param}", f"--workdir={workdir}")
+    """A run on grades and others, by split or by folds, without and with an output for no grade."""
+    folds, no_grade = request.param
+    workdir = f"runs/{folds}-{no_grade}"
+    options = [f"--config.data.folds={folds}", *["--config.model.no_grade=True"] * no_grade]
+    command(folder, "main", *QUICK, *options, f"--workdir={workdir}")
     return folder / workdir
 
 

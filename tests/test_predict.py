@@ -18,13 +18,13 @@ from gradejax.ink import encode_png
 OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 
 
-def save_run(workdir: Path, scale: float = 1) -> Path:
+def save_run(workdir: Path, scale: float = 1, epoch: int = 1) -> Path:
     """A finished run of a network that has seen nothing."""
     variables = forward.initial_variables(models.build(size=8, seed=0, **OPTIONS))
     variables = jax.tree.map(lambda leaf: scale * leaf, variables)
     about = {"labels": GRADES, "size": 8, "model": OPTIONS}
-    with checkpoints.open_manager(workdir) as manager:
-        checkpoints.save(manager, 1, variables, {"step": jax.numpy.int32(1)}, about)
+    with checkpoints.open_manager(workdir, done=epoch - 1) as manager:
+        checkpoints.save(manager, epoch, variables, {"step": jax.numpy.int32(epoch)}, about)
     (workdir / "summary.json").write_text("{}")
     return workdir
 
@@ -55,8 +55,7 @@ def test_a_file_that_is_no_picture_is_named_and_the_others_are_read(tmp_path):
 def test_a_broken_run_does_not_hide_an_older_one(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO", "gradejax")
-    with pytest.raises(UserError, match="no finished run below runs/"):
-        recogniser.load_chosen(None)
+    assert recogniser.load_chosen(None)[::2] == ("shipped", None)
     runs = [save_run(Path("runs", name)) for name in ("old", "good", "strange", "broken")]
     (runs[2] / "checkpoints" / "1" / "about" / "metadata").write_text("{}")
     (runs[3] / "checkpoints" / "1").rename("elsewhere")
@@ -66,11 +65,22 @@ def test_a_broken_run_does_not_hide_an_older_one(tmp_path, monkeypatch, caplog):
     Path("runs/dangling/summary.json").symlink_to("nothing")
     for age, run in enumerate(runs):
         os.utime(run / "summary.json", (age, age))
-    run, _ = recogniser.load_chosen(None)
-    assert run == Path("runs/good")
-    assert [record.message[:30] for record in caplog.records][-3:] == [
+    assert recogniser.load_chosen(None)[::2] == ("good", Path("runs/good"))
+    assert logged(caplog)[1:] == [
         "no checkpoint in runs/broken: ", "checkpoint runs/strange/checkp", "using the model in runs/good",
     ]  # fmt: skip
+    for run in runs[:2]:
+        (run / "summary.json").unlink()
+    caplog.clear()
+    assert recogniser.load_chosen(None).name == "shipped"
+    assert logged(caplog) == [
+        "no checkpoint in runs/broken: ", "checkpoint runs/strange/checkp", "using the recogniser that come",
+    ]  # fmt: skip
+
+
+def logged(caplog) -> list[str]:
+    """How the recogniser's lines in the log begin."""
+    return [record.message[:30] for record in caplog.records if record.name == "gradejax.recogniser"]
 
 
 @pytest.mark.parametrize("scale", [np.nan, np.inf, 1e30])

@@ -8,10 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
+from test_predict import save_run
 
 from configs import mlp
-from gradejax import main, recipe, recogniser
+from gradejax import checkpoints, main, prepare, recipe, recogniser, shipped
 from gradejax.errors import UserError
+from gradejax.forward import variables_of
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
 
@@ -34,7 +37,8 @@ def train(folder: Path, store: str, workdir: str, changes: dict[str, Any]) -> di
     config.data.cache = ""
     config.train.epochs, config.train.learning_rate, config.train.ema_decay = 1, 1e-2, 0.9
     config.train.start_from = str(folder / "source")
-    config.update_from_flattened_dict(changes)
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
     recipe.check(config)
     return main.run(config, f"sqlite:///{folder}/{store}.db", folder / workdir, time.perf_counter())
 
@@ -60,6 +64,42 @@ def test_folds_start_from_it_too(folder):
 def test_it_warns_of_drawings_that_the_source_knows(folder, caplog):
     train(folder, "many", "again", {"seed": 5})
     assert "source was trained on" in caplog.text
+
+
+def test_the_shipped_parameters_can_be_started_from(folder, caplog):
+    about, arrays = shipped.read(shipped.FILE, lambda *_: None)
+    changes = {"train.start_from": "shipped", "train.learning_rate": 0.0, "data.resampling": about["resampling"]}
+    changes |= {"data.size": about["size"], "model": ConfigDict(about["model"])}
+    summary = train(folder, "few", "from-shipped", changes)
+    assert summary["val_accuracy"] > 0.8
+    assert "trained on" not in caplog.text
+    kept = checkpoints.flat(recogniser.load(folder / "from-shipped").variables)
+    for name in (name for name in arrays if name.startswith("parameters.")):
+        np.testing.assert_allclose(kept[name], arrays[name], rtol=1e-6)
+
+
+def test_a_run_called_shipped_has_a_path(folder, monkeypatch, caplog):
+    monkeypatch.chdir(folder)
+    Path("shipped").symlink_to("source")
+    with pytest.raises(UserError, match=r"comes with gradejax is of another size .* as in configs/best\.py"):
+        train(folder, "many", "bad", {"train.start_from": "shipped"})
+    assert "was trained on" not in caplog.text
+    assert train(folder, "few", "from-path", {"train.start_from": "./shipped"})["val_accuracy"] > 0.5
+
+
+def test_a_source_is_read_once_until_it_changes(tmp_path):
+    config = mlp.get_config()
+    config.data.size, config.model.hidden, config.model.dropout = 8, (8,), (0.1,)
+    config.train.start_from = str(save_run(tmp_path))
+    prepare._read.cache_clear()
+    first, second = (checkpoints.flat(variables_of(prepare.network(config))) for _ in range(2))
+    assert prepare._read.cache_info().misses == 1
+    save_run(tmp_path, scale=2, epoch=2)
+    third = checkpoints.flat(variables_of(prepare.network(config)))
+    assert prepare._read.cache_info().misses == 2
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+        np.testing.assert_array_equal(2 * array, third[name])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from gradejax.hands.others import OTHERS
 from gradejax.hands.plans import plan_strokes
 from gradejax.hands.slips import SLIPS, slip
 from gradejax.hands.synthetic import write_drawings, written_grades, written_others
-from gradejax.ink import decode_ink, resample
+from gradejax.ink import decode_ink
+from gradejax.resampling import resample
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +220,8 @@ def test_signs_are_right_of_the_letter_and_differ_in_shape(drawings):
             _, _, width, height, _ = boxes[1 + middles[1:, 0].argmax()]
             shapes[drawing.label[1:]].append(height / width)
     assert len(shapes["+"]) > 80 and len(shapes["-"]) > 80
-    assert np.quantile(shapes["-"], 0.95) < 0.6 < np.quantile(shapes["+"], 0.05)
+    # The pen may leave a hook at an end of a minus.
+    assert np.quantile(shapes["-"], 0.9) < 0.6 < np.quantile(shapes["+"], 0.05)
 
 
 def test_some_signs_touch_their_letter(drawings):

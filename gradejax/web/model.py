@@ -1,5 +1,6 @@
-"""The model behind the pages: loaded once, asked about several drawings at a time."""
+"""The model behind the pages: asked about several drawings at a time."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from gradejax import runs
 from gradejax.errors import BadDrawing
-from gradejax.recogniser import Recogniser, load_chosen
+from gradejax.grades import NO_GRADE
+from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_newest
 
 BATCH_SIZES = (1, 4, 16, 32)
 """The program for each is compiled before the first guess; smaller batches are padded to the next size."""
 
 _MAX_REMEMBERED = 200_000  # 400 bytes each
+_LOOK_SECONDS = 3.0
 
 
 class Judgement(NamedTuple):
@@ -28,28 +32,43 @@ class Judgement(NamedTuple):
 
 
 class Model:
-    """The recogniser of one run, or of the newest; looked for again until there is one."""
+    """The recogniser of one run, of the newest, or the shipped one until there is a finished run."""
 
     def __init__(self, workdir: Path | None):
+        """Creates it; nothing is loaded yet.
+
+        Args:
+            workdir: the run; None for the newest finished one when it is first needed, else the first to finish.
+        """
         self._workdir = workdir
         self._lock = Lock()
         self._nobody_waits = Event()
         self._nobody_waits.set()
-        self._loaded: tuple[str, Recogniser] | None = None
+        self._loaded: Chosen | None = None
+        self._finished_runs: list[Path] = []
+        self._look_at = 0.0
 
-    def get(self) -> tuple[str, Recogniser]:
-        """Returns the run's name and its recogniser.
+    def get(self) -> Chosen:
+        """Returns the recogniser and where it is from.
 
         Raises:
-            UserError: if there is none; says which command trains one.
+            UserError: if it cannot be loaded; says what to do.
         """
         with self._lock:
+            has_another_finished = self._has_another_run_finished()
             if self._loaded is None:
-                run, recogniser = load_chosen(self._workdir)
-                for size in BATCH_SIZES:
-                    recogniser.confidences(np.zeros((size, recogniser.size, recogniser.size), np.uint8))
-                self._loaded = run.resolve().name, recogniser
+                self._loaded = _compiled(load_chosen(self._workdir))
+            elif has_another_finished and (newest := load_newest()):
+                self._loaded = _compiled(newest)
             return self._loaded
+
+    def _has_another_run_finished(self) -> bool:
+        """Whether there may be a run to use in the place of the shipped recogniser."""
+        if (self._loaded and self._loaded.run) or time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        before, self._finished_runs = self._finished_runs, runs.finished_runs()
+        return self._finished_runs != before
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
@@ -64,39 +83,53 @@ class Model:
         """Waits, at most a second, while something urgent is computed."""
         self._nobody_waits.wait(1.0)
 
-    def judge(self, pngs: Sequence[bytes]) -> list[Judgement | BadDrawing]:
-        """Judges at most 32 PNGs; a BadDrawing says why one cannot be read."""
-        _, recogniser = self.get()
-        errors: list[BadDrawing | None] = []
-        inks = []
-        for png in pngs:
-            try:
-                inks.append(recogniser.ink(png))
-                errors.append(None)
-            except BadDrawing as error:
-                errors.append(error)
-        if not inks:
-            return [error for error in errors if error]
-        size = next(size for size in BATCH_SIZES if size >= len(inks))
-        padded = np.resize(np.stack(inks), (size, recogniser.size, recogniser.size))
-        confidences = recogniser.confidences(padded)
-        are_grades = recogniser.calibration.are_grades(confidences, padded)
-        judgements = map(Judgement, confidences, are_grades)
-        return [error or next(judgements) for error in errors]
+
+def _compiled(chosen: Chosen) -> Chosen:
+    """`chosen`, after its programs are compiled, or the first guesses would wait for that."""
+    for size in BATCH_SIZES:
+        chosen.recogniser.logits(np.zeros((size, chosen.recogniser.size, chosen.recogniser.size), np.uint8))
+    return chosen
+
+
+def judge(recogniser: Recogniser, pngs: Sequence[bytes]) -> list[Judgement | BadDrawing]:
+    """Judges at most 32 PNGs; a BadDrawing says why one cannot be read."""
+    errors: list[BadDrawing | None] = []
+    inks = []
+    for png in pngs:
+        try:
+            inks.append(recogniser.ink(png))
+            errors.append(None)
+        except BadDrawing as error:
+            errors.append(error)
+    if not inks:
+        return [error for error in errors if error]
+    size = next(size for size in BATCH_SIZES if size >= len(inks))
+    padded = np.resize(np.stack(inks), (size, recogniser.size, recogniser.size))
+    logits, calibration = recogniser.logits(padded), recogniser.calibration
+    judgements = map(Judgement, calibration.confidences(logits), calibration.are_grades(logits, padded))
+    return [error or next(judgements) for error in errors]
+
+
+def confidence_in(label: str, labels: Sequence[str], confidences: Float[np.ndarray, " labels"]) -> float:
+    """The model's confidence in a drawing's label; that it is no grade, as far as no grade is likely."""
+    return float(1 - confidences.max() if label == NO_GRADE else confidences[labels.index(label)])
 
 
 class Judgements:
-    """The model's judgements of the pictures it saw last: after a relabelling none is computed again."""
+    """A recogniser's judgements of the pictures it saw last: after a relabelling none is computed again."""
 
-    def __init__(self, model: Model):
-        self._model = model
+    def __init__(self):
+        self._recogniser: Recogniser | None = None
         self._by_digest: OrderedDict[bytes, Judgement] = OrderedDict()
 
-    def of(self, pngs: Sequence[bytes]) -> list[Judgement | None]:
+    def of(self, recogniser: Recogniser, pngs: Sequence[bytes]) -> list[Judgement | None]:
         """Returns the judgement of each of at most 32 PNGs; None if its pixels cannot be read."""
+        if recogniser is not self._recogniser:
+            self._by_digest.clear()
+            self._recogniser = recogniser
         digests = [blake2b(png, digest_size=16).digest() for png in pngs]
         new = {digest: png for digest, png in zip(digests, pngs, strict=True) if digest not in self._by_digest}
-        for digest, judgement in zip(new, self._model.judge(list(new.values())), strict=True):
+        for digest, judgement in zip(new, judge(recogniser, list(new.values())), strict=True):
             if not isinstance(judgement, BadDrawing):
                 self._by_digest[digest] = judgement
         judgements = [self._by_digest.get(digest) for digest in digests]

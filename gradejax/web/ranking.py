@@ -7,19 +7,17 @@ model's, which may have learnt the wrong labels.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-import numpy as np
-from jaxtyping import Float
-
 from gradejax import audits
 from gradejax.drawings import Drawing
-from gradejax.grades import GRADES, NO_GRADE
+from gradejax.grades import GRADES
+from gradejax.recogniser import Recogniser
 from gradejax.stores import Query, Store
-from gradejax.web.model import Judgement, Judgements, Model
+from gradejax.web.model import Judgement, Judgements, Model, confidence_in
 
 _BATCH = 4  # drawings; a guess may have to wait for them
 _MAX_RANKINGS = 8
@@ -60,6 +58,7 @@ class Ranking:
         total: how many drawings match the query.
         done: how many of them are judged.
         judgements: once finished, the judgement of each drawing, by id; ranked.
+        recogniser: whose judgements they are.
         first_drawings: the first ones in the ranking, as they were then, without pictures.
         finished: whether it is complete.
         served: whether somebody has received it complete.
@@ -76,6 +75,7 @@ class Ranking:
     total: int = 0
     done: int = 0
     judgements: dict[str, Judgement] = field(default_factory=dict)
+    recogniser: Recogniser | None = None
     first_drawings: dict[str, Drawing] = field(default_factory=dict)
     finished: bool = False
     served: bool = False
@@ -100,7 +100,7 @@ class Rankings:
     def __init__(self, store: Store, model: Model):
         self._store = store
         self._model = model
-        self._judgements = Judgements(model)
+        self._judgements = Judgements()
         self._lock = threading.Lock()  # never held while the store or the model is asked
         self._closing = threading.Event()
         self._worker: threading.Thread | None = None
@@ -121,10 +121,11 @@ class Rankings:
         Raises:
             UserError: if there is no model, or the store failed while the ranking was computed.
         """
-        self._model.get()
+        recogniser = self._model.get().recogniser
         with self._lock:
             ranking = self._rankings.get(query)
-            if ranking is None or (refresh and ranking.served and ranking.changes != self._changes):
+            is_outdated = ranking and (ranking.changes != self._changes or ranking.recogniser is not recogniser)
+            if ranking is None or (refresh and ranking.served and is_outdated):
                 ranking = self._begin(query, ranking)
         if refresh and ranking.served and self._has_changed(query, ranking):
             with self._lock:
@@ -149,7 +150,8 @@ class Rankings:
             after: the id of the drawing before the page; None for the first page.
             limit: the most drawings to return.
         """
-        labels = self._model.get()[1].labels
+        assert ranking.recogniser
+        labels = ranking.recogniser.labels
         unchanged = ranking.check_seconds > _QUICK_SECONDS and ranking.changes == self._changes
         kept = ranking.first_drawings if unchanged else {}
         ids = iter(ranking.judgements)
@@ -163,7 +165,7 @@ class Rankings:
                 drawing = drawings.get(id)
                 if drawing is not None and (drawing.deleted is not None) == query.deleted:
                     confidences, is_grade = ranking.judgements[id]
-                    confidence = _confidence_in(drawing.label, labels, confidences)
+                    confidence = confidence_in(drawing.label, labels, confidences)
                     page.append(Ranked(drawing, labels[int(confidences.argmax())], bool(is_grade), confidence))
         return page
 
@@ -257,8 +259,8 @@ class Rankings:
         if ranking.replaces is not None and ranking.replaces.fingerprint == ranking.fingerprint:
             return
         ranking.total = self._store.count(query)
-        run, recogniser = self._model.get()
-        labels = recogniser.labels
+        name, recogniser, run = self._model.get()
+        ranking.recogniser, labels = recogniser, recogniser.labels
         audit = audits.load(self._store.uri)
         audited = audit.confidences if audit and tuple(labels) == GRADES else {}
         confidence: dict[str, float] = {}
@@ -268,26 +270,22 @@ class Rankings:
             if self._closing.is_set() or ranking.is_abandoned():
                 return
             self._model.wait_for_urgent()
-            for drawing, judgement in zip(batch, self._judgements.of([one.png for one in batch]), strict=True):
+            judged = self._judgements.of(recogniser, [one.png for one in batch])
+            for drawing, judgement in zip(batch, judged, strict=True):
                 if judgement is not None:  # else its picture cannot be read
                     if drawing.id in audited:
                         judgement = judgement._replace(confidences=audited[drawing.id])
                     judgements[drawing.id] = judgement
-                    confidence[drawing.id] = _confidence_in(drawing.label, labels, judgement.confidences)
+                    confidence[drawing.id] = confidence_in(drawing.label, labels, judgement.confidences)
                     drawings[drawing.id] = replace(drawing, png=b"", strokes=None)
             ranking.done += len(batch)
         order = sorted(confidence, key=confidence.__getitem__)
         ranking.judgements = {id: judgements[id] for id in order}
         ranking.first_drawings = {id: drawings[id] for id in order[:_MAX_KEPT_DRAWINGS]}
-        ranking.ranked_by = f"the model {run}"
+        ranking.ranked_by = f"the model {name}" if run else "the recogniser that comes with gradejax"
         if audit and not audited.keys().isdisjoint(judgements):
             ranking.ranked_by = f"the audit of {audit.date[:10]}"
         ranking.finished = True
-
-
-def _confidence_in(label: str, labels: Sequence[str], confidences: Float[np.ndarray, " labels"]) -> float:
-    """The model's confidence in a drawing's label; that it is no grade, as far as no grade is likely."""
-    return float(1 - confidences.max() if label == NO_GRADE else confidences[labels.index(label)])
 
 
 def _batches(drawings: Iterable[Drawing], size: int) -> Iterator[list[Drawing]]:

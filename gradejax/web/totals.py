@@ -85,13 +85,15 @@ router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
 @router.get("/status")
 async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[Model, from_state("model")]) -> Status:
     """Returns how many drawings the store holds, and whether there is a model."""
-    run, missing = None, None
+    name, missing, trained_on = None, None, None
     try:
-        run, _ = await workers.run(model.get)
+        name, recogniser, run = await workers.run(model.get)
+        trained_on = None if run else recogniser.trained_on
     except UserError as error:
         missing = str(error)
     grades = (await totals.get()).grades
-    return Status(total=sum(grades.values()), grades=grades, model=run, model_missing=missing)
+    total = sum(grades.values())
+    return Status(total=total, grades=grades, model=name, model_missing=missing, trained_on=trained_on)
 
 
 @router.get("/counts")

@@ -19,7 +19,8 @@ from pathlib import Path
 from gradejax.data.exchange import from_file
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
-from gradejax.ink import decode_ink, encode_png, resample
+from gradejax.ink import decode_ink, encode_png
+from gradejax.resampling import resample
 
 _DATE = datetime(2026, 11, 24, tzinfo=UTC)
 

@@ -14,7 +14,8 @@ import atheris
 
 with atheris.instrument_imports(include=["gradejax.ink"]):
     from gradejax.errors import BadDrawing
-    from gradejax.ink import decode_ink, resample
+    from gradejax.ink import decode_ink
+    from gradejax.resampling import resample
 
 from mangle import mangled, real_pngs
 

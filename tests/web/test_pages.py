@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import serve
 from playwright.sync_api import Page, expect
 
 from gradejax.drawings import Drawing, from_document, new_id
@@ -556,6 +558,30 @@ def test_a_drawing_of_no_grade_is_saved_as_that(guess_page: Page, server, tag: s
         guess_page.get_by_role("button", name="no grade", exact=True).click()
     (drawing,) = saved(guess_page, server.store, tag)
     assert (drawing.label, drawing.tags) == (NO_GRADE, (tag, "guess"))
+
+
+def test_the_page_names_the_shipped_recogniser_until_there_is_a_run(
+    open_page: Callable[..., Page], run: Path, tmp_path: Path
+):
+    with serve(tmp_path) as server:
+        page = open_page(f"{server.url}/guess")
+        source = page.get_by_text("These guesses are by the model that comes with gradejax")
+        expect(source).to_contain_text(re.compile(r"UNIPEN .*CC BY 4\.0.* synthetic"))
+        draw(page, A_PLUS)
+        expect(page.locator("#bars .share").first).to_have_text(re.compile("%"))
+        expect(source).to_be_visible()
+        (tmp_path / "runs").mkdir()
+        (tmp_path / "runs" / "mine").symlink_to(run)
+
+        def has_changed() -> bool:
+            with page.expect_response("**/api/guess") as response:
+                draw(page, DOT)
+            return not response.value.json()["is_shipped"]
+
+        deadline = time.monotonic() + 30
+        while not has_changed():
+            assert time.monotonic() < deadline
+        expect(source).to_be_hidden()
 
 
 def test_a_wrong_guess_is_corrected(guess_page: Page, server, tag: str):

@@ -23,8 +23,9 @@ from gradejax.errors import UserError
 from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
-from gradejax.recogniser import load
+from gradejax.recogniser import Recogniser, load, load_shipped
 from gradejax.stores import Query, Store, open_store
+from gradejax.web import model as models
 from gradejax.web.access import Access
 from gradejax.web.app import PAGES, STATIC, create_app
 from gradejax.web.model import Model
@@ -736,11 +737,48 @@ async def test_simultaneous_guesses_are_not_mixed_up(store: Store, run: Path):
     assert [answer.json()["guesses"][0]["label"] for answer in answers] == best
 
 
-def test_without_a_model_the_command_is_named(client: TestClient):
+@pytest.fixture
+def without_model(store: Store) -> TestClient:
+    return TestClient(create_app(store, model=Model(Path("nowhere"))), base_url="http://localhost")
+
+
+def test_without_a_model_the_command_is_named(without_model: TestClient):
+    client = without_model
     answer = client.post("/api/guess", json={"data": _base64(PNG)})
     assert answer.status_code == 503
     assert "python -m gradejax.main --config=configs/cnn.py" in answer.json()["detail"]
     assert "python -m gradejax.main --config=configs/cnn.py" in client.get("/api/status").json()["model_missing"]
+
+
+def test_until_there_is_a_run_the_shipped_recogniser_guesses(
+    client: TestClient, store: Store, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And then the run does, without a restart."""
+    monkeypatch.setattr(models, "_LOOK_SECONDS", 0.0)
+    store.add(DRAWINGS)
+
+    def check(model: Recogniser, name: str, by: str) -> None:
+        status = client.get("/api/status").json()
+        assert (status["model"], status["model_missing"]) == (name, None)
+        assert ("UNIPEN" in (status["trained_on"] or "")) == (name == "shipped")
+        answer = client.post("/api/guess", json={"data": _base64(DRAWINGS[0].png)}).json()
+        assert answer["is_shipped"] == (name == "shipped")
+        likeliest = model.probabilities([DRAWINGS[0].png]).max()
+        assert answer["guesses"][0]["confidence"] == pytest.approx(float(likeliest), rel=1e-3)
+        confidences = model.probabilities([drawing.png for drawing in DRAWINGS])
+        expected = {
+            drawing.id: float(row[model.labels.index(drawing.label)])
+            for drawing, row in zip(DRAWINGS, confidences, strict=True)
+        }
+        assert {one["id"]: one["confidence"] for one in doubtful(client)} == pytest.approx(expected, rel=1e-3)
+        assert client.get("/api/drawings", params={"by": "disagreement"}).json()["ranked_by"] == by
+
+    check(load_shipped(), "shipped", "the recogniser that comes with gradejax")
+    (tmp_path / "runs" / "broken").mkdir(parents=True)
+    (tmp_path / "runs" / "broken" / "summary.json").write_text("{}")
+    check(load_shipped(), "shipped", "the recogniser that comes with gradejax")
+    (tmp_path / "runs" / "mine").symlink_to(run)
+    check(load(run), "run", "the model run")
 
 
 def doubtful(client: TestClient, **params) -> list[dict]:
@@ -781,7 +819,7 @@ def test_wrong_labels_come_first(guessing: TestClient, store: Store, run: Path):
     assert len(doubtful(guessing, label="A")) == store.count(Query(label="A"))
 
 
-def test_by_disagreement_needs_a_model(client: TestClient):
-    answer = client.get("/api/drawings", params={"by": "disagreement"})
+def test_by_disagreement_needs_a_model(without_model: TestClient):
+    answer = without_model.get("/api/drawings", params={"by": "disagreement"})
     assert answer.status_code == 503
     assert "gradejax.main" in answer.json()["detail"]

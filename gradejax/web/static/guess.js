@@ -60,6 +60,7 @@ async function follow() {
   try {
     const answer = await ask("/api/guess", { data: pad.png() }, signal);
     show(answer);
+    if (!answer.is_shipped) element("shipped").hidden = true; // a run has finished since
     note(answer.is_grade ? "" : "This does not look like a grade.");
   } catch (error) {
     if (signal.aborted) return; // a newer stroke is being guessed
@@ -106,7 +107,13 @@ undoByKey(pad);
 
 pad.clear();
 ask("/api/status").then(
-  (status) => status.model_missing && note(sentence(status.model_missing), true),
+  ({ model_missing, trained_on }) => {
+    if (model_missing) note(sentence(model_missing), true);
+    if (!trained_on) return;
+    const source = "These guesses are by the model that comes with gradejax, until you train your own.";
+    element("shipped").textContent = `${source} ${trained_on}`;
+    element("shipped").hidden = false;
+  },
   (error) => note(reason(error), true),
 );
 if (!(await queue.isKept)) note(NOT_KEPT, true);
