@@ -21,6 +21,8 @@ from gradejax.ink import encode_png
 
 _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)
+_LIKE_GRADES = "008OQ3GMH49"
+"""What is most often taken for a grade is written more often than the rest."""
 
 
 class Written(NamedTuple):
@@ -77,12 +79,12 @@ def written_grades(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) 
 def written_others(n: int, *, seed: int = 0, writers: int = 30, first: int = 0) -> Iterator[Written]:
     """Drawings of what is not a grade, by the writers of `written_grades` with the same `seed` and `writers`.
 
-    These are the letters F to Z and the digits, a third of them with a sign; marks such as lines, ticks and dots; lone
+    These are the letters F to Z and the digits, half of them with a sign; marks such as lines, ticks and dots; lone
     signs; and scribbles. Some inevitably look like grades: see `gradejax.hands.others`.
     """
-    for number, name, index, writer in _turns((*OTHERS, "+", "-", SCRIBBLE), n, seed, writers, first):
+    for number, name, index, writer in _turns((*OTHERS, *_LIKE_GRADES, "+", "-", SCRIBBLE), n, seed, writers, first):
         rng = _generator(seed, 2, number)
-        sign = str(rng.choice(("", "+", "-"), p=(2 / 3, 1 / 6, 1 / 6))) if name.isalnum() and len(name) == 1 else ""
+        sign = str(rng.choice(("", "+", "-"), p=(1 / 2, 1 / 4, 1 / 4))) if name.isalnum() and len(name) == 1 else ""
         yield Written(f"{name}{sign}", _writer_id(seed, index), write(name, sign, writer, rng))
 
 

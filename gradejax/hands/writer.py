@@ -22,7 +22,8 @@ SCRIBBLE = "scribble"
 """Stands for a scribble where a character is expected."""
 
 _MARGIN = PEN / 2 + 3  # pixels from the canvas's border to the middle of the pen, at least
-_MIN_WIDTH = 80  # pixels, for a letter as wide as high: this pen would fill the bowls of a narrower B
+_MIN_WIDTH = 60  # pixels, for a letter as wide as high: this pen would fill the bowls of a narrower B
+_FINE_GRAIN = 0.01  # pixels: coordinates are rounded to it anyway
 _CONSISTENCY = 0.8  # how often a writer writes a character in their usual way
 
 Path = Float[np.ndarray, "_points 3"]
@@ -50,6 +51,7 @@ class Writer:
         sign_drop: how far the middle of the sign lies below the letter's top, in heights.
         gap: between the letter's ink and the sign's, pixels.
         pressure: of the pen, 0 to 1.
+        grain: the steps in which the paper reports the pen's position, pixels; those of old tablets are coarse.
     """
 
     forms: Mapping[str, tuple[Form, Form]]
@@ -68,6 +70,7 @@ class Writer:
     sign_drop: float
     gap: float
     pressure: float
+    grain: float
 
 
 def make_writer(rng: np.random.Generator) -> Writer:
@@ -79,14 +82,14 @@ def make_writer(rng: np.random.Generator) -> Writer:
         forms[character] = (_personal_form(usual, waist, belly, rng), _personal_form(alternative, waist, belly, rng))
     return Writer(
         forms=forms,
-        slips={name: min(rng.exponential(0.02), 0.2) for name in SLIPS},
+        slips={name: min(rng.exponential(0.03), 0.25) for name in SLIPS},
         height=np.clip(138 + 24 * rng.standard_t(4), 60, 215),
-        width=np.clip(np.exp(0.24 * rng.standard_t(4)), 0.4, 2.4),
+        width=np.clip(np.exp(0.28 * rng.standard_t(4)), 0.4, 2.4),
         slant=np.clip(0.1 + 0.12 * rng.standard_t(4), -0.35, 0.65),
         tilt=rng.normal(2, 3.5),
         hurry=rng.uniform(0.0, 0.5),
         tempo=rng.uniform(0.2, 0.45),
-        tremor=rng.gamma(2, 0.3),
+        tremor=rng.gamma(1.2, 0.9),
         carelessness=0.024 * np.exp(rng.normal(0, 0.4)),
         overshoot=rng.normal(0.01, 0.03),
         sign_length=np.clip(72 + 11 * rng.standard_t(4), 36, 130),
@@ -94,6 +97,7 @@ def make_writer(rng: np.random.Generator) -> Writer:
         sign_drop=np.clip(0.3 + 0.12 * rng.standard_t(4), -0.1, 0.75),
         gap=12 + 7 * rng.standard_t(4),
         pressure=rng.uniform(0.3, 0.9),
+        grain=rng.uniform(3, 10) if rng.random() < 0.35 else _FINE_GRAIN,
     )
 
 
@@ -149,8 +153,8 @@ def _personal_form(plan: str, waist: float, belly: float, rng: np.random.Generat
     for targets in form:
         x, y, bend = targets.T
         noise = rng.normal(0, 1, (4, len(x)))
-        targets[:, 0] = x + belly * x * (0.8 - x) + 0.025 * noise[0]
-        targets[:, 1] = y + waist * y * (1 - y) + 0.025 * noise[1]
+        targets[:, 0] = x + belly * x * (0.8 - x) + 0.03 * noise[0]
+        targets[:, 1] = y + waist * y * (1 - y) + 0.03 * noise[1]
         targets[:, 2] = bend * (1 + 0.1 * noise[2]) + 6 * noise[3]
     return form
 
@@ -197,8 +201,10 @@ def _record(paths: list[Path], writer: Writer, rng: np.random.Generator) -> Stro
     Numbers are rounded, to hide that processors differ in the last digit of a sine.
     """
     strokes, clock = [], 0.0
+    offset = rng.uniform(0, writer.grain, 2)
     for path in paths:
-        x, y, t = path.T
+        places = writer.grain * np.rint((path[:, :2] - offset) / writer.grain) + offset
+        (x, y), t = np.clip(places, _MARGIN, CANVAS - _MARGIN).T, path[:, 2]
         pressure = writer.pressure * np.clip(0.4 + 12 * np.minimum(t, t[-1] - t), 0, 1)
         columns = (x.round(2), y.round(2), (1000 * (clock + t)).round(), pressure.round(2))
         rows = zip(*(column.tolist() for column in columns), strict=True)
