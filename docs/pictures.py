@@ -15,7 +15,8 @@ from absl import flags
 from gradejax import cli, report
 from gradejax.grades import GRADE_INDEX
 from gradejax.hands.synthetic import write_drawings
-from gradejax.ink import decode_ink, resample
+from gradejax.ink import decode_ink
+from gradejax.resampling import resample
 
 _FLAGS = flags.FlagValues()
 cli.define_workdir(_FLAGS, "A finished run.")

@@ -25,6 +25,6 @@ def get_variants() -> dict[str, dict]:
 def _whole(config: ConfigDict) -> dict:
     """The overrides that make this recipe of any other, on the same drawings."""
     groups = {name: as_json(config[name]) for name in ("augment", "train")}
-    groups["data"] = {key: config.data[key] for key in ("synthetic", "others")}
+    groups["data"] = {key: config.data[key] for key in ("synthetic", "others", "resampling")}
     overrides = {f"{name}.{key}": value for name, group in groups.items() for key, value in group.items()}
     return {"model": as_json(config.model), **overrides}
