@@ -173,15 +173,15 @@ def rejection(grades: Predictions, others: Predictions | None) -> dict[str, Any]
     return {"others": len(others.labels), "others_refused": others.rejected(), **of_scores._asdict()}
 
 
-_Read = tuple[Float[np.ndarray, "n grades"], Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
+_Reading = tuple[Float[np.ndarray, "n grades"], Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 
-def _read(calibration: Calibration, logits: np.ndarray, ink: UInt8[np.ndarray, "n size size"]) -> _Read:
-    return calibration.confidences(logits), calibration.scores(logits), calibration.are_grades(logits, ink)
+def _read(fitted: Calibration, logits: np.ndarray, ink: UInt8[np.ndarray, "n size size"]) -> _Reading:
+    return fitted.confidences(logits), fitted.scores(logits), fitted.are_grades(logits, ink)
 
 
-def _predictions(data: Dataset, rows: Int[np.ndarray, " n"], read: _Read) -> Predictions:
-    return Predictions(data.ink[rows], data.labels[rows], *read, data.writers[rows])
+def _predictions(data: Dataset, rows: Int[np.ndarray, " n"], reading: _Reading) -> Predictions:
+    return Predictions(data.ink[rows], data.labels[rows], *reading, data.writers[rows])
 
 
 def _bounds(interval: intervals.Interval) -> list[float] | None:

@@ -69,6 +69,11 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
     settings = config.data
     strangers = None
     if config.model.get("no_grade"):
+        if not config.train.start_from and (data.labels >= 0).all():
+            raise UserError(
+                "model.no_grade is True, but all drawings show grades: add synthetic ones that do not with "
+                "data.others, import some with --as-no-grade, or set model.no_grade to False"
+            )
         strangers = mixture.strangers(settings.size, _cache_folder(config), settings.resampling)
     if not settings.folds:
         return Prepared(data, splits_of_data[0], network(config), about, strangers=strangers)

@@ -23,6 +23,8 @@ from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.canvas import ink_strokes
 from gradejax.hands.synthetic import write_drawings, written_others
 from gradejax.ink import encode_png
+from gradejax.prepare import prepare
+from gradejax.recipe import base
 from gradejax.stores import Query, open_store
 
 N_GRADES, N_OTHERS, N_WRITERS = 600, 300, 10
@@ -198,6 +200,17 @@ class TestTrained:
         scores = json.loads(printed.splitlines()[-1])
         assert (scores["n"], scores["no_grade"]["others"]) == (N_GRADES, N_OTHERS)
         assert "drawings of no grade: 300, rejected" in printed
+
+
+def test_an_output_for_no_grade_needs_drawings_of_no_grade(store):
+    store.add(write_drawings(60, writers=4))
+    config = base()
+    config.model.hidden, config.model.dropout, config.model.name, config.model.no_grade = (8,), (0.1,), "mlp", True
+    config.data.cache = ""
+    with pytest.raises(UserError, match="all drawings show grades: add synthetic ones"):
+        prepare(config, store)
+    config.data.others = 10
+    assert len(prepare(config, store).strangers) == 2000
 
 
 def test_ablations_leave_them_out_of_accuracies(folder):
