@@ -27,13 +27,13 @@ WRONG = 12
 
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
-    """The folder of an audit of 450 drawings by 10 writers with 12 wrong labels, and one drawing saved twice.
+    """The folder of an audit of 900 drawings by 20 writers with 12 wrong labels, and one drawing saved twice.
 
     Returns:
         The folder, the right labels of the mislabelled drawings by id, the two ids, and what was printed.
     """
     folder = tmp_path_factory.mktemp("audit")
-    drawings = list(write_drawings(450, writers=10))
+    drawings = list(write_drawings(900, writers=20))
     rng = np.random.default_rng(0)
     right = {}
     for index in rng.choice(len(drawings), WRONG, replace=False):
@@ -71,7 +71,7 @@ class TestAudit:
         first = {id_of(line["_id"]): line["guess"] for line in suspects[: 2 * WRONG]}
         assert len(first.keys() & right.keys()) >= 8
         assert sum(first.get(id) == label for id, label in right.items()) >= 6
-        assert "451 drawings by 10 writers; about " in printed
+        assert "901 drawings by 20 writers; about " in printed
 
     def test_the_picture_is_beside_the_file(self, audited):
         folder, _, _, printed = audited
@@ -87,7 +87,7 @@ class TestAudit:
     def test_the_gallery_gets_the_confidences(self, audited):
         folder, right, _, _ = audited
         kept = audits.load("sqlite:///grades.db", folder / audits.FOLDER)
-        assert len(kept.confidences) == 451 and right.keys() <= kept.confidences.keys()
+        assert len(kept.confidences) == 901 and right.keys() <= kept.confidences.keys()
         assert np.allclose([row.sum() for row in kept.confidences.values()], 1, atol=1e-3)
         assert audits.load("sqlite:///other.db", folder / audits.FOLDER) is None
 

@@ -776,9 +776,9 @@ def test_a_class_draws_over_plain_http(open_page: Callable[..., Page], class_ser
     page.get_by_role("link", name="Browse").tap()
     expect(page.locator("#gallery [role=option]").first).to_be_visible()
     page.get_by_role("link", name="Guess").tap()
-    note = page.locator("#note")
-    expect(note).to_contain_text("python -m gradejax.main --config=configs/cnn.py")
-    assert note.evaluate("line => line.scrollWidth <= line.clientWidth")
+    shipped = page.locator("#shipped")
+    expect(shipped).to_contain_text("the model that comes with gradejax")
+    assert shipped.evaluate("line => line.scrollWidth <= line.clientWidth")
     assert page.evaluate("document.cookie") == ""
 
 
