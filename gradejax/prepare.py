@@ -55,7 +55,8 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
     """Prepares a training.
 
     Raises:
-        UserError: when the store holds no such drawings, or too few for the split, or no such model can be built.
+        UserError: when the store holds no such drawings, too few for the split, or none for an output for no grade, or
+            when no such model can be built.
     """
     real = dataset(config, store)
     data, splits_of_data = split_and_mix(config, real)

@@ -22,15 +22,7 @@ def resample(
             nearest to its centre, and those in between are ignored. `crop`: by area, after the picture is cropped to a
             square around the ink, so that drawings are of one size, in the middle.
     """
-    if method == "crop":
-        ink = _cropped(ink)
-    height, width = ink.shape
-    if height != width:
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        square = np.zeros((side, side), np.uint8)
-        square[top : top + height, left : left + width] = ink
-        ink = square
+    ink = _cropped(ink) if method == "crop" else _centred(ink, max(ink.shape))
     # OpenCV's bilinear interpolation does not smooth first.
     interpolation = {"area": cv2.INTER_AREA, "crop": cv2.INTER_AREA, "point": cv2.INTER_LINEAR}[method]
     return cv2.resize(ink, (size, size), interpolation=interpolation)
@@ -40,10 +32,17 @@ def _cropped(ink: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "side 
     """The square around the ink, with a margin; not so small that a dot would become a letter."""
     rows, columns = np.flatnonzero(ink.max(axis=1) >= 32), np.flatnonzero(ink.max(axis=0) >= 32)
     if not len(rows):
+        return _centred(ink, max(ink.shape))
+    drawn = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _centred(drawn, round(max(_CROP_MARGIN * max(drawn.shape), _SMALLEST_CROP * max(ink.shape))))
+
+
+def _centred(ink: UInt8[np.ndarray, "height width"], side: int) -> UInt8[np.ndarray, "{side} {side}"]:
+    """The ink in the middle of an otherwise bare square of `side` pixels, which is large enough for it."""
+    height, width = ink.shape
+    if height == width == side:
         return ink
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    side = round(max(_CROP_MARGIN * max(bottom - top, right - left), _SMALLEST_CROP * max(ink.shape)))
+    top, left = (side - height) // 2, (side - width) // 2
     square = np.zeros((side, side), np.uint8)
-    down, across = (side - (bottom - top)) // 2, (side - (right - left)) // 2
-    square[down : down + bottom - top, across : across + right - left] = ink[top:bottom, left:right]
+    square[top : top + height, left : left + width] = ink
     return square

@@ -4,9 +4,9 @@
 
 Without --workdir the newest finished run below runs/ is used, or the recogniser that comes with gradejax if there is
 none. `stablehlo` is a program for jax.export.deserialize: it takes ink, (1, size, size) as uint8, and returns the
-confidence in each label. The last line printed is JSON with what a user of the file also needs: the labels in the order
-of the confidences, the size and resampling of the ink, and the threshold: a drawing whose greatest confidence is below
-it is not a grade.
+confidence in each label, and a score: how much the drawing looks like a grade. The last line printed is JSON with what
+a user of the file also needs: the labels in the order of the confidences, the size and resampling of the ink, and the
+threshold: a drawing whose score is below it is not a grade.
 """
 
 import json
