@@ -13,6 +13,7 @@ from gradejax.data import ndjson
 from gradejax.stores import Query, Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Filters
+from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.sending import SendBudget
 from gradejax.web.state import from_state
 from gradejax.web.workers import Workers
@@ -55,7 +56,7 @@ class Downloads:
         return await self._thread.run(_lines, self._store, ids)
 
 
-router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
+router = APIRouter(dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(0))
 
 
 @router.get(

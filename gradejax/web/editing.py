@@ -10,6 +10,7 @@ from gradejax.stores import Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import MAX_SELECTED, Changed, Relabelling, Selection
 from gradejax.web.ranking import Rankings
+from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.state import from_state
 from gradejax.web.totals import Totals
 from gradejax.web.workers import Workers
@@ -37,7 +38,9 @@ class Editor:
 
 EditorDep = Annotated[Editor, from_state("editor")]
 
-router = APIRouter(prefix="/drawings", dependencies=[Depends(no_repeats)], route_class=bounded(2 * MAX_SELECTED))
+router = APIRouter(
+    prefix="/drawings", dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(2 * MAX_SELECTED)
+)
 
 
 @router.post("/relabel")

@@ -13,6 +13,7 @@ from gradejax.stores import Query, Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Name, Page, Shelf, Shown
 from gradejax.web.ranking import Rankings
+from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.sending import USUAL_BYTES, SendBudget
 from gradejax.web.state import StoreDep, StoreWorkersDep, from_state
 
@@ -20,7 +21,7 @@ _MAX_PAGE_BYTES = 2**18
 _MAX_EARLIER_LABELS = 20
 
 
-router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
+router = APIRouter(dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(0))
 
 
 @router.get("/drawings")
