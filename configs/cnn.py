@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
     config.model.hidden = 128
     config.model.dropout = 0.3
     config.model.no_grade = False
+    config.model.test_time_augmentation = False
 
     config.train.learning_rate = 3e-3
     config.train.label_smoothing = 0.1

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.model.hidden = (256, 128)
     config.model.dropout = (0.5, 0.3)
     config.model.no_grade = False
+    config.model.test_time_augmentation = False
 
     config.train.epochs = 200
     config.train.learning_rate = 3e-3

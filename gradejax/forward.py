@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from gradejax.models import Network
+from gradejax.views import mean_over_views, views
 
 
 class Variables(NamedTuple):
@@ -41,12 +42,22 @@ def variables_of(network: Network) -> Variables:
 def logits_function(network: Network) -> LogitsFunction:
     """The jitted function from variables and ink to logits, without dropout and with batch norm's running statistics.
 
+    With the network's `test_time_augmentation` the logits are the mean over `views.views`.
+
     Args:
         network: gives the structure; its own variables are not used. It is left in evaluation mode.
     """
     network.eval()
     graph, _, _ = nnx.split(network, nnx.Param, ...)
-    return jax.jit(lambda variables, ink: nnx.merge(graph, *variables)(ink))
+
+    @jax.jit
+    def logits_of(
+        variables: Variables, ink: UInt8[Array | np.ndarray, "batch size size"]
+    ) -> Float[Array, "batch outputs"]:
+        ink, trained = jnp.asarray(ink), nnx.merge(graph, *variables)
+        return mean_over_views(trained(views(ink))) if network.test_time_augmentation else trained(ink)
+
+    return logits_of
 
 
 def logits_in_batches(

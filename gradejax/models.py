@@ -34,13 +34,22 @@ class Network(nnx.Module):
         ink_divisor: 255 scales ink to 0 to 1.
         blocks: the indices in `layers` where a convolution, ReLU, batch norm and 2x2 max-pool stand in a row; they are
             applied together, by `ops.conv_block`, which is faster and computes the same.
+        test_time_augmentation: whether `forward.logits_function` averages the logits over several views of a drawing.
     """
 
     # A block is an index, not a module around its layers: checkpoints name parameters by their place in `layers`.
-    def __init__(self, layers: Sequence[Layer], ink_divisor: float, blocks: Sequence[int] = ()):
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        ink_divisor: float,
+        blocks: Sequence[int] = (),
+        *,
+        test_time_augmentation: bool = False,
+    ):
         self.layers = nnx.List(layers)
         self.ink_divisor = ink_divisor
         self.blocks = tuple(blocks)
+        self.test_time_augmentation = test_time_augmentation
 
     def dropout_rates(self) -> tuple[float, ...]:
         """The rates of the dropout layers, in order."""
@@ -99,12 +108,13 @@ def mlp(
     hidden: Sequence[int] = (256, 128),
     dropout: Sequence[float] = (0.5, 0.3),
     no_grade: bool = False,
+    test_time_augmentation: bool = False,
     ink_divisor: float = 255.0,
 ) -> Network:
     """An MLP with ReLU and dropout after each hidden layer.
 
     By default size² - 256 - 128 - 15: 235,791 parameters at size 28. With `no_grade` one more output, the last, is for
-    drawings that show no grade.
+    drawings that show no grade. See `Network` for `test_time_augmentation`.
     """
     outputs = len(GRADES) + no_grade
     if len(hidden) != len(dropout):
@@ -115,7 +125,8 @@ def mlp(
     for units, rate in zip(hidden, dropout, strict=True):
         layers += [nnx.Linear(width, units, rngs=rngs), nnx.relu, Dropout(rate)]
         width = units
-    return Network([*layers, nnx.Linear(width, outputs, rngs=rngs)], ink_divisor)
+    layers.append(nnx.Linear(width, outputs, rngs=rngs))
+    return Network(layers, ink_divisor, test_time_augmentation=test_time_augmentation)
 
 
 def cnn(
@@ -127,6 +138,7 @@ def cnn(
     hidden: int = 128,
     dropout: float = 0.3,
     no_grade: bool = False,
+    test_time_augmentation: bool = False,
     batch_norm: bool = True,
     batch_norm_epsilon: float = 1e-3,
     batch_norm_momentum: float = 0.99,
@@ -138,7 +150,8 @@ def cnn(
     By default 226,063 parameters at size 28, including batch norm's statistics. The default epsilon and momentum of
     batch norm are those of Keras, whose published results this architecture is compared with. Without `first_bias` the
     first convolution has no bias. If `pools` is given, only the convolutions with these numbers, counted from 1, are
-    followed by a max-pool. With `no_grade` one more output, the last, is for drawings that show no grade.
+    followed by a max-pool. With `no_grade` one more output, the last, is for drawings that show no grade. See `Network`
+    for `test_time_augmentation`.
     """
     pooled = set(pools) or set(range(1, len(channels) + 1))
     if max(pooled, default=0) > len(channels):
@@ -173,7 +186,7 @@ def cnn(
         Dropout(dropout),
         nnx.Linear(hidden, len(GRADES) + no_grade, rngs=rngs),
     ]
-    return Network(layers, ink_divisor, blocks)
+    return Network(layers, ink_divisor, blocks, test_time_augmentation=test_time_augmentation)
 
 
 def _check_size(layers: int, parameters: int, outputs: int = 0) -> None:
@@ -197,6 +210,7 @@ _OPTIONS: dict[str, tuple[type, Callable[[Any], bool], str]] = {
     "pools": _UNITS,
     "dropout": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),
     "no_grade": (bool, lambda _: True, "True or False"),
+    "test_time_augmentation": (bool, lambda _: True, "True or False"),
     "batch_norm": (bool, lambda _: True, "True or False"),
     "batch_norm_epsilon": _POSITIVE,
     "batch_norm_momentum": (Real, lambda value: 0 <= value < 1, "0 or more and less than 1"),

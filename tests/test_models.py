@@ -89,7 +89,12 @@ INVALID_VALUES = [
     *(("cnn", "channels", value, [value, 8]) for value in INVALID_COUNTS),
     *(("cnn", "pools", value, [value]) for value in INVALID_COUNTS),
     *(("cnn", "hidden", value, value) for value in INVALID_COUNTS),
-    *((name, "no_grade", value, value) for name in ("mlp", "cnn") for value in (0, 1, "False", None)),
+    *(
+        (name, option, value, value)
+        for name in ("mlp", "cnn")
+        for option in ("no_grade", "test_time_augmentation")
+        for value in (0, 1, "False", None)
+    ),
     *(("mlp", "dropout", value, [0.1, value]) for value in INVALID_RATES),
     *(("cnn", "dropout", value, value) for value in INVALID_RATES),
     *(("cnn", "batch_norm", value, value) for value in (0, 1, "False", None)),
