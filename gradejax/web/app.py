@@ -1,6 +1,7 @@
 """The pages and their API as one ASGI application."""
 
 import asyncio
+import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
@@ -11,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from gradejax.stores import Store
-from gradejax.web import downloads, editing, gallery, guessing, refusals, saving, sign_in, totals
+from gradejax.web import downloads, editing, gallery, guessing, refusals, saving, sign_in, taking_back, totals
 from gradejax.web.access import Access
 from gradejax.web.guard import Guard
 from gradejax.web.limits import Turns
@@ -63,13 +64,15 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     state.guesser = guessing.Guesser(model)
     state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
     state.send_budget = SendBudget()
+    key = secrets.token_bytes() if access is None else access.sessions.derive_key("receipts")
+    state.receipts = taking_back.Receipts(key)
     state.downloads = downloads.Downloads(store, state.send_budget)
 
     api = APIRouter(
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    for module in (saving, guessing, totals, gallery, editing, downloads):
+    for module in (saving, taking_back, guessing, totals, gallery, editing, downloads):
         api.include_router(module.router)
     app.include_router(api)
     if access is not None:

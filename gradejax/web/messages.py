@@ -106,6 +106,12 @@ class Code(Message):
 
 class Saved(Message):
     id: str
+    receipt: str = Field(description="for `take-back`, within a day")
+
+
+class TakingBack(Message):
+    id: NewId
+    receipt: Name
 
 
 class Refused(Message):

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 DESCRIPTIONS = {
     400: "the request cannot be read",
     401: "the access code is needed first",
-    403: "the request comes from another origin",
+    403: "the request comes from another origin, or is not allowed to whoever makes it",
     404: "there is no such thing",
     408: "the body takes too long",
     409: "another drawing has this id",

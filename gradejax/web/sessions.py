@@ -70,6 +70,10 @@ class Sessions:
             del self._ended[next(iter(self._ended))]
         self._write()
 
+    def derive_key(self, purpose: str) -> bytes:
+        """Returns a secret key for `purpose`, the same after a restart."""
+        return hmac.digest(self._key, f"key for {purpose}".encode(), hashlib.sha256)
+
     def _sign(self, session: str) -> str:
         return hmac.new(self._signing_key, session.encode(), hashlib.sha256).hexdigest()
 

@@ -51,7 +51,7 @@ def test_a_save_answers_when_the_store_has_it(client: TestClient, store: Store):
     sent = message()
     answer = client.post("/api/drawings", json=sent)
     assert answer.status_code == 201
-    assert answer.json() == {"id": sent["id"]}
+    assert answer.json()["id"] == sent["id"]
     with_its_own_connection = open_store(store.uri)
     kept = with_its_own_connection.get(sent["id"])
     with_its_own_connection.close()
@@ -154,6 +154,49 @@ def test_what_the_ink_does_not_need_is_not_stored(client: TestClient, store: Sto
     assert client.post("/api/drawings", json=sent).status_code == 201
     assert store.get(sent["id"]).png == DRAWINGS[0].png
     assert client.post("/api/drawings", json=sent).status_code == 201  # it is recognised when sent again
+
+
+def test_what_was_saved_can_be_taken_back_with_its_receipt(client: TestClient, store: Store):
+    mine, other = message(), message(DRAWINGS[1])
+    receipt = client.post("/api/drawings", json=mine).json()["receipt"]
+    client.post("/api/drawings", json=other)
+
+    def take_back(id: str, receipt: str) -> tuple[int, int | None]:
+        answer = client.post("/api/drawings/take-back", json={"id": id, "receipt": receipt})
+        return answer.status_code, answer.json().get("changed")
+
+    number, _, signature = receipt.partition(".")
+    for forged in ("x", "1", f".{signature}", f"{int(number) + 1}.{signature}", f"{number}.{signature[:-1]}", "ü.ü"):
+        assert take_back(mine["id"], forged) == (403, None)
+    assert take_back(other["id"], receipt) == (403, None)
+    assert client.get("/api/status").json()["total"] == store.count() == 2
+    assert take_back(mine["id"], receipt) == (200, 1)
+    assert [drawing.id for drawing in store.find()] == [other["id"]]
+    assert client.get("/api/status").json()["total"] == 1
+    # The page may have lost the answer; nor does sending the drawing again bring it back.
+    assert take_back(mine["id"], receipt) == (200, 0)
+    assert client.post("/api/drawings", json=mine).status_code == 201
+    assert store.count() == 1
+
+
+def test_a_receipt_is_good_for_a_day_and_through_a_restart(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    def client() -> TestClient:
+        access = Access(CODE, tmp_path / "sessions")
+        client = TestClient(create_app(store, model=Model(None), access=access), base_url="http://class.test")
+        client.post("/sign-in", json={"code": CODE})
+        return client
+
+    sent = message()
+    taking_back = {"id": sent["id"], "receipt": client().post("/api/drawings", json=sent).json()["receipt"]}
+    day = 24 * 3600
+    now = time.time()
+    monkeypatch.setattr("gradejax.web.taking_back.time.time", lambda: now + day + 1)
+    restarted = client()
+    assert restarted.post("/api/drawings/take-back", json=taking_back).status_code == 403
+    monkeypatch.undo()
+    assert restarted.post("/api/drawings/take-back", json=taking_back).json() == {"changed": 1}
 
 
 def test_names_are_bounded_together(client: TestClient):
