@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic requires it below Python 3.1
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
 from gradejax.grades import LABELS
 from gradejax.stores import Query
+from gradejax.web.roles import Role
 
 MAX_POINTS = 5000
 """In all strokes together: 40 s of drawing at 120 points a second; the pages thin out longer drawings."""
@@ -102,6 +103,10 @@ class NewDrawing(Message):
 
 class Code(Message):
     code: Name
+
+
+class SignedIn(Message):
+    role: Role
 
 
 class Saved(Message):

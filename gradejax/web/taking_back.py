@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException
 
 from gradejax.web.editing import EditorDep
 from gradejax.web.limits import bounded
-from gradejax.web.messages import Changed, TakingBack
+from gradejax.web.messages import Changed, Refused, TakingBack
 from gradejax.web.state import from_state
 
 RECEIPT_SECONDS = 24 * 3600
@@ -46,7 +46,10 @@ ReceiptsDep = Annotated[Receipts, from_state("receipts")]
 router = APIRouter(prefix="/drawings", route_class=bounded(_MAX_PARTS))
 
 
-@router.post("/take-back")
+_REFUSAL = "the receipt is not this drawing's, or too old; or the request comes from another origin"
+
+
+@router.post("/take-back", responses={403: {"model": Refused, "description": _REFUSAL}})
 async def take_back(message: TakingBack, receipts: ReceiptsDep, editor: EditorDep) -> Changed:
     """Excludes the drawing that the receipt belongs to; the teacher can restore it. 403 after a day."""
     if not receipts.prove(message.id, message.receipt):
