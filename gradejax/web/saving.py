@@ -17,6 +17,7 @@ from gradejax.web.limits import bounded
 from gradejax.web.messages import MAX_POINTS, NewDrawing, Saved
 from gradejax.web.pictures import picture_from, size_of
 from gradejax.web.state import from_state
+from gradejax.web.taking_back import ReceiptsDep
 from gradejax.web.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -82,10 +83,10 @@ router = APIRouter(route_class=bounded(_MAX_PARTS))
 
 
 @router.post("/drawings", status_code=201)
-async def save(message: NewDrawing, saver: Annotated[Saver, from_state("saver")]) -> Saved:
+async def save(message: NewDrawing, saver: Annotated[Saver, from_state("saver")], receipts: ReceiptsDep) -> Saved:
     """Answers once the store has the drawing. The same one may be sent again; 409 if another drawing has its id."""
     await saver.save(message)
-    return Saved(id=message.id)
+    return Saved(id=message.id, receipt=receipts.issue(message.id))
 
 
 def _is_same(sent: Drawing, kept: Drawing) -> bool:
