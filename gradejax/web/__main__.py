@@ -1,4 +1,4 @@
-"""Serves the pages: draw, guess, browse.
+"""Serves the pages: draw, guess, browse, class.
 
     python -m gradejax.web
     python -m gradejax.web --host=0.0.0.0                # for a class: prints a code and a QR code
@@ -14,7 +14,6 @@ import sys
 from contextlib import closing
 from functools import partial
 from io import StringIO
-from urllib.parse import quote
 
 from absl import flags
 
@@ -24,7 +23,6 @@ from gradejax.stores import Store, open_store, store_uri
 from gradejax.web.access import Access, new_code
 
 try:
-    import segno
     import uvicorn
 
     from gradejax.web.addresses import listen, url_of
@@ -32,6 +30,7 @@ try:
     from gradejax.web.connections import Connection
     from gradejax.web.crowd import Crowd
     from gradejax.web.guard import is_loopback
+    from gradejax.web.invitation import Invitation
     from gradejax.web.model import Model
     from gradejax.web.sessions import sessions_file
     from gradejax.web.shutdown import GRACE_SECONDS, Server
@@ -77,8 +76,10 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
     except UserError:
         if _FLAGS.workdir:
             raise
+    invitation = Invitation(url_of(_FLAGS.host, listeners), code)
+    app = create_app(store, model=model, access=access, invited=invitation)
     config = uvicorn.Config(
-        create_app(store, model=model, access=access),
+        app,
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]
         ws="none",
         log_config=None,  # uvicorn's needs a standard output
@@ -88,12 +89,12 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
         proxy_headers=False,  # a forged X-Forwarded-For would evade the limit on wrong codes
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    _welcome(url_of(_FLAGS.host, listeners), code)
+    _welcome(invitation)
     gc.freeze()  # else each full collection walks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits for the GIL while requests are read.
     sys.setswitchinterval(0.0005)
     try:
-        Server(config).run(sockets=listeners)
+        Server(config, app.state.events.close_all).run(sockets=listeners)
     except KeyboardInterrupt:
         store.close()
         interrupted()  # Python's own exit would join threads that wait for a store that does not answer
@@ -110,15 +111,13 @@ def _raise_file_limit() -> int:
     return wanted * _MAX_CONNECTIONS // _MAX_FILES
 
 
-def _welcome(url: str, code: str | None) -> None:
-    print(f"gradejax is at {url}", flush=True)
-    if code:
-        # The part after # stays in the browser: no server or log sees it.
-        invitation = f"{url}#code={quote(code, safe='')}"
-        print(f"access code: {code}\n{invitation}\n", flush=True)
+def _welcome(invitation: Invitation) -> None:
+    print(f"gradejax is at {invitation.address}", flush=True)
+    if invitation.code:
+        print(f"access code: {invitation.code}\n{invitation.link}\n", flush=True)
         qr_code = StringIO()
         # In block characters if the terminal's encoding has them, else in background colours.
-        segno.make(invitation, error="m").terminal(qr_code, compact=_can_print("▀▄█"))
+        invitation.qr_code().terminal(qr_code, compact=_can_print("▀▄█"))
         print(qr_code.getvalue(), end="", flush=True)
 
 

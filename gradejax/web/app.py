@@ -11,7 +11,19 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from gradejax.stores import Store
-from gradejax.web import downloads, editing, gallery, guessing, refusals, saving, sign_in, totals
+from gradejax.web import (
+    collection,
+    downloads,
+    editing,
+    events,
+    gallery,
+    guessing,
+    invitation,
+    refusals,
+    saving,
+    sign_in,
+    totals,
+)
 from gradejax.web.access import Access
 from gradejax.web.guard import Guard
 from gradejax.web.limits import Turns
@@ -23,7 +35,7 @@ from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
 from gradejax.web.workers import Workers
 
 STATIC = Path(__file__).parent / "static"
-PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html"}
+PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html", "/class": "class.html"}
 _OPEN_PATHS = frozenset({"/sign-in", "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
 _SIGN_OUT = (
     '<script type="module" src="/static/sign-out.js"></script>',
@@ -33,13 +45,20 @@ _SIGN_OUT = (
 _STORE_THREADS = 16
 
 
-def create_app(store: Store, *, model: Model, access: Access | None = None) -> FastAPI:
+def create_app(
+    store: Store,
+    *,
+    model: Model,
+    access: Access | None = None,
+    invited: invitation.Invitation | None = None,
+) -> FastAPI:
     """Creates the application.
 
     Args:
         store: closed when the application ends.
         model: guesses as soon as there is one.
         access: without it nobody needs a code, and only requests to loopback's names are answered.
+        invited: how others get to the pages; without it nobody else can.
     """
     rankings = Rankings(store, model)
 
@@ -59,6 +78,9 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     state.store_workers = Workers(_STORE_THREADS)
     state.turns = defaultdict(Turns)
     state.totals = totals.Totals(store)
+    state.collection = collection.Collection(store.uri)
+    state.events = events.Events(state.totals, state.collection)
+    state.invitation = invited or invitation.Invitation("http://localhost:8000/")
     state.saver = saving.Saver(store)
     state.guesser = guessing.Guesser(model)
     state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
@@ -69,7 +91,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    for module in (saving, guessing, totals, gallery, editing, downloads):
+    for module in (saving, guessing, totals, gallery, editing, downloads, collection, events, invitation):
         api.include_router(module.router)
     app.include_router(api)
     if access is not None:

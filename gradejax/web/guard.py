@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 SESSION = "gradejax.session"
 """The key in a request's scope of the session that its cookie belongs to."""
+ADMIT = "gradejax.admit"
+"""The key of a function, of the connection, to call with that session before the request is answered."""
 MAX_BODY_BYTES = 2**20
 MAX_STRANGERS_BODY_BYTES = 2**12
 """Before signing in, a code is all there is to send."""
@@ -74,8 +76,10 @@ class Guard:
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
         session = self._session(headers)
+        admit = scope.pop(ADMIT, lambda _: None)
         if session is not None:
             scope[SESSION] = session
+            admit(session)
         if session is not None or self.access is None:
             scope[ROLE] = Role.TEACHER
         started = ended = False
