@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -150,14 +151,21 @@ def test_the_newest_drawings_are_few_and_in_use(room: Server, open_page: Callabl
     assert kept.evaluate("tile => tile.isConnected && tile === tile.parentNode.children[1]")
     # The gallery excludes it.
     newest = next(iter(room.store.find(newest_first=True)))
-    page.request.post(f"{at_class(room)}/api/drawings/put-aside", data={"ids": [newest.id]})
+    page.evaluate(
+        """(ids) => fetch("/api/drawings/put-aside", {
+            method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({ids}),
+        })""",
+        [newest.id],
+    )
     shown = page.locator(f'#newest img[src$="{newest.id}"]')
     expect(shown).to_have_count(0)
     expect(tiles(page)).to_have_count(24)
 
 
 def test_the_goal_is_the_teachers_and_stays(room: Server, open_page: Callable[..., Page]):
-    room.store.add(replace(drawing, label=label) for drawing, label in zip(write_drawings(4, seed=1), "AABC"))
+    room.store.add(
+        replace(drawing, label=label) for drawing, label in zip(write_drawings(4, seed=1), "AABC", strict=True)
+    )
     room.store.add(replace(drawing, label=NO_GRADE) for drawing in write_drawings(1, seed=2))
     page = projector(open_page, room)
     reached = page.locator("#goals .reached")
@@ -189,8 +197,7 @@ def test_a_projector_shows_all_of_it(room: Server, open_page: Callable[..., Page
     expect(tiles(page)).to_have_count(24)
     assert page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]") == list(size)
     boxes = [page.locator(part).bounding_box() for part in ("#qr", ".invitation dl", ".steering")]
-    ends = [box["y"] + box["height"] for box in boxes]
-    assert all(end <= box["y"] for end, box in zip(ends, boxes[1:]))  # nothing lies over anything
+    assert all(above["y"] + above["height"] <= below["y"] for above, below in pairwise(boxes))  # none covers another
     assert boxes[0]["width"] >= 240
 
 
