@@ -1,4 +1,4 @@
-"""Makes the README's pictures of the pages: docs/draw.png, docs/guess.png, docs/browse.png.
+"""Makes the README's pictures of the pages: docs/draw.png, docs/guess.png, docs/browse.png, docs/class.png.
 
     python docs/screenshots.py [--workdir=runs/best]
 
@@ -26,6 +26,7 @@ from gradejax.stores import open_store
 
 FOLDER = Path(__file__).parent
 CLASSES = ("7a", "7b", "8c")
+CODE = "7bees42x"
 
 _FLAGS = flags.FlagValues()
 cli.define_workdir(_FLAGS, "The run whose model guesses; the newest finished one by default.")
@@ -47,13 +48,15 @@ def main(arguments: list[str]) -> None:
             picture_draw(browser, url, next(drawing for drawing in drawings if drawing.label == "B"))
             picture_guess(browser, url, next(drawing for drawing in drawings if drawing.label == "A-"))
             picture_browse(browser, url)
+        with served(uri, "--host=0.0.0.0", f"--access-code={CODE}") as url:
+            picture_class(browser, url)
         browser.close()
 
 
 @contextmanager
-def served(uri: str) -> Iterator[str]:
+def served(uri: str, *flags: str) -> Iterator[str]:
     """Runs a server; yields its URL."""
-    command = [sys.executable, "-m", "gradejax.web", f"--store={uri}", "--port=0"]
+    command = [sys.executable, "-m", "gradejax.web", f"--store={uri}", "--port=0", *flags]
     if _FLAGS.workdir:
         command.append(f"--workdir={_FLAGS.workdir}")
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -92,6 +95,14 @@ def picture_browse(browser: Browser, url: str) -> None:
     page.wait_for_load_state("networkidle")
     page.evaluate("scrollTo(0, 0)")
     photograph(page, "browse")
+
+
+def picture_class(browser: Browser, url: str) -> None:
+    page = open_page(browser, f"{url}/class#code={CODE}", width=1180, height=760)
+    page.get_by_label("Goal per grade").fill("43")
+    expect(page.locator("#newest li.shown")).to_have_count(24)
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+    photograph(page, "class")
 
 
 def open_page(browser: Browser, url: str, width: int, height: int) -> Page:

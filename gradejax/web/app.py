@@ -10,7 +10,21 @@ from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from gradejax.stores import Store
-from gradejax.web import downloads, editing, gallery, guessing, pages, refusals, saving, sign_in, taking_back, totals
+from gradejax.web import (
+    collection,
+    downloads,
+    editing,
+    events,
+    gallery,
+    guessing,
+    invitation,
+    pages,
+    refusals,
+    saving,
+    sign_in,
+    taking_back,
+    totals,
+)
 from gradejax.web.access import Access
 from gradejax.web.guard import SIGN_IN, Guard
 from gradejax.web.limits import Turns
@@ -26,13 +40,20 @@ _OPEN_PATHS = frozenset({SIGN_IN, "/static/style.css", "/static/sign-in.js", "/s
 _STORE_THREADS = 16
 
 
-def create_app(store: Store, *, model: Model, access: Access | None = None) -> FastAPI:
+def create_app(
+    store: Store,
+    *,
+    model: Model,
+    access: Access | None = None,
+    invited: invitation.Invitation | None = None,
+) -> FastAPI:
     """Creates the application.
 
     Args:
         store: closed when the application ends.
         model: guesses as soon as there is one.
         access: without it nobody needs a code, and only requests to loopback's names are answered.
+        invited: how others get to the pages; without it nobody else can.
     """
     rankings = Rankings(store, model)
 
@@ -52,6 +73,9 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     state.store_workers = Workers(_STORE_THREADS)
     state.turns = defaultdict(Turns)
     state.totals = totals.Totals(store)
+    state.collection = collection.Collection(store.uri)
+    state.events = events.Events(state.totals, state.collection)
+    state.invitation = invited or invitation.Invitation("http://localhost:8000/")
     state.saver = saving.Saver(store)
     state.guesser = guessing.Guesser(model)
     state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
@@ -64,7 +88,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    modules = (saving, taking_back, guessing, totals, gallery, editing, downloads)
+    modules = (saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation)
     for module in modules:
         api.include_router(module.router)
     refusals.describe_roles(app, [module.router for module in modules], api.prefix)

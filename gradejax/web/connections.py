@@ -1,12 +1,12 @@
 """Connections with limits: uvicorn's own would wait for ever for slow clients, and buffer whatever they send."""
 
 import json
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gradejax.web.crowd import Crowd
-from gradejax.web.guard import MAX_BODY_BYTES, SECURITY_HEADERS, SESSION, source
+from gradejax.web.guard import ADMIT, MAX_BODY_BYTES, SECURITY_HEADERS, source
 
 HEAD_SECONDS = 20.0
 """From the connection's beginning, or the answer before, to the end of a request's head."""
@@ -91,6 +91,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         _cancel(self._head_timer)
         self._room.touch(self)
+        cast(dict[str, Any], self.scope)[ADMIT] = self._admit
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -104,11 +105,6 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
 
     def on_response_complete(self) -> None:
-        session = self.cycle.scope.get(SESSION)
-        if session is not None and session != self._session:
-            self._room.leave(self)
-            self._room, self._session = self._crowd.insiders, session
-            self._room.enter(self, session)
         super().on_response_complete()
         if self.cycle.response_complete:  # else the next request has already begun
             self.cycle.body.clear()
@@ -149,6 +145,13 @@ class Connection(HttpToolsProtocol):
     def cut_off(self) -> None:
         """Aborts the connection; closing it would wait until the client has read everything."""
         self.transport.abort()
+
+    def _admit(self, session: str) -> None:
+        """Moves to the room of those signed in; not only after the answer, which may be a stream without an end."""
+        if session != self._session and not self.transport.is_closing():
+            self._room.leave(self)
+            self._room, self._session = self._crowd.insiders, session
+            self._room.enter(self, session)
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answers a malformed request, or just cuts off if an earlier answer is still due."""

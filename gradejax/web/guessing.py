@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from gradejax.errors import BadDrawing
 from gradejax.recogniser import Chosen
 from gradejax.web.batcher import Batcher
+from gradejax.web.collection import CollectionDep, device_of
 from gradejax.web.limits import bounded
 from gradejax.web.messages import Guess, Guesses, ToGuess
 from gradejax.web.model import BATCH_SIZES, Judgement, Model, judge
@@ -37,8 +38,11 @@ router = APIRouter(route_class=bounded(_MAX_PARTS))
 
 
 @router.post("/guess")
-async def guess(drawing: ToGuess, guesser: Annotated[Guesser, from_state("guesser")]) -> Guesses:
+async def guess(
+    drawing: ToGuess, request: Request, guesser: Annotated[Guesser, from_state("guesser")], collection: CollectionDep
+) -> Guesses:
     """Returns the grades that the model takes a drawing for, likeliest first; 503 if there is no model."""
+    collection.note(device_of(request.scope))
     return await guesser.guess(picture_from(drawing.data))
 
 

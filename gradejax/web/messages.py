@@ -209,6 +209,34 @@ class Shelf(Message):
     )
 
 
+class Collecting(Message):
+    paused: bool
+
+
+class Invited(Message):
+    """How a class gets to the pages."""
+
+    address: str
+    code: str | None
+    is_reachable: bool = Field(description="whether other machines can reach the address")
+
+
+class Live(Message):
+    """The data of an event `counts`."""
+
+    total: int
+    grades: dict[str, int]
+    devices: int = Field(description="how many have saved or guessed within the last minute")
+    paused: bool
+
+
+class SavedNow(Message):
+    """The data of an event `saved`."""
+
+    id: str
+    label: str
+
+
 class TagCounts(Message):
     tag: str
     grades: dict[str, int]

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import StoreAway
 from gradejax.ink import decode_ink, stripped_png
 from gradejax.stores import Store
 from gradejax.web.batcher import Batcher
+from gradejax.web.collection import CollectionDep, device_of
+from gradejax.web.events import EventsDep
 from gradejax.web.limits import bounded
 from gradejax.web.messages import MAX_POINTS, NewDrawing, Saved
 from gradejax.web.pictures import picture_from, size_of
@@ -83,9 +85,19 @@ router = APIRouter(route_class=bounded(_MAX_PARTS))
 
 
 @router.post("/drawings", status_code=201)
-async def save(message: NewDrawing, saver: Annotated[Saver, from_state("saver")], receipts: ReceiptsDep) -> Saved:
+async def save(
+    message: NewDrawing,
+    request: Request,
+    saver: Annotated[Saver, from_state("saver")],
+    receipts: ReceiptsDep,
+    collection: CollectionDep,
+    events: EventsDep,
+) -> Saved:
     """Answers once the store has the drawing. The same one may be sent again; 409 if another drawing has its id."""
+    collection.require_open()
     await saver.save(message)
+    collection.note(device_of(request.scope))
+    events.saved(message.id, message.label)
     return Saved(id=message.id, receipt=receipts.issue(message.id))
 
 

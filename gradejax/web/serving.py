@@ -6,9 +6,7 @@ from contextlib import closing
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from urllib.parse import quote
 
-import segno
 import uvicorn
 
 from gradejax import interrupted
@@ -20,6 +18,7 @@ from gradejax.web.app import create_app
 from gradejax.web.connections import Connection
 from gradejax.web.crowd import Crowd
 from gradejax.web.guard import is_loopback
+from gradejax.web.invitation import Invitation
 from gradejax.web.model import Model
 from gradejax.web.roles import Role
 from gradejax.web.sessions import sessions_file
@@ -76,8 +75,10 @@ def _serve(
     except UserError:
         if workdir:
             raise
+    invitation = Invitation(url_of(host, listeners), access.codes[Role.PUPIL] if access else None)
+    app = create_app(store, model=model, access=access, invited=invitation)
     config = uvicorn.Config(
-        create_app(store, model=model, access=access),
+        app,
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]
         ws="none",
         log_config=None,  # uvicorn's needs a standard output
@@ -87,12 +88,12 @@ def _serve(
         proxy_headers=False,  # a forged X-Forwarded-For would evade the limit on wrong codes
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    _welcome(url_of(host, listeners), access, shows_teachers_code)
+    _welcome(invitation, access, shows_teachers_code)
     gc.freeze()  # else each full collection walks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits for the GIL while requests are read.
     sys.setswitchinterval(0.0005)
     try:
-        Server(config).run(sockets=listeners)
+        Server(config, app.state.events.close_all).run(sockets=listeners)
     except KeyboardInterrupt:
         store.close()
         interrupted()  # Python's own exit would join threads that wait for a store that does not answer
@@ -109,19 +110,16 @@ def _raise_file_limit() -> int:
     return wanted * _MAX_CONNECTIONS // _MAX_FILES
 
 
-def _welcome(url: str, access: Access | None, shows_teachers_code: bool) -> None:
-    print(f"gradejax is at {url}", flush=True)
+def _welcome(invitation: Invitation, access: Access | None, shows_teachers_code: bool) -> None:
+    print(f"gradejax is at {invitation.address}", flush=True)
     if access is None:
         return
-    code = access.codes[Role.PUPIL]
-    # The part after # stays in the browser: no server or log sees it.
-    invitation = f"{url}#code={quote(code, safe='')}"
     teachers = access.codes[Role.TEACHER] if shows_teachers_code else "the one that you chose"
-    print(f"access code for pupils: {code}\nteacher's code: {teachers}", flush=True)
-    print(f"for pupils' phones: {invitation}\n", flush=True)
+    print(f"access code for pupils: {invitation.code}\nteacher's code: {teachers}", flush=True)
+    print(f"for pupils' phones: {invitation.link}\n", flush=True)
     qr_code = StringIO()
     # In block characters if the terminal's encoding has them, else in background colours.
-    segno.make(invitation, error="m").terminal(qr_code, compact=_can_print("▀▄█"))
+    invitation.qr_code().terminal(qr_code, compact=_can_print("▀▄█"))
     print(qr_code.getvalue(), end="", flush=True)
 
 

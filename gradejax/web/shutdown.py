@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from fastapi.responses import JSONResponse
@@ -40,6 +41,12 @@ class ShutdownAnswers:
 class Server(uvicorn.Server):
     """Does not log the requests that it cancels: their clients are told."""
 
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]):
+        """`end_streams` ends the answers that would go on for ever: requests in progress are waited for."""
+        super().__init__(config)
+        self._end_streams = end_streams
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from gradejax.web.access import Access
+from gradejax.web.events import EventsDep
 from gradejax.web.guard import SESSION, SIGN_IN, source
 from gradejax.web.locks import TooManyAttempts
 from gradejax.web.messages import Code, SignedIn
@@ -31,9 +32,10 @@ async def sign_in(message: Code, request: Request, response: Response, access: A
 
 
 @router.post("/sign-out", status_code=204)
-async def sign_out(request: Request, access: AccessDep) -> Response:
+async def sign_out(request: Request, access: AccessDep, events: EventsDep) -> Response:
     """Ends the session, for every copy of its cookie."""
     access.sessions.end(request.scope[SESSION])
+    events.close_all(request.scope[SESSION])
     # Not "storage": unsent drawings in the browser belong to whoever drew them.
     response = Response(status_code=204, headers={"Clear-Site-Data": '"cache"'})
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")

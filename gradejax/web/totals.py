@@ -42,22 +42,25 @@ class Totals:
     """The store's summary, at most a second old, or ten times as old as counting takes.
 
     While a class draws, every phone asks for it.
+
+    Attributes:
+        edits: how often drawings have been relabelled, excluded or restored through this server.
     """
 
     def __init__(self, store: Store):
         self._store = store
         self._thread = Workers(1)
         self._one_at_a_time = asyncio.Lock()
-        self._changes = 0
-        self._changes_counted = -1
+        self.edits = 0
+        self._edits_counted = -1
         self._valid_until = 0.0
         self._summary: Summary | StoreError | None = None
 
     async def get(self) -> Summary:
         """Returns the summary. Raises StoreError if the store cannot be read."""
-        changes = self._changes
+        edits = self.edits
         async with self._one_at_a_time:
-            if self._summary is None or self._changes_counted < changes or time.monotonic() >= self._valid_until:
+            if self._summary is None or self._edits_counted < edits or time.monotonic() >= self._valid_until:
                 await self._count()
             if isinstance(self._summary, StoreError):
                 raise self._summary
@@ -66,16 +69,16 @@ class Totals:
 
     def forget(self) -> None:
         """Makes the next `get` count afresh: whoever changed a drawing wants to see it counted."""
-        self._changes += 1
+        self.edits += 1
 
     async def _count(self) -> None:
-        changes, began = self._changes, time.monotonic()
+        edits, began = self.edits, time.monotonic()
         try:
             self._summary = await self._thread.run(_summary, self._store)
         except StoreError as error:  # remembered, or everybody who waits would try, one after the other
             self._summary = error
         ended = time.monotonic()
-        self._changes_counted, self._valid_until = changes, ended + max(_SECONDS, (ended - began) / _SHARE)
+        self._edits_counted, self._valid_until = edits, ended + max(_SECONDS, (ended - began) / _SHARE)
 
 
 TotalsDep = Annotated[Totals, from_state("totals")]

@@ -1,0 +1,126 @@
+// For the projector: how to join, how many drawings of each grade there are, and the newest ones as they come.
+
+import { GRADES, NO_GRADE, shown, spoken } from "/static/drawings.js";
+import { Live } from "/static/live.js";
+import { Newest } from "/static/newest.js";
+import { note } from "/static/note.js";
+import { ask, reason } from "/static/server.js";
+import { keep, kept } from "/static/storage.js";
+
+const DEFAULT_GOAL = 10;
+const MAX_GOAL = 9999;
+
+const element = (id) => document.getElementById(id);
+const newest = new Newest(element("newest"));
+const live = new Live();
+let latest = null; // the counts
+let isStale = true; // before the first counts, and after a break: drawings may have come and gone unseen
+let goal = goalFrom(new URLSearchParams(location.search).get("goal") ?? kept("goal")) ?? DEFAULT_GOAL;
+
+function goalFrom(text) {
+  const number = Number(text);
+  return Number.isInteger(number) && number >= 1 && number <= MAX_GOAL ? number : null;
+}
+
+async function invite() {
+  const { address, code, is_reachable } = await ask("/api/invitation");
+  const plain = address.replace(/^http:\/\//, "").replace(/\/$/, "");
+  element("address").textContent = element("here").textContent = plain;
+  element("code").textContent = code ?? "";
+  element("code").parentElement.hidden = code === null;
+  if (is_reachable) element("qr").src = "/api/invitation.svg";
+  element("way").hidden = !is_reachable;
+  element("alone").hidden = is_reachable;
+  element("heading").textContent = is_reachable ? "Join the class" : "Only on this computer";
+}
+
+// One line for each grade: its name, how many there are, and a bar towards the goal.
+function row(grade) {
+  const node = document.createElement("li");
+  const name = document.createElement("strong");
+  name.textContent = shown(grade);
+  name.ariaHidden = "true";
+  const count = document.createElement("span");
+  count.className = "count";
+  count.ariaHidden = "true";
+  const track = document.createElement("span");
+  track.className = "track";
+  track.append(document.createElement("span"));
+  const audible = document.createElement("span");
+  audible.className = "spoken";
+  node.append(name, count, track, audible);
+  return node;
+}
+
+const rows = new Map(GRADES.map((grade) => [grade, row(grade)]));
+element("goals").append(...rows.values());
+
+function showCounts() {
+  if (!latest) return;
+  for (const [grade, node] of rows) {
+    const n = latest.grades[grade] ?? 0;
+    node.classList.toggle("reached", n >= goal);
+    node.querySelector(".count").textContent = n.toLocaleString("en");
+    node.querySelector(".track > span").style.width = `${Math.min(100, (100 * n) / goal)}%`;
+    node.querySelector(".spoken").textContent = `${spoken(grade)}: ${n} of ${goal}`;
+  }
+  element("total").textContent = latest.total.toLocaleString("en");
+  element("drawings").textContent = latest.total === 1 ? "drawing" : "drawings";
+  element("devices").textContent = latest.devices.toLocaleString("en");
+  element("drawing").textContent = latest.devices === 1 ? "device active" : "devices active";
+  const others = latest.grades[NO_GRADE] ?? 0;
+  element("others").textContent = others ? `${others.toLocaleString("en")} of these show no grade.` : "";
+  document.body.classList.toggle("is-paused", latest.paused);
+  const paused = latest.paused ? "Paused. What is drawn now is sent later." : "";
+  if (element("paused").textContent !== paused) element("paused").textContent = paused;
+  element("pause").textContent = latest.paused ? "Resume collecting" : "Pause collecting";
+  element("pause").classList.toggle("main", latest.paused);
+  element("pause").disabled = false;
+}
+
+live.addEventListener("counts", ({ detail }) => {
+  latest = detail;
+  showCounts();
+  note("");
+  if (isStale) newest.refresh().catch(complain);
+  isStale = false;
+});
+live.addEventListener("saved", ({ detail }) => newest.add(detail));
+live.addEventListener("edited", () => newest.refresh().catch(complain));
+live.addEventListener("lost", () => {
+  isStale = true;
+  // An EventSource does not say why; another request does, unless it succeeds because all is well again.
+  ask("/api/invitation").catch(complain);
+});
+
+function complain(error) {
+  note(reason(error), true);
+}
+
+element("pause").addEventListener("click", async () => {
+  element("pause").disabled = true;
+  try {
+    const { paused } = await ask("/api/collection", { paused: !latest.paused });
+    latest = { ...latest, paused };
+  } catch (error) {
+    complain(error);
+  }
+  showCounts();
+  element("pause").focus();
+});
+
+element("goal").value = goal;
+element("goal").addEventListener("input", ({ target }) => {
+  const chosen = goalFrom(target.value);
+  if (chosen === null) return;
+  goal = chosen;
+  keep("goal", goal);
+  const address = new URL(location.href);
+  address.searchParams.set("goal", goal);
+  history.replaceState(null, "", address);
+  showCounts();
+});
+element("goal").addEventListener("change", ({ target }) => (target.value = goal));
+element("steering").addEventListener("submit", (event) => event.preventDefault());
+
+invite().catch(complain);
