@@ -47,8 +47,9 @@ def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
 
 @pytest.fixture
 def gallery(open_page: Callable[..., Page], odd_class: Class) -> Page:
-    page = open_page(f"{odd_class.url}browse")
+    page = open_page(odd_class.url)
     sign_in(page, TEACHERS_CODE)
+    page.get_by_role("link", name="Browse").click()
     expect(page.locator("#gallery img").first).to_be_visible()
     return page
 
