@@ -576,7 +576,7 @@ def test_no_request_makes_a_server_error(mode: GenerationMode, mongodb_uri: str,
     tried = 0
     for result in api.get_all_operations():
         operation = result.ok()
-        if mode is GenerationMode.NEGATIVE and operation.path.endswith(("status", "counts")):
+        if mode is GenerationMode.NEGATIVE and operation.path.endswith(("status", "counts", "invitation", ".svg")):
             continue  # they have no input
 
         @given(case=operation.as_strategy(generation_mode=mode))

@@ -26,8 +26,13 @@ OPERATIONS = [
     "POST /api/drawings/restore",
     "GET /api/counts",
     "GET /api/export",
+    "GET /api/invitation",
+    "GET /api/invitation.svg",
+    "POST /api/collection",  # last: while it is paused, nothing is saved
 ]
-WITHOUT_INPUT = [(f"GET /api/{name}", GenerationMode.NEGATIVE) for name in ("status", "counts")]
+WITHOUT_INPUT = [
+    (f"GET /api/{name}", GenerationMode.NEGATIVE) for name in ("status", "counts", "invitation", "invitation.svg")
+]
 # A schema says "a PNG as base64" or "an existing id" only in words: requests may match it and still be refused.
 LEFT_OUT = [positive_data_acceptance]
 

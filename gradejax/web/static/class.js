@@ -27,6 +27,7 @@ async function invite() {
   const plain = address.replace(/^http:\/\//, "").replace(/\/$/, "");
   element("address").textContent = element("here").textContent = plain;
   element("code").textContent = code ?? "";
+  element("code").style.setProperty("--characters", code?.length ?? 1);
   element("code").parentElement.hidden = code === null;
   if (is_reachable) element("qr").src = "/api/invitation.svg";
   element("way").hidden = !is_reachable;
