@@ -49,7 +49,7 @@ _MAX_CONNECTIONS = 6144
 
 _FLAGS = flags.FlagValues()
 cli.define_store(_FLAGS)
-cli.define_workdir(_FLAGS, "The run whose model guesses; the newest finished one by default.")
+cli.define_workdir(_FLAGS, "The run whose model guesses; by default the one chosen on the pages, else the best.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for the whole network.", flag_values=_FLAGS)
 flags.DEFINE_integer("port", 8000, "Port to listen on; 0 for any free one.", 0, 65535, flag_values=_FLAGS)
 flags.DEFINE_string(
@@ -66,10 +66,10 @@ def main(arguments: list[str]) -> None:
     uri = store_uri(_FLAGS.store)
     # No patience: a page waits by itself, and tells the visitor meanwhile.
     with closing(open_store(uri, patience=0)) as store:
-        _serve(store, Access(code, sessions_file(uri)) if code else None, code)
+        _serve(store, uri, Access(code, sessions_file(uri)) if code else None, code)
 
 
-def _serve(store: Store, access: Access | None, code: str | None) -> None:
+def _serve(store: Store, uri: str, access: Access | None, code: str | None) -> None:
     model = Model(cli.workdir(_FLAGS))
     listeners = listen(_FLAGS.host, _FLAGS.port)
     try:
@@ -78,7 +78,7 @@ def _serve(store: Store, access: Access | None, code: str | None) -> None:
         if _FLAGS.workdir:
             raise
     config = uvicorn.Config(
-        create_app(store, model=model, access=access),
+        create_app(store, model=model, access=access, uri=uri),
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]
         ws="none",
         log_config=None,  # uvicorn's needs a standard output

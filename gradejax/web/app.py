@@ -11,8 +11,9 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from gradejax.stores import Store
-from gradejax.web import downloads, editing, gallery, guessing, refusals, saving, sign_in, totals
+from gradejax.web import downloads, editing, gallery, guessing, models, refusals, saving, sign_in, totals
 from gradejax.web.access import Access
+from gradejax.web.examining import TestSet
 from gradejax.web.guard import Guard
 from gradejax.web.limits import Turns
 from gradejax.web.messages import Refused
@@ -20,10 +21,11 @@ from gradejax.web.model import Model
 from gradejax.web.ranking import Rankings
 from gradejax.web.sending import SendBudget
 from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
+from gradejax.web.training import Trainings
 from gradejax.web.workers import Workers
 
 STATIC = Path(__file__).parent / "static"
-PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html"}
+PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html", "/models": "models.html"}
 _OPEN_PATHS = frozenset({"/sign-in", "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
 _SIGN_OUT = (
     '<script type="module" src="/static/sign-out.js"></script>',
@@ -33,19 +35,21 @@ _SIGN_OUT = (
 _STORE_THREADS = 16
 
 
-def create_app(store: Store, *, model: Model, access: Access | None = None) -> FastAPI:
+def create_app(store: Store, *, model: Model, access: Access | None = None, uri: str | None = None) -> FastAPI:
     """Creates the application.
 
     Args:
         store: closed when the application ends.
         model: guesses as soon as there is one.
         access: without it nobody needs a code, and only requests to loopback's names are answered.
+        uri: the store's address with its credentials, for trainings; `store.uri` if it needs none.
     """
     rankings = Rankings(store, model)
+    trainings = Trainings(uri or store.uri, finished=model.look_now)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with closing(store), rankings.open():
+        with closing(store), rankings.open(), trainings.open():
             yield
             await asyncio.sleep(LAST_ANSWERS_SECONDS)
 
@@ -62,6 +66,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
     state.saver = saving.Saver(store)
     state.guesser = guessing.Guesser(model)
     state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
+    state.trainings, state.test_set = trainings, TestSet(store, model)
     state.send_budget = SendBudget()
     state.downloads = downloads.Downloads(store, state.send_budget)
 
@@ -69,7 +74,7 @@ def create_app(store: Store, *, model: Model, access: Access | None = None) -> F
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    for module in (saving, guessing, totals, gallery, editing, downloads):
+    for module in (saving, guessing, totals, gallery, editing, downloads, models):
         api.include_router(module.router)
     app.include_router(api)
     if access is not None:
