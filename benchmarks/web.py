@@ -1,9 +1,10 @@
-"""How fast the pages' server answers guesses, and a class that saves all at once; on loopback only.
+"""How fast the pages' server answers guesses, and a class that saves all at once, also while it trains; on loopback.
 
     python -m benchmarks.web [--workdir=DIR] [--store=URI] [--seconds=10] [--json=FILE]
 
 A real server over a new SQLite file, or over --store, to which a few thousand drawings are added; the people are
-coroutines that share its cores. They measure latency from the moment a request was due, so that a late answer also
+coroutines that share its cores. The training is one of configs/best.py, begun as on the Models page and cancelled at the
+end; it runs below the working folder. They measure latency from the moment a request was due, so that a late answer also
 counts as late for everybody who waited behind it.
 """
 
@@ -56,12 +57,16 @@ class Person:
 
     async def post(self, path: str, body: bytes) -> int:
         """Posts `body` and returns the answer's status, once all of it has arrived."""
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        status, _ = await self.ask("POST", path, body)
+        return status
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Makes a request and returns the answer's status and body."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(answer.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        await self._reader.readexactly(length)
-        return int(answer.split(None, 2)[1])
+        return int(answer.split(None, 2)[1]), await self._reader.readexactly(length)
 
 
 async def crowd(port: int, people: int, act: Callable[[Person, random.Random], Awaitable[None]]) -> None:
@@ -125,6 +130,24 @@ async def measure_saves(
     return latencies, saved, time.perf_counter() - gate
 
 
+async def begin_training(port: int) -> None:
+    """Begins a training and waits until it trains."""
+    person = await Person.connect(port)
+    status, answer = await person.ask("POST", "/api/models/training", b'{"recipe": "best"}')
+    if status != 200:
+        raise UserError(f"no training could be begun: {answer.decode()}")
+    while json.loads(answer)["phase"] == "preparing":
+        await asyncio.sleep(1)
+        _, answer = await person.ask("GET", "/api/models/training")
+
+
+async def cancel_training(port: int) -> None:
+    """Cancels the training. Raises UserError if it has ended by itself, for then nothing was measured."""
+    status, answer = await (await Person.connect(port)).ask("POST", "/api/models/training/cancel", b"{}")
+    if status != 200 or not json.loads(answer)["cancelled"]:
+        raise UserError("the training ended too early; see runs/")
+
+
 def message(drawing: Drawing) -> dict:
     """Returns what the page sends for a drawing."""
     return {
@@ -155,14 +178,18 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
         many = asyncio.run(measure_guesses(port, GUESSERS, pictures, seconds))
         paced, saved, lasted = asyncio.run(measure_saves(port, messages, seconds, together=False))
         burst, saved_together, _ = asyncio.run(measure_saves(port, messages, seconds, together=True))
+        asyncio.run(begin_training(port))
+        busy_guesses = asyncio.run(measure_guesses(port, GUESSERS, pictures, seconds))
+        busy, saved_meanwhile, _ = asyncio.run(measure_saves(port, messages, seconds, together=False))
+        asyncio.run(cancel_training(port))
     finally:
         server.terminate()
         server.wait()
     store = open_store(uri)
-    everything = saved | saved_together
+    everything = saved | saved_together | saved_meanwhile
     kept = {id: store.get(id) for id in everything}
     store.close()
-    sent = SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
+    sent = 2 * SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
     return {
         "guess_median_ms": float(np.median(alone)),
         "guess_p99_ms_20_people": float(np.percentile(many, 99)),
@@ -171,6 +198,8 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
         "save_median_ms_200_people": float(np.median(paced)),
         "save_p99_ms_200_people": float(np.percentile(paced, 99)),
         "save_p99_ms_same_moment": float(np.percentile(burst, 99)),
+        "guess_p99_ms_while_training": float(np.percentile(busy_guesses, 99)),
+        "save_p99_ms_while_training": float(np.percentile(busy, 99)),
         "saves_refused": sent - len(everything),
         "saves_lost": sum(
             one is None or base64.b64encode(one.png).decode() != everything[id] for id, one in kept.items()
@@ -184,6 +213,8 @@ TARGETS = {
     "saves_per_second": (f"saves, {SAVERS} people", "/s", ">", 0.97 * SAVES_PER_SECOND),
     "save_p99_ms_200_people": (f"a save, {SAVERS} people, 99th percentile", "ms", "<", 250),
     "save_p99_ms_same_moment": (f"a save, {SAVERS} in the same moment, 99th percentile", "ms", "<", 250),
+    "guess_p99_ms_while_training": (f"a guess, {GUESSERS} people, while a training runs, 99th percentile", "ms", "<", 25),
+    "save_p99_ms_while_training": (f"a save, {SAVERS} people, while a training runs, 99th percentile", "ms", "<", 250),
     "saves_refused": ("failed saves", "", "<", 1),
     "saves_lost": ("saves confirmed but not in the store", "", "<", 1),
 }

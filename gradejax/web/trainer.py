@@ -8,24 +8,15 @@ The server holds the other end of standard input, which closes when the server e
 import os
 import runpy
 import sys
-from contextlib import suppress
 from threading import Thread
 
 
 def main() -> None:
     """Trains as the flags of `gradejax.main` say."""
-    _give_way()
-    Thread(target=_end_with_server, daemon=True).start()
-    runpy.run_module("gradejax.main", run_name="__main__", alter_sys=True)
-
-
-def _give_way() -> None:
-    """Takes only the processor time that nobody else wants."""
     if hasattr(os, "nice"):
         os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    Thread(target=_end_with_server, daemon=True).start()
+    runpy.run_module("gradejax.main", run_name="__main__", alter_sys=True)
 
 
 def _end_with_server() -> None:
