@@ -3,9 +3,9 @@
     python -m benchmarks.web [--workdir=DIR] [--store=URI] [--seconds=10] [--json=FILE]
 
 A real server over a new SQLite file, or over --store, to which a few thousand drawings are added; the people are
-coroutines that share its cores. The training is one of configs/best.py, begun as on the Models page and cancelled at the
-end; it runs below the working folder. They measure latency from the moment a request was due, so that a late answer also
-counts as late for everybody who waited behind it.
+coroutines that share its cores. They measure latency from the moment a request was due, so that a late answer also
+counts as late for everybody who waited behind it. The training (configs/best.py) is begun as on the Models page, and
+cancelled in the end.
 """
 
 import asyncio
@@ -213,7 +213,12 @@ TARGETS = {
     "saves_per_second": (f"saves, {SAVERS} people", "/s", ">", 0.97 * SAVES_PER_SECOND),
     "save_p99_ms_200_people": (f"a save, {SAVERS} people, 99th percentile", "ms", "<", 250),
     "save_p99_ms_same_moment": (f"a save, {SAVERS} in the same moment, 99th percentile", "ms", "<", 250),
-    "guess_p99_ms_while_training": (f"a guess, {GUESSERS} people, while a training runs, 99th percentile", "ms", "<", 25),
+    "guess_p99_ms_while_training": (
+        f"a guess, {GUESSERS} people, while a training runs, 99th percentile",
+        "ms",
+        "<",
+        25,
+    ),
     "save_p99_ms_while_training": (f"a save, {SAVERS} people, while a training runs, 99th percentile", "ms", "<", 250),
     "saves_refused": ("failed saves", "", "<", 1),
     "saves_lost": ("saves confirmed but not in the store", "", "<", 1),

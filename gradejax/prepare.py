@@ -95,7 +95,12 @@ def dataset(config: ConfigDict, store: Store) -> Dataset:
         raise UserError(f"all of these drawings are tagged {TEST_TAG}, which keeps them out of training: draw others")
     if not n:
         return loaded
-    log.info("%s tagged %s %s kept out of training", f"{n:,} drawings" if n > 1 else "1 drawing", TEST_TAG, "are" if n > 1 else "is")
+    log.info(
+        "%s tagged %s %s kept out of training",
+        f"{n:,} drawings" if n > 1 else "1 drawing",
+        TEST_TAG,
+        "are" if n > 1 else "is",
+    )
     return subset(loaded, rows)
 
 

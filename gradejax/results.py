@@ -1,4 +1,4 @@
-"""What a finished run says of itself in `summary.json`, checked: the run may be an earlier gradejax's, or a stranger's."""
+"""What a finished run says of itself in `summary.json`, checked: it may be an earlier gradejax's, or a stranger's."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -70,9 +70,13 @@ def note(in_use: Chosen) -> str | None:
     if newest is None:
         return f"{finished[0].name} does not say how good it is, so it is not used."
     if used is None or results.merit(newest) >= results.merit(used):
-        return None if choice.chosen() is None else (
-            f"A newer run, {finished[0].name}, reads {newest.accuracy:.1%} of its validation drawings. "
-            f"“Use this one” changes to it."
+        return (
+            None
+            if choice.chosen() is None
+            else (
+                f"A newer run, {finished[0].name}, reads {newest.accuracy:.1%} of its validation drawings. "
+                f"“Use this one” changes to it."
+            )
         )
     why = f"{newest.accuracy:.1%} against {used.accuracy:.1%}"
     if newest.split != used.split:
@@ -130,9 +134,11 @@ def _bins(read: list[Reading]) -> list[Bin]:
         (low,), (high,) = intervals.binomial(right[inside].sum(keepdims=True), inside.sum(keepdims=True))
         bins.append(
             Bin(
-                n=int(inside.sum()), confidence=float(confidence[inside].mean()),
-                accuracy=float(right[inside].mean()), interval=(float(low), float(high)),
-            )  # fmt: skip
+                n=int(inside.sum()),
+                confidence=float(confidence[inside].mean()),
+                accuracy=float(right[inside].mean()),
+                interval=(float(low), float(high)),
+            )
         )
     return bins
 
@@ -170,4 +176,3 @@ def _size(folder: Path) -> int:
             with suppress(OSError):  # a training may be replacing a checkpoint
                 total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118
     return total
-

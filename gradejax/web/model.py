@@ -77,7 +77,7 @@ class Model:
         return self._loaded
 
     def about(self) -> str | None:
-        """Says which run guesses and how good it is; None for the shipped recogniser. Raises UserError as `get` does."""
+        """Says which run guesses and how good it is; None for the shipped recogniser. Raises what `get` does."""
         chosen = self.get()
         if chosen is not self._described[0]:
             text = results.sentence(chosen.name, results.read(chosen.run)) if chosen.run else None

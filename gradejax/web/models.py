@@ -36,9 +36,7 @@ ModelDep = Annotated[Model, from_state("model")]
 TestSetDep = Annotated[TestSet, from_state("test_set")]
 TrainingsDep = Annotated[Trainings, from_state("trainings")]
 
-router = APIRouter(
-    prefix="/models", dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(_MAX_PARTS)
-)
+router = APIRouter(prefix="/models", dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(_MAX_PARTS))
 
 
 @router.get("")

@@ -24,8 +24,8 @@ class RunName(Message):
 class NewTraining(Message):
     recipe: RecipeName
     tags: Annotated[
-        list[Name], Field(max_length=MAX_TAGS, description="only drawings with one of these; all if empty")
-    ] = []
+        tuple[Name, ...], Field(strict=False, max_length=MAX_TAGS, description="only drawings with one of these")
+    ] = ()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     starts_from_shipped: bool = Field(False, description="only for the recipe whose network is the shipped one's")
 

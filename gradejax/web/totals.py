@@ -94,9 +94,7 @@ async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[M
         missing = str(error)
     grades = (await totals.get()).grades
     total = sum(grades.values())
-    return Status(
-        total=total, grades=grades, model=name, model_missing=missing, about=about, trained_on=trained_on
-    )
+    return Status(total=total, grades=grades, model=name, model_missing=missing, about=about, trained_on=trained_on)
 
 
 @router.get("/counts")

@@ -130,7 +130,7 @@ class Trainings:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """While the application runs. Goes on with a training that was cut off; at the end, cuts off the present one."""
+        """While the application runs. Goes on with a training that was cut off; in the end cuts this one off."""
         self._closing = False
         order = _unfinished()
         if order and not runs.is_held(order.workdir):  # by another server's training

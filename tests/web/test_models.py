@@ -27,9 +27,10 @@ from gradejax.errors import UserError
 from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, Store, open_store
+from gradejax.web.app import create_app
 from gradejax.web.model import Model
-from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.models import router
+from gradejax.web.roles import TEACHER_ONLY
 
 OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 PATIENCE = 300  # seconds: the training gives way to every other program
@@ -66,8 +67,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # Which run guesses.
 
 
-def test_a_worse_run_never_takes_the_place_of_a_better_one(folder: Path, client: TestClient):
-    model: Model = client.app.state.model
+def test_a_worse_run_never_takes_the_place_of_a_better_one(folder: Path, store: Store):
+    model = Model(None)
+    client = TestClient(create_app(store, model=model), base_url="http://localhost")
     assert model.get().name == "shipped"
     save_run("first", 0.971, age=30)
     assert model.get().name == "first"
@@ -85,7 +87,9 @@ def test_a_worse_run_never_takes_the_place_of_a_better_one(folder: Path, client:
     save_run("mute", None)
     assert model.get().name == "as-good"
     assert Model(None).get().name == "as-good"  # after a restart
-    assert client.get("/api/status").json()["about"] == "as-good, 97.1% (96.1 to 97.6%) on 440 drawings of unseen writers"
+    assert (
+        client.get("/api/status").json()["about"] == "as-good, 97.1% (96.1 to 97.6%) on 440 drawings of unseen writers"
+    )
 
 
 def test_the_choice_holds_for_everybody_and_after_a_restart(folder: Path, client: TestClient):
@@ -144,7 +148,7 @@ def test_a_strange_summary_says_nothing(folder: Path, client: TestClient):
 
 def test_pupils_may_not(client: TestClient):
     assert TEACHER_ONLY in router.dependencies
-    paths = [path for path in client.app.openapi()["paths"] if path.startswith("/api/models")]
+    paths = [path for path in client.get("/openapi.json").json()["paths"] if path.startswith("/api/models")]
     assert len(paths) == 6
 
 
@@ -167,7 +171,7 @@ def test_a_test_set_is_not_trained_on(folder: Path, store: Store, caplog: pytest
     assert (before.digest, before.writer_names) == (after.digest, after.writer_names)
     assert "10 drawings tagged test-set are kept out of training" in caplog.text
     config.data.tags = TEST_TAG
-    with pytest.raises(UserError, match="kept? out of training|keeps them out"):
+    with pytest.raises(UserError, match="keeps them out of training"):
         prepare.dataset(config, mixed)
     mixed.close()
 
@@ -326,6 +330,8 @@ def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
     with killable(classroom) as (url, _):
         page = open_page(f"{url}/models")
         expect(page.locator("#training-what")).to_contain_text(name)
-        expect(page.locator("#training-when")).to_contain_text(re.compile("epoch [0-9]+ of 40"), timeout=1000 * PATIENCE)
+        expect(page.locator("#training-when")).to_contain_text(
+            re.compile("epoch [0-9]+ of 40"), timeout=1000 * PATIENCE
+        )
         wait_until(lambda: len((classroom / "runs" / name / "metrics.jsonl").read_text().splitlines()) > done)
     assert not trainers(classroom)
