@@ -22,7 +22,6 @@ class Result(NamedTuple):
         parameters: of the network; 0 if it is not known.
         epochs: how many it was trained.
         seconds: that the training took.
-        fingerprint: of its drawings.
     """
 
     accuracy: float
@@ -35,7 +34,6 @@ class Result(NamedTuple):
     parameters: int
     epochs: int
     seconds: float
-    fingerprint: str
 
 
 def read(run: Path) -> Result | None:
@@ -86,7 +84,6 @@ def _checked(summary: Mapping[str, Any]) -> Result:
         parameters=_whole(summary.get("parameters", 0)),
         epochs=_whole(summary["epochs"]),
         seconds=float(max(0.0, min(summary["train_seconds"], 1e9))),
-        fingerprint=str(summary.get("data_fingerprint", ""))[:64],
     )
 
 

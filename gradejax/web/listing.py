@@ -78,11 +78,18 @@ def note(in_use: Chosen) -> str | None:
                 f"“Use this one” changes to it."
             )
         )
-    why = f"{newest.accuracy:.1%} against {used.accuracy:.1%}"
+    why, other = f"{newest.accuracy:.1%} against {used.accuracy:.1%}", ""
     if newest.split != used.split:
         why = "it was not validated on unseen writers"
-    other = "" if newest.fingerprint == used.fingerprint else " They were validated on different drawings."
+    with suppress(UserError):
+        if in_use.run and _validated_on(finished[0]) != _validated_on(in_use.run):
+            other = " They were validated on different drawings."
     return f"A newer run, {finished[0].name}, is worse ({why}), so it is not used.{other}"
+
+
+def _validated_on(run: Path) -> set[str] | None:
+    read = held_out.readings(run)
+    return None if read is None else {one.id for one in read}
 
 
 def detail(run: Path, shown: RunShown) -> RunDetail:

@@ -124,6 +124,7 @@ class Trainings:
         self._finished = finished
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: Thread | None = None
         self._order: Order | None = None
         self._cancelled = self._closing = False
         self.ended: Ended | None = None
@@ -173,10 +174,11 @@ class Trainings:
     def cancel(self) -> bool:
         """Ends the training and removes what it has written; returns whether there was one."""
         with self._lock:
-            process = self._process
+            process, watcher = self._process, self._watcher
             self._cancelled = process is not None
-        if process:
+        if process and watcher:
             _end(process)
+            watcher.join()
         return process is not None
 
     def progress(self) -> Progress | None:
@@ -200,7 +202,8 @@ class Trainings:
                 stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment,
             )  # fmt: skip
         self._order, self._cancelled = order, False
-        Thread(target=partial(self._watch, self._process, order), daemon=True).start()
+        self._watcher = Thread(target=partial(self._watch, self._process, order), daemon=True)
+        self._watcher.start()
 
     def _watch(self, process: subprocess.Popen[bytes], order: Order) -> None:
         status = process.wait()
@@ -208,10 +211,11 @@ class Trainings:
             if self._closing:
                 return
             self._process = None
+            is_finished = not self._cancelled and (order.workdir / "summary.json").exists()  # a plot may be missing
             if self._cancelled:
                 shutil.rmtree(order.workdir, ignore_errors=True)
                 self.ended = Ended(order.run, "cancelled")
-            elif status == 0:
+            elif is_finished:
                 self.ended = Ended(order.run, "finished")
             elif "the drawings have changed since" in (reason := _reason(order, status)):
                 # They were drawn while the server was down. What was trained on the earlier ones cannot go on.
@@ -222,7 +226,7 @@ class Trainings:
                 self.ended = Ended(order.run, "failed", reason)
                 log.warning("the training of %s failed: %s", order.workdir, reason)
             _forget()
-        if status == 0:
+        if is_finished:
             self._finished()
 
 

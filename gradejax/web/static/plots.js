@@ -170,8 +170,8 @@ export function reliability(bins, ece, name) {
     const drawings = n === 1 ? "1 drawing" : `${n.toLocaleString("en")} drawings`;
     bin.append(svg("title", {}, `${drawings}: confidence ${percent(confidence)}, accuracy ${percent(accuracy)}`));
     bin.append(svg("line", { x1: x, x2: x, y1: toY(interval[0]), y2: toY(interval[1]) }));
-    const [place, dx] = x > toX(0.97) ? ["y", -8] : ["n", 8];
-    bin.append(svg("text", { class: place, x: x + dx, y: bottom - 8 }, n.toLocaleString("en")));
+    const [place, dx, dy] = x > toX(0.97) ? ["y", -8, -26] : ["n", 8, -8]; // not on top of its neighbour's
+    bin.append(svg("text", { class: place, x: x + dx, y: bottom + dy }, n.toLocaleString("en")));
     bin.append(svg("circle", { cx: x, cy: toY(accuracy), r: 4 + 6 * Math.sqrt(n / most) }));
     node.append(bin);
   }
