@@ -1,4 +1,4 @@
-"""Serves the pages: draw, guess, browse.
+"""Serves the pages: draw, guess, browse, models.
 
     python -m gradejax.web
     python -m gradejax.web --host=0.0.0.0                # for a class: prints a code and a QR code

@@ -8,6 +8,7 @@ import logging
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -200,6 +201,7 @@ class Trainings:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gradejax.web.trainer", *order.flags()],
                 stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment,
+                start_new_session=True,  # Ctrl-C is for the server
             )  # fmt: skip
         self._order, self._cancelled = order, False
         self._watcher = Thread(target=partial(self._watch, self._process, order), daemon=True)
@@ -214,6 +216,7 @@ class Trainings:
             is_finished = not self._cancelled and (order.workdir / "summary.json").exists()  # a plot may be missing
             if self._cancelled:
                 shutil.rmtree(order.workdir, ignore_errors=True)
+                _forget()
                 self.ended = Ended(order.run, "cancelled")
             elif is_finished:
                 self.ended = Ended(order.run, "finished")
@@ -225,7 +228,8 @@ class Trainings:
             else:
                 self.ended = Ended(order.run, "failed", reason)
                 log.warning("the training of %s failed: %s", order.workdir, reason)
-            _forget()
+            if status != -signal.SIGTERM:  # which a service manager sends to all: the server goes on with it later
+                _forget()
         if is_finished:
             self._finished()
 

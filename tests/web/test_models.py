@@ -314,10 +314,16 @@ def killable(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
         process.communicate(timeout=30)
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(("end", "drawn_meanwhile"), [(signal.SIGTERM, 0), (signal.SIGKILL, 0), (signal.SIGTERM, 5)])
 def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
-    classroom: Path, open_page: Callable[..., Page], end: signal.Signals
+    classroom: Path, open_page: Callable[..., Page], end: signal.Signals, drawn_meanwhile: int
 ):
+    """If drawings have been added, it begins anew: a run has one dataset."""
+
+    def epochs() -> list[str]:
+        file = classroom / "runs" / name / "metrics.jsonl"
+        return file.read_text().splitlines() if file.exists() else []
+
     with killable(classroom) as (url, process):
         page = open_page(f"{url}/models")
         name = order(page, "cnn")
@@ -326,12 +332,15 @@ def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
         process.send_signal(end)
         wait_until(lambda: process.poll() is not None)
         wait_until(lambda: not trainers(classroom))
-    done = len((classroom / "runs" / name / "metrics.jsonl").read_text().splitlines())
+    before = epochs()
+    if drawn_meanwhile:
+        store = open_store(f"sqlite:///{classroom}/grades.db")
+        store.add(write_drawings(drawn_meanwhile, seed=3, writers=1))
+        store.close()
     with killable(classroom) as (url, _):
         page = open_page(f"{url}/models")
         expect(page.locator("#training-what")).to_contain_text(name)
-        expect(page.locator("#training-when")).to_contain_text(
-            re.compile("epoch [0-9]+ of 40"), timeout=1000 * PATIENCE
-        )
-        wait_until(lambda: len((classroom / "runs" / name / "metrics.jsonl").read_text().splitlines()) > done)
+        wait_until(lambda: len(epochs()) > len(before))
+        expect(page.locator("#training-when")).to_contain_text(re.compile("epoch [0-9]+ of 40"))
+        assert (epochs()[0] == before[0]) == (drawn_meanwhile == 0)
     assert not trainers(classroom)
