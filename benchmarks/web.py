@@ -1,10 +1,11 @@
-"""How fast the pages' server answers guesses, and a class that saves all at once; on loopback only.
+"""How fast the pages' server answers guesses, and a class that saves all at once, also while it trains; on loopback.
 
     python -m benchmarks.web [--workdir=DIR] [--store=URI] [--seconds=10] [--json=FILE]
 
 A real server over a new SQLite file, or over --store, to which a few thousand drawings are added; the people are
 coroutines that share its cores. They measure latency from the moment a request was due, so that a late answer also
-counts as late for everybody who waited behind it.
+counts as late for everybody who waited behind it. The training (configs/best.py) is begun as on the Models page, and
+cancelled in the end.
 """
 
 import asyncio
@@ -57,19 +58,21 @@ class Person:
 
     async def get(self, path: str) -> int:
         """Returns the answer's status, once all of it has arrived."""
-        return await self._ask("GET", path, b"")
+        status, _ = await self.ask("GET", path)
+        return status
 
     async def post(self, path: str, body: bytes) -> int:
         """Posts `body` and returns the answer's status, once all of it has arrived."""
-        return await self._ask("POST", path, body)
+        status, _ = await self.ask("POST", path, body)
+        return status
 
-    async def _ask(self, method: str, path: str, body: bytes) -> int:
+    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Makes a request and returns the answer's status and body."""
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         length = int(answer.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        await self._reader.readexactly(length)
-        return int(answer.split(None, 2)[1])
+        return int(answer.split(None, 2)[1]), await self._reader.readexactly(length)
 
 
 async def crowd(port: int, people: int, act: Callable[[Person, random.Random], Awaitable[None]]) -> None:
@@ -160,6 +163,24 @@ async def measure_saves_watched(
         await asyncio.gather(*pages, return_exceptions=True)
 
 
+async def begin_training(port: int) -> None:
+    """Begins a training and waits until it trains."""
+    person = await Person.connect(port)
+    status, answer = await person.ask("POST", "/api/models/training", b'{"recipe": "best"}')
+    if status != 200:
+        raise UserError(f"no training could be begun: {answer.decode()}")
+    while json.loads(answer)["phase"] == "preparing":
+        await asyncio.sleep(1)
+        _, answer = await person.ask("GET", "/api/models/training")
+
+
+async def cancel_training(port: int) -> None:
+    """Cancels the training. Raises UserError if it has ended by itself, for then nothing was measured."""
+    status, answer = await (await Person.connect(port)).ask("POST", "/api/models/training/cancel", b"{}")
+    if status != 200 or not json.loads(answer)["cancelled"]:
+        raise UserError("the training ended too early; see runs/")
+
+
 def message(drawing: Drawing) -> dict:
     """Returns what the page sends for a drawing."""
     return {
@@ -191,11 +212,15 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
         paced, saved, lasted = asyncio.run(measure_saves(port, messages, seconds, together=False))
         watched, saved_watched, _ = asyncio.run(measure_saves_watched(port, messages, seconds))
         burst, saved_together, _ = asyncio.run(measure_saves(port, messages, seconds, together=True))
+        asyncio.run(begin_training(port))
+        busy_guesses = asyncio.run(measure_guesses(port, GUESSERS, pictures, seconds))
+        busy, saved_meanwhile, _ = asyncio.run(measure_saves(port, messages, seconds, together=False))
+        asyncio.run(cancel_training(port))
     finally:
         server.terminate()
         server.wait()
     store = open_store(uri)
-    everything = saved | saved_watched | saved_together
+    everything = saved | saved_watched | saved_together | saved_meanwhile
     kept = {id: store.get(id) for id in everything}
     store.close()
     sent = 2 * SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
@@ -210,6 +235,8 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
         "save_median_ms_live_pages": float(np.median(watched)),
         "save_p99_live_pages_ratio": float(np.percentile(watched, 99) / np.percentile(paced, 99)),
         "save_p99_ms_same_moment": float(np.percentile(burst, 99)),
+        "guess_p99_ms_while_training": float(np.percentile(busy_guesses, 99)),
+        "save_p99_ms_while_training": float(np.percentile(busy, 99)),
         "saves_refused": sent - len(everything),
         "saves_lost": sum(
             one is None or base64.b64encode(one.png).decode() != everything[id] for id, one in kept.items()
@@ -225,6 +252,13 @@ TARGETS = {
     "save_p99_ms_live_pages": (f"the same, {LIVE_PAGES} pages show the class live", "ms", "<", 250),
     "save_p99_live_pages_ratio": ("against none", "times", "<", 2),
     "save_p99_ms_same_moment": (f"a save, {SAVERS} in the same moment, 99th percentile", "ms", "<", 250),
+    "guess_p99_ms_while_training": (
+        f"a guess, {GUESSERS} people, while a training runs, 99th percentile",
+        "ms",
+        "<",
+        25,
+    ),
+    "save_p99_ms_while_training": (f"a save, {SAVERS} people, while a training runs, 99th percentile", "ms", "<", 250),
     "saves_refused": ("failed saves", "", "<", 1),
     "saves_lost": ("saves confirmed but not in the store", "", "<", 1),
 }

@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from absl import flags
 
-from gradejax import cli, evaluation, prepare, recogniser, report, stores
+from gradejax import cli, evaluation, plots, prepare, recogniser, stores
 from gradejax.errors import UserError
 from gradejax.grades import GRADES, NO_GRADE
 from gradejax.ink import decode_ink
@@ -45,7 +45,7 @@ def main(files: list[str]) -> None:
     titles = [f"{label} read as {GRADES[guess]}" for label, guess in zip(labels, guesses[worst], strict=True)]
     kind = f"drawings of {NO_GRADE} were let in" if _FLAGS.others else "grades were misread"
     with matplotlib.rc_context({"savefig.dpi": 80}):
-        report.sheet(ink, titles, f"{len(wrong):,} of {wanted.sum():,} {kind}").savefig(Path(files[0]))
+        plots.sheet(ink, titles, f"{len(wrong):,} of {wanted.sum():,} {kind}").savefig(Path(files[0]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from absl import flags
 
-from gradejax import cli, report
+from gradejax import cli, plots
 from gradejax.grades import GRADE_INDEX
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
@@ -30,7 +30,7 @@ def main(_: list[str]) -> None:
     ink = np.stack([resample(decode_ink(drawing.png), 84) for drawing in drawings])
     labels = np.array([GRADE_INDEX[drawing.label] for drawing in drawings])
     with matplotlib.rc_context({"savefig.dpi": 80}):
-        report.contact_sheet(ink, labels, _COLUMNS).savefig(_FOLDER / "drawings.png")
+        plots.contact_sheet(ink, labels, _COLUMNS).savefig(_FOLDER / "drawings.png")
     if workdir := cli.workdir(_FLAGS):
         shutil.copy(workdir / "plots" / "confusion.png", _FOLDER)
 

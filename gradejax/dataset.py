@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Shaped, UInt8
+from jaxtyping import Int32, Int64, Shaped, UInt8
+
+from gradejax.grades import LABELS
+
+TEST_TAG = "test-set"
+"""Drawings with this tag are neither trained nor validated on: they say how good a model is on what it never met."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,25 @@ def of_grades(dataset: Dataset) -> Dataset:
     digest = hashlib.sha256(f"{dataset.digest} grades".encode()).hexdigest()
     ink, labels, writers = dataset.ink[rows], dataset.labels[rows], dataset.writers[rows]
     return Dataset(ink, labels, writers, dataset.writer_names, digest, dataset.refused, dataset.ids[rows])
+
+
+def subset(dataset: Dataset, rows: Int64[np.ndarray, " rows"]) -> Dataset:
+    """Some drawings of a store's dataset, as if the store held no others.
+
+    Args:
+        dataset: of a store.
+        rows: which drawings, in ascending order.
+    """
+    ink, labels = dataset.ink[rows], dataset.labels[rows]
+    present, first, numbers = np.unique(dataset.writers[rows], return_index=True, return_inverse=True)
+    order = np.argsort(first)  # of first appearance
+    names = tuple(dataset.writer_names[present[place]] for place in order)
+    writers = np.argsort(order).astype(np.int32)[numbers]
+    content = hashlib.sha256()  # as in `cache.decode`
+    for one, label, writer in zip(ink, labels, writers, strict=True):
+        content.update(one)
+        content.update(f"{LABELS[label]} {names[writer]};".encode())
+    return Dataset(ink, labels, writers, names, content.hexdigest(), dataset.refused, dataset.ids[rows])
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:

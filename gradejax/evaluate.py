@@ -2,10 +2,11 @@
 
     python -m gradejax.evaluate [--workdir=DIR] [--store=URI] [--store=ANOTHER] [--tags=a,b]
 
-Without --workdir the newest finished run below runs/ is used, or the recogniser that comes with gradejax if there is
-none. The last line is JSON with `accuracy`, `n`, `ece`, `loss`, `refused`, the share of grades that the model rejects
-as no grade, and more. `interval` is where the accuracy lies on drawings by other people like these `writers`, with 95%
-confidence; it is null if all are by one. Several stores are shown in one table, and there is such a line for each.
+Without --workdir the run chosen on the pages is used, else the newest finished run below runs/, else the recogniser
+that comes with gradejax. The last line is JSON with `accuracy`, `n`, `ece`, `loss`, `refused`, the share of grades that
+the model rejects as no grade, and more. `interval` is where the accuracy lies on drawings by other people like these
+`writers`, with 95% confidence; it is null if all are by one. Several stores are shown in one table, and there is such a
+line for each.
 
 Drawings that are labelled `no grade` do not count in these. `no_grade` says how many `others` there are, which share of
 them the model rejects (`others_refused`), and how well its confidence tells grades from them whatever the threshold:
@@ -37,7 +38,7 @@ flags.DEFINE_multi_string(
     "Address of the drawings; sqlite:///data/grades.db by default. Repeat it to compare stores.",
     flag_values=_FLAGS,
 )
-cli.define_workdir(_FLAGS, "The run whose model is used; the newest by default.")
+cli.define_workdir(_FLAGS, "The run whose model is used; by default the one chosen on the pages, else the newest.")
 flags.DEFINE_list("tags", [], "Only drawings with one of these tags.", flag_values=_FLAGS)
 
 

@@ -17,9 +17,9 @@ import csv
 import hashlib
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt64
@@ -39,6 +39,7 @@ _PARTS = ("unused", "train", "validation", "test")
 _ROWS_TOGETHER = 10_000
 _MAX_BYTES = 2**29  # a drawing takes about 80
 
+T = TypeVar("T")
 Digests = UInt64[np.ndarray, " digests"]
 
 
@@ -93,19 +94,51 @@ def ink_digests(ink: UInt8[np.ndarray, "n size size"]) -> list[int]:
     return [int.from_bytes(hashlib.sha256(each).digest()[:8]) for each in np.ascontiguousarray(ink)]
 
 
+class Reading(NamedTuple):
+    """What a network that was not trained on a drawing read.
+
+    Attributes:
+        id: of the drawing in the store.
+        writer: as in `drawings.csv`.
+        label: in the store; a grade.
+        guess: what was read.
+        confidence: in the guess.
+    """
+
+    id: str
+    writer: str
+    label: str
+    guess: str
+    confidence: float
+
+
+def readings(workdir: Path) -> list[Reading] | None:
+    """What was read of the validation drawings that show a grade; None if the run does not list its drawings.
+
+    Raises:
+        UserError: when the list cannot be read, or is damaged.
+    """
+    return _from_lines(workdir, lambda lines: list(_readings(lines)))
+
+
 def trained_on(workdir: Path) -> Digests | None:
     """The digests of the drawings that a run's network was trained on, sorted; None if the run does not list them.
 
     Raises:
         UserError: when the list cannot be read, or is damaged.
     """
+    return _from_lines(workdir, lambda lines: np.sort(np.fromiter(_trained_digests(lines), np.uint64)))
+
+
+def _from_lines(workdir: Path, read: Callable[[Iterator[list[str]]], T]) -> T | None:
+    """What `read` makes of the lines of `drawings.csv`; None if there is no such file."""
     path = workdir / FILE
     try:
         lines = csv.reader(
             io.TextIOWrapper(io.BytesIO(regular.read(path, _MAX_BYTES)), "utf-8", newline=""), strict=True
         )
         if next(lines, None) == _COLUMNS:
-            return np.sort(np.fromiter(_trained_digests(lines), np.uint64))
+            return read(lines)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -113,6 +146,16 @@ def trained_on(workdir: Path) -> Digests | None:
     except (regular.Irregular, csv.Error, ValueError):
         pass
     raise UserError(f"{path} is damaged: without it nobody can say which drawings were trained on; delete it to go on")
+
+
+def _readings(lines: Iterator[list[str]]) -> Iterator[Reading]:
+    """Raises ValueError for a line that is not whole."""
+    for id, part, _, writer, label, guess, confidence, _ in lines:
+        # With folds, the run's own network has been trained on a drawing that another one read.
+        if label in GRADES and guess and part in ("validation", "train"):
+            if guess not in GRADES:
+                raise ValueError(guess)
+            yield Reading(id, writer, label, guess, min(max(float(confidence), 0.0), 1.0))
 
 
 def _trained_digests(lines: Iterator[list[str]]) -> Iterator[int]:

@@ -105,6 +105,25 @@ def proportion(counts: Tally, level: float = LEVEL) -> Interval:
     return Interval(mean, float(low), float(high))
 
 
+def binomial(
+    right: Float[np.ndarray, " n"], total: Float[np.ndarray, " n"], level: float = LEVEL
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Clopper and Pearson's intervals of shares of independent drawings.
+
+    Args:
+        right: how many are right, for each share.
+        total: of how many, at least one.
+        level: of the intervals.
+
+    Returns:
+        The lower and the upper bounds.
+    """
+    wrong = total - right
+    low = np.where(right > 0, special.betaincinv(np.maximum(right, 1), wrong + 1, level / 2), 0.0)
+    high = np.where(wrong > 0, special.betaincinv(right + 1, np.maximum(wrong, 1), 1 - level / 2), 1.0)
+    return low, high
+
+
 class Difference(NamedTuple):
     """A difference of two accuracies.
 

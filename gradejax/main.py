@@ -31,6 +31,7 @@ from gradejax import (
     evaluation,
     held_out,
     models,
+    plots,
     prepare,
     recipe,
     report,
@@ -112,8 +113,15 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         summary |= {"wall_seconds": time.perf_counter() - began, "device": device}
         # Before the plots: a run must not be lost for want of a picture.
         runs.write_json(workdir / "summary.json", summary)
-        report.write_plots(workdir / "plots", history, result, config.evaluate.mistakes, len(prepared.folds))
+        about = _plot_title(config, uri, workdir)
+        plots.write_plots(workdir / "plots", about, history, result, config.evaluate.mistakes, len(prepared.folds))
     return {**summary, "workdir": str(workdir)}
+
+
+def _plot_title(config: ConfigDict, uri: str, workdir: Path) -> str:
+    """Names the run, its data and the split: `cnn-1: class.db, tags 7b, writer split`."""
+    tags = f", tags {config.data.tags}" if config.data.tags else ""
+    return f"{workdir.resolve().name}: {uri.rstrip('/').rpartition('/')[2]}{tags}, {config.data.split} split"
 
 
 def _prepared(config: ConfigDict, store_flag: str | None) -> tuple[str, Prepared]:

@@ -4,9 +4,9 @@
 
 Prints one line per file: path, grade, confidence. Where the model takes a drawing for something other than a grade, the
 grade is `no grade` and the confidence is that of the likeliest one. With --json each line is an object with all fifteen
-confidences, and `no grade` is null. Without --workdir the newest finished run below runs/ is used, or the recogniser
-that comes with gradejax if there is none. A file that is not a picture is named on standard error, the others are still
-read, and the exit status is 1.
+confidences, and `no grade` is null. Without --workdir the run chosen on the pages is used, else the newest
+finished run below runs/, else the recogniser that comes with gradejax. A file that is not a picture is named on
+standard error, the others are still read, and the exit status is 1.
 """
 
 import json
@@ -20,7 +20,7 @@ from gradejax.errors import BadDrawing, UserError
 from gradejax.ink import MAX_PNG_BYTES
 
 _FLAGS = flags.FlagValues()
-cli.define_workdir(_FLAGS, "The run whose model is used; the newest by default.")
+cli.define_workdir(_FLAGS, "The run whose model is used; by default the one chosen on the pages, else the newest.")
 flags.DEFINE_bool("json", False, "Print a JSON object per line, with all confidences.", flag_values=_FLAGS)
 
 

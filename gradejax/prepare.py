@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
 from gradejax import cache, checkpoints, mixture, models, recipe, recogniser, shipped, splits
-from gradejax.dataset import Dataset, Picture
+from gradejax.dataset import TEST_TAG, Dataset, Picture, subset
 from gradejax.errors import UserError
 from gradejax.forward import variables_of
 from gradejax.grades import GRADES
@@ -83,10 +83,25 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
 
 
 def dataset(config: ConfigDict, store: Store) -> Dataset:
-    """The store's drawings that a recipe asks for; see `load`."""
+    """The store's drawings that a recipe asks for; see `load`. Those tagged `TEST_TAG` are kept out."""
     settings = config.data
     query = Query(tags=recipe.tags(config))
-    return load(store, query, settings.size, _cache_folder(config), settings.resampling)
+    loaded = load(store, query, settings.size, _cache_folder(config), settings.resampling)
+    # Not by the query, so that stores without such drawings keep their caches.
+    tested = [drawing.id.encode() for drawing in store.find(Query(tags=(TEST_TAG,)), pictures=False)]
+    rows = np.flatnonzero(~np.isin(loaded.ids, np.array(tested, np.bytes_)))
+    n = len(loaded) - len(rows)
+    if not len(rows):
+        raise UserError(f"all of these drawings are tagged {TEST_TAG}, which keeps them out of training: draw others")
+    if not n:
+        return loaded
+    log.info(
+        "%s tagged %s %s kept out of training",
+        f"{n:,} drawings" if n > 1 else "1 drawing",
+        TEST_TAG,
+        "are" if n > 1 else "is",
+    )
+    return subset(loaded, rows)
 
 
 def split_and_mix(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, list[Split]]:

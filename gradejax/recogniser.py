@@ -1,7 +1,7 @@
 """A trained model as a function from a PNG to grades and confidences, and which model a command takes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Float, UInt8
 
 from gradejax import calibration as calibrations
-from gradejax import checkpoints, models, runs, shipped
+from gradejax import checkpoints, choice, models, runs, shipped
 from gradejax.calibration import Calibration
 from gradejax.errors import UserError
 from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches, variables_of
@@ -124,18 +124,45 @@ def load_chosen(workdir: Path | None) -> Chosen:
     """Loads the model of a run, or the shipped one.
 
     Args:
-        workdir: the run; None for the newest finished run below `runs/` whose model can be loaded, or the shipped
-            recogniser if there is none. The log says which it is.
+        workdir: the run; None for the one that was chosen on the pages, else the newest finished run below `runs/`
+            whose model can be loaded, else the shipped recogniser. The log says which it is.
 
     Raises:
         UserError: when the run has no model that can be loaded.
     """
     if workdir:
-        return _of_run(workdir, load(workdir))
-    newest = load_newest()
-    if newest:
-        log.info("using the model in %s", newest.run)
-        return newest
+        return of_run(workdir)
+    name = choice.chosen()
+    if name != shipped.NAME:
+        found = load_first([*([runs.ROOT / name] if name else []), *runs.finished_runs()])
+        if found:
+            return found
+    return load_own()
+
+
+def load_first(candidates: Iterable[Path]) -> Chosen | None:
+    """Loads the first run whose model can be loaded, and logs the name of it and why others cannot be loaded.
+
+    Args:
+        candidates: folders of runs, the preferred one first.
+
+    Returns:
+        None if there is no such run.
+    """
+    for run in candidates:
+        try:
+            found = of_run(run)
+        except UserError as error:
+            log.warning("%s", error)
+        else:
+            was_chosen = ", which was chosen on the pages" if run.name == choice.chosen() else ""
+            log.info("using the model in %s%s", run, was_chosen)
+            return found
+    return None
+
+
+def load_own() -> Chosen:
+    """Loads the shipped recogniser, and logs that it is used."""
     recogniser = load_shipped()
     log.info(
         "using the recogniser that comes with gradejax. %s `%s` trains one of your own",
@@ -144,20 +171,9 @@ def load_chosen(workdir: Path | None) -> Chosen:
     return Chosen(shipped.NAME, recogniser, None)
 
 
-def load_newest() -> Chosen | None:
-    """Loads the newest finished run below `runs/` whose model can be loaded; None if there is none.
-
-    Newer ones that cannot be loaded are logged.
-    """
-    for run in runs.finished_runs():
-        try:
-            return _of_run(run, load(run))
-        except UserError as error:
-            log.warning("%s", error)
-    return None
-
-
-def _of_run(run: Path, recogniser: Recogniser) -> Chosen:
+def of_run(run: Path) -> Chosen:
+    """Loads the model of a run, with its name. Raises UserError as `load` does."""
+    recogniser = load(run)
     return Chosen(run.resolve().name, recogniser, run)
 
 

@@ -92,6 +92,25 @@ def _lock(file: int, workdir: Path) -> None:
     os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
 
 
+def is_held(workdir: Path) -> bool:
+    """Whether a command is writing to a run's folder, as far as the file system knows."""
+    if fcntl is None:
+        return False
+    try:
+        file = os.open(workdir / ".lock", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return False
+
+
 @contextmanager
 def _writing_to(workdir: Path) -> Iterator[None]:
     try:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gradejax import audits, labels, prepare, recipe, report, runs, similar, splits, styles
+from gradejax import audits, labels, plots, prepare, recipe, runs, similar, splits, styles
 from gradejax.calibration import Calibration
 from gradejax.crossvalidation import cross_validate
 from gradejax.data.exporting import check_is_not_store
@@ -203,7 +203,7 @@ def _sheet(dataset: Dataset, findings: Findings) -> Figure:
         f"{GRADES[dataset.labels[row]]}, or {GRADES[doubts.guesses[row]]}?\n{doubts.scores[row]:.1%} confidence"
         for row in rows
     ]
-    return report.sheet(dataset.ink[rows], titles, f"{len(rows)} suspect labels in {len(dataset):,} drawings")
+    return plots.sheet(dataset.ink[rows], titles, f"{len(rows)} suspect labels in {len(dataset):,} drawings")
 
 
 def _lines(dataset: Dataset, names: Sequence[str], findings: Findings) -> list[str]:

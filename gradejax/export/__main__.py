@@ -2,11 +2,11 @@
 
     python -m gradejax.export [--workdir=DIR] --to=stablehlo OUT
 
-Without --workdir the newest finished run below runs/ is used, or the recogniser that comes with gradejax if there is
-none. `stablehlo` is a program for jax.export.deserialize: it takes ink, (1, size, size) as uint8, and returns the
-confidence in each label, and a score: how much the drawing looks like a grade. The last line printed is JSON with what
-a user of the file also needs: the labels in the order of the confidences, the size and resampling of the ink, and the
-threshold: a drawing whose score is below it is not a grade.
+Without --workdir the run chosen on the pages is used, else the newest finished run below runs/, else the recogniser
+that comes with gradejax. `stablehlo` is a program for jax.export.deserialize: it takes ink, (1, size, size) as uint8,
+and returns the confidence in each label, and a score: how much the drawing looks like a grade. The last line printed is
+JSON with what a user of the file also needs: the labels in the order of the confidences, the size and resampling of the
+ink, and the threshold: a drawing whose score is below it is not a grade.
 """
 
 import json
@@ -20,7 +20,7 @@ from gradejax.errors import UserError
 from gradejax.export.stablehlo import to_stablehlo
 
 _FLAGS = flags.FlagValues()
-cli.define_workdir(_FLAGS, "The run whose model is exported; the newest by default.")
+cli.define_workdir(_FLAGS, "The run whose model is exported; by default the one chosen on the pages, else the newest.")
 flags.DEFINE_enum("to", None, ["stablehlo"], "The format.", flag_values=_FLAGS)
 
 

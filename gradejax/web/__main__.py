@@ -1,4 +1,4 @@
-"""Serves the pages: draw, guess, browse, class.
+"""Serves the pages: draw, guess, browse, models, class.
 
     python -m gradejax.web
     python -m gradejax.web --host=0.0.0.0                # for a class: prints two codes and a QR code
@@ -23,7 +23,7 @@ log = logging.getLogger("gradejax.web")
 
 _FLAGS = flags.FlagValues()
 cli.define_store(_FLAGS)
-cli.define_workdir(_FLAGS, "The run whose model guesses; the newest finished one by default.")
+cli.define_workdir(_FLAGS, "The run whose model guesses; by default the one chosen on the pages, else the best.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for the whole network.", flag_values=_FLAGS)
 flags.DEFINE_integer("port", 8000, "Port to listen on; 0 for any free one.", 0, 65535, flag_values=_FLAGS)
 flags.DEFINE_string(

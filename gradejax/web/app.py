@@ -18,6 +18,7 @@ from gradejax.web import (
     gallery,
     guessing,
     invitation,
+    models,
     pages,
     refusals,
     saving,
@@ -26,6 +27,7 @@ from gradejax.web import (
     totals,
 )
 from gradejax.web.access import Access
+from gradejax.web.examining import TestSet
 from gradejax.web.guard import SIGN_IN, Guard
 from gradejax.web.limits import Turns
 from gradejax.web.messages import Refused
@@ -34,6 +36,7 @@ from gradejax.web.pages import STATIC
 from gradejax.web.ranking import Rankings
 from gradejax.web.sending import SendBudget
 from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
+from gradejax.web.training import Trainings
 from gradejax.web.workers import Workers
 
 _OPEN_PATHS = frozenset({SIGN_IN, "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
@@ -46,6 +49,7 @@ def create_app(
     model: Model,
     access: Access | None = None,
     invited: invitation.Invitation | None = None,
+    uri: str | None = None,
 ) -> FastAPI:
     """Creates the application.
 
@@ -54,12 +58,14 @@ def create_app(
         model: guesses as soon as there is one.
         access: without it nobody needs a code, and only requests to loopback's names are answered.
         invited: how others get to the pages; without it nobody else can.
+        uri: the store's address with its credentials, for trainings; `store.uri` if it needs none.
     """
     rankings = Rankings(store, model)
+    trainings = Trainings(uri or store.uri, finished=model.look_now)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with closing(store), rankings.open():
+        with closing(store), rankings.open(), trainings.open():
             yield
             await asyncio.sleep(LAST_ANSWERS_SECONDS)
 
@@ -79,6 +85,7 @@ def create_app(
     state.saver = saving.Saver(store)
     state.guesser = guessing.Guesser(model)
     state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
+    state.trainings, state.test_set = trainings, TestSet(store, model)
     state.send_budget = SendBudget()
     key = secrets.token_bytes() if access is None else access.sessions.derive_key("receipts")
     state.receipts = taking_back.Receipts(key)
@@ -88,10 +95,10 @@ def create_app(
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    modules = (saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation)
-    for module in modules:
+    routed = saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation, models
+    for module in routed:
         api.include_router(module.router)
-    refusals.describe_roles(app, [module.router for module in modules], api.prefix)
+    refusals.describe_roles(app, [module.router for module in routed], api.prefix)
     app.include_router(api)
     if access is not None:
         app.include_router(sign_in.router)

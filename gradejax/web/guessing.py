@@ -28,7 +28,7 @@ class Guesser:
         self.guess = Batcher(self._guess_all, BATCH_SIZES[-1])
 
     def _guess_all(self, pngs: Sequence[bytes]) -> list[Guesses | Exception]:
-        chosen = self._model.get()
+        chosen = self._model.get_at_once()
         with self._model.urgent():
             judgements = judge(chosen.recogniser, pngs)
         return [one if isinstance(one, BadDrawing) else _likeliest(chosen, one) for one in judgements]
@@ -50,4 +50,4 @@ def _likeliest(chosen: Chosen, judgement: Judgement) -> Guesses:
     labels = chosen.recogniser.labels
     best = np.argsort(-judgement.confidences, kind="stable")[:_LIKELIEST]
     guesses = [Guess(label=labels[int(i)], confidence=float(judgement.confidences[i])) for i in best]
-    return Guesses(guesses=guesses, is_grade=bool(judgement.is_grade), is_shipped=chosen.run is None)
+    return Guesses(guesses=guesses, is_grade=bool(judgement.is_grade), model=chosen.name, is_shipped=chosen.run is None)

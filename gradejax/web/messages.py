@@ -130,6 +130,7 @@ class Status(Message):
     grades: dict[str, int]
     model: str | None = Field(description="the run whose model guesses, or `shipped`")
     model_missing: str | None = Field(description="if there is no model: what to do")
+    about: str | None = Field(description="if a run's model guesses: which run it is and how good, in words")
     trained_on: str | None = Field(
         description="if the recogniser that comes with gradejax guesses: a sentence about what it was trained on"
     )
@@ -143,6 +144,7 @@ class Guess(Message):
 class Guesses(Message):
     guesses: list[Guess] = Field(description="the likeliest grades, best first")
     is_grade: bool = Field(description="false if the model rejects the drawing as not a grade")
+    model: str = Field(description="the run whose model guesses, or `shipped`")
     is_shipped: bool = Field(description="whether the recogniser that comes with gradejax guesses, not a run's model")
 
 

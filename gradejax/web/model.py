@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from gradejax import runs
-from gradejax.errors import BadDrawing
+from gradejax import choice, results, runs, shipped
+from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import NO_GRADE
-from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_newest
+from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_first, load_own, of_run
 
 BATCH_SIZES = (1, 4, 16, 32)
 """The program for each is compiled before the first guess; smaller batches are padded to the next size."""
@@ -32,43 +32,101 @@ class Judgement(NamedTuple):
 
 
 class Model:
-    """The recogniser of one run, of the newest, or the shipped one until there is a finished run."""
+    """The recogniser of one run, of the one that was chosen, or of the best; the shipped one until there is a run."""
 
     def __init__(self, workdir: Path | None):
         """Creates it; nothing is loaded yet.
 
         Args:
-            workdir: the run; None for the newest finished one when it is first needed, else the first to finish.
+            workdir: the run; None for the one that was chosen with `use`, now or before a restart, else the most
+                accurate finished one (`choice.best_first`), also if it finishes later.
         """
-        self._workdir = workdir
-        self._lock = Lock()
+        self.workdir = workdir
+        self._changing = Lock()
         self._nobody_waits = Event()
         self._nobody_waits.set()
         self._loaded: Chosen | None = None
-        self._finished_runs: list[Path] = []
+        self._described: tuple[Chosen | None, str | None] = None, None
+        self._seen: tuple[str | None, list[Path]] | None = None
         self._look_at = 0.0
 
     def get(self) -> Chosen:
-        """Returns the recogniser and where it is from.
+        """Returns the recogniser and where it is from; looks, now and then, for one to use in its place.
 
         Raises:
-            UserError: if it cannot be loaded; says what to do.
+            UserError: if none can be loaded; says what to do.
         """
-        with self._lock:
-            has_another_finished = self._has_another_run_finished()
-            if self._loaded is None:
-                self._loaded = _compiled(load_chosen(self._workdir))
-            elif has_another_finished and (newest := load_newest()):
-                self._loaded = _compiled(newest)
+        if self._loaded and not self._is_look_due():
             return self._loaded
+        # While another is being loaded, only those wait who have none.
+        if not self._changing.acquire(blocking=self._loaded is None):
+            assert self._loaded
+            return self._loaded
+        try:
+            self._loaded = self._look()
+        finally:
+            self._changing.release()
+        return self._loaded
 
-    def _has_another_run_finished(self) -> bool:
-        """Whether there may be a run to use in the place of the shipped recogniser."""
-        if (self._loaded and self._loaded.run) or time.monotonic() < self._look_at:
-            return False
+    def get_at_once(self) -> Chosen:
+        """Does as `get`, but looks in the background: somebody waits for a guess."""
+        if self._loaded is None:
+            return self.get()
+        if self._is_look_due() and not self._changing.locked():
+            Thread(target=self.get, daemon=True).start()
+        return self._loaded
+
+    def about(self) -> str | None:
+        """Says which run guesses and how good it is; None for the shipped recogniser. Raises what `get` does."""
+        chosen = self.get()
+        if chosen is not self._described[0]:
+            text = results.sentence(chosen.name, results.read(chosen.run)) if chosen.run else None
+            self._described = chosen, text
+        return self._described[1]
+
+    def use(self, name: str) -> Chosen:
+        """Chooses what guesses from now on, also after a restart.
+
+        Args:
+            name: of a finished run's folder below `runs/`, or `shipped`.
+
+        Raises:
+            UserError: if there is no such run, it cannot be loaded, or the command line has chosen another.
+        """
+        if self.workdir:
+            raise UserError(f"the server was started with --workdir={self.workdir}: start it without to choose here")
+        with self._changing:
+            wanted = load_own() if name == shipped.NAME else of_run(choice.finished(name))
+            wanted = _compiled(wanted)
+            choice.choose(name)
+            self._loaded, self._seen = wanted, (name, runs.finished_runs())
+        return wanted
+
+    def look_now(self) -> None:
+        """Makes the next `get` look: a run has finished."""
+        self._look_at = 0.0
+
+    def _is_look_due(self) -> bool:
+        return time.monotonic() >= self._look_at
+
+    def _look(self) -> Chosen:
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        before, self._finished_runs = self._finished_runs, runs.finished_runs()
-        return self._finished_runs != before
+        if self.workdir:
+            return self._loaded or _compiled(load_chosen(self.workdir))
+        seen = choice.chosen(), runs.finished_runs()
+        if self._loaded and seen == self._seen:
+            return self._loaded
+        name = seen[0]
+        candidates = [] if name == shipped.NAME else choice.best_first()
+        if name and name != shipped.NAME:
+            candidates.insert(0, runs.ROOT / name)
+        self._seen = seen
+        if self._loaded and [self._loaded.run] == (candidates or [None])[:1]:
+            return self._loaded
+        found = load_first(candidates)
+        if self._loaded and self._loaded.run == (found.run if found else None):
+            return self._loaded
+        return _compiled(found or load_own())
 
     @contextmanager
     def urgent(self) -> Iterator[None]:

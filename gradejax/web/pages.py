@@ -32,6 +32,7 @@ PAGES = {
     "/": Page("draw.html", "Draw", _EVERYBODY),
     "/guess": Page("guess.html", "Guess", _EVERYBODY),
     "/browse": Page("browse.html", "Browse"),
+    "/models": Page("models.html", "Models"),
     "/class": Page("class.html", "Class"),
 }
 """In the order of the links."""

@@ -62,11 +62,18 @@ def serve(
         access = Access(pupils_code, teachers_code, sessions_file(uri))
     # No patience: a page waits by itself, and tells the visitor meanwhile.
     with closing(open_store(uri, patience=0)) as opened:
-        _serve(opened, workdir, host, port, access, shows_teachers_code=teachers_code is None)
+        _serve(opened, uri, workdir, host, port, access, shows_teachers_code=teachers_code is None)
 
 
 def _serve(
-    store: Store, workdir: Path | None, host: str, port: int, access: Access | None, *, shows_teachers_code: bool
+    store: Store,
+    uri: str,
+    workdir: Path | None,
+    host: str,
+    port: int,
+    access: Access | None,
+    *,
+    shows_teachers_code: bool,
 ) -> None:
     model = Model(workdir)
     listeners = listen(host, port)
@@ -76,7 +83,7 @@ def _serve(
         if workdir:
             raise
     invitation = Invitation(url_of(host, listeners), access.codes[Role.PUPIL] if access else None)
-    app = create_app(store, model=model, access=access, invited=invitation)
+    app = create_app(store, model=model, access=access, invited=invitation, uri=uri)
     config = uvicorn.Config(
         app,
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]

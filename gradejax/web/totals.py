@@ -89,15 +89,16 @@ router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
 @router.get("/status")
 async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[Model, from_state("model")]) -> Status:
     """Returns how many drawings the store holds, and whether there is a model."""
-    name, missing, trained_on = None, None, None
+    name, missing, about, trained_on = None, None, None, None
     try:
-        name, recogniser, run = await workers.run(model.get)
-        trained_on = None if run else recogniser.trained_on
+        chosen = await workers.run(model.get)
+        name, about = chosen.name, await workers.run(model.about)
+        trained_on = None if chosen.run else chosen.recogniser.trained_on
     except UserError as error:
         missing = str(error)
     grades = (await totals.get()).grades
     total = sum(grades.values())
-    return Status(total=total, grades=grades, model=name, model_missing=missing, trained_on=trained_on)
+    return Status(total=total, grades=grades, model=name, model_missing=missing, about=about, trained_on=trained_on)
 
 
 @router.get("/counts", dependencies=[TEACHER_ONLY])

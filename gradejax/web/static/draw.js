@@ -88,7 +88,8 @@ element("undo").addEventListener("click", () => pad.undo());
 element("clear").addEventListener("click", () => pad.clear());
 element("skip").addEventListener("click", skip);
 element("save").addEventListener("click", save);
-element("tags").value = keptTags().join(", ");
+// The address may name tags: /?tags=test-set. They are for this page only.
+element("tags").value = new URLSearchParams(location.search).get("tags") ?? keptTags().join(", ");
 element("tags").addEventListener("change", (event) => keepTags(tagsIn(event.target.value)));
 element("tags").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
 undoByKey(pad);

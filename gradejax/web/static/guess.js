@@ -13,6 +13,7 @@ const NOTHING = { guesses: [], is_grade: false };
 const element = (id) => document.getElementById(id);
 const pad = new Pad(element("paper"));
 const queue = new Queue();
+let model = null; // the name of the one that guesses
 let guess = null; // what is on the paper now: the likeliest grade, or no grade
 let asking = new AbortController();
 
@@ -60,11 +61,26 @@ async function follow() {
   try {
     const answer = await ask("/api/guess", { data: pad.png() }, signal);
     show(answer);
-    if (!answer.is_shipped) element("shipped").hidden = true; // a run has finished since
+    if (answer.model !== model) describeModel(); // another one has been chosen since
     note(answer.is_grade ? "" : "This does not look like a grade.");
   } catch (error) {
     if (signal.aborted) return; // a newer stroke is being guessed
     show(NOTHING);
+    note(reason(error), true);
+  }
+}
+
+// Says which model guesses, and how good it is.
+async function describeModel() {
+  try {
+    const { model: name, model_missing, about, trained_on } = await ask("/api/status");
+    model = name;
+    if (model_missing) note(sentence(model_missing), true);
+    const source = "These guesses are by the model that comes with gradejax, until you train your own.";
+    const text = trained_on ? `${source} ${trained_on}` : about ? `These guesses are by ${about}.` : "";
+    element("shipped").textContent = text;
+    element("shipped").hidden = !text;
+  } catch (error) {
     note(reason(error), true);
   }
 }
@@ -106,14 +122,5 @@ element("wrong").addEventListener("click", () => {
 undoByKey(pad);
 
 pad.clear();
-ask("/api/status").then(
-  ({ model_missing, trained_on }) => {
-    if (model_missing) note(sentence(model_missing), true);
-    if (!trained_on) return;
-    const source = "These guesses are by the model that comes with gradejax, until you train your own.";
-    element("shipped").textContent = `${source} ${trained_on}`;
-    element("shipped").hidden = false;
-  },
-  (error) => note(reason(error), true),
-);
+describeModel();
 if (!(await queue.isKept)) note(NOT_KEPT, true);

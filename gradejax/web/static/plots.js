@@ -1,0 +1,180 @@
+// Plots as SVG: curves of a training, a confusion matrix, a reliability diagram. Each says in its title what it shows.
+
+import { shown, spoken } from "/static/drawings.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function svg(name, attributes = {}, ...children) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
+
+// Numbers at round distances from `low` to `high`, about `wanted` of them.
+function ticks(low, high, wanted, least = 0) {
+  const rough = (high - low) / wanted || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = Math.max(least, power * [1, 2, 5, 10].find((factor) => factor * power >= rough));
+  const found = [];
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9; i++) found.push(i * step);
+  return found;
+}
+
+// 0.01, 0.02, 0.05, 0.1, …
+function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const factor of [1, 2, 5]) found.push(factor * 10 ** power);
+  }
+  const inside = found.filter((tick) => tick >= low && tick <= high);
+  return inside.length > 6 ? inside.filter((tick) => /^0?\.?0*1/.test(String(Number(tick.toPrecision(1))))) : inside;
+}
+
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [460, 280, 54, 14, 34, 44];
+
+// A frame with ticks. `x` and `y`: { low, high, ticks, text, log, title }; returns the SVG and both scales.
+function frame(title, x, y, [width, height] = [WIDTH, HEIGHT]) {
+  const [right, bottom] = [width - RIGHT, height - BOTTOM];
+  const place = ({ low, high, log }, from, to) => {
+    const at = log ? Math.log10 : (value) => value;
+    return (value) => from + ((at(value) - at(low)) / (at(high) - at(low) || 1)) * (to - from);
+  };
+  const [toX, toY] = [place(x, LEFT, right), place(y, bottom, TOP)];
+  const node = svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img" });
+  node.append(svg("title", {}, title), svg("text", { class: "name", x: LEFT, y: 22 }, title));
+  for (const tick of y.ticks) {
+    const at = toY(tick);
+    node.append(svg("line", { class: "grid", x1: LEFT, x2: right, y1: at, y2: at }));
+    node.append(svg("text", { class: "y", x: LEFT - 7, y: at + 4.5 }, y.text(tick)));
+  }
+  for (const tick of x.ticks) {
+    const at = toX(tick);
+    node.append(svg("line", { class: "frame", x1: at, x2: at, y1: bottom, y2: bottom + 4 }));
+    node.append(svg("text", { class: "x", x: at, y: bottom + 18 }, x.text(tick)));
+  }
+  node.append(svg("rect", { class: "frame", x: LEFT, y: TOP, width: right - LEFT, height: bottom - TOP }));
+  node.append(svg("text", { class: "x", x: (LEFT + right) / 2, y: height - 6 }, x.title));
+  return { node, toX, toY, bottom };
+}
+
+function lineChart(title, series, epochs, y) {
+  const x = { low: 1, high: Math.max(2, epochs), ticks: ticks(1, Math.max(2, epochs), 6, 1), text: String, title: "epoch" };
+  const { node, toX, toY } = frame(title, x, y);
+  for (const [kind, values] of series) {
+    const points = values.map((value, i) => `${toX(i + 1).toFixed(1)},${toY(Math.min(Math.max(value, y.low), y.high)).toFixed(1)}`);
+    if (points.length === 1) {
+      const [cx, cy] = points[0].split(",");
+      node.append(svg("circle", { class: kind, cx, cy, r: 4 }));
+    } else node.append(svg("polyline", { class: kind, points: points.join(" ") }));
+  }
+  return node;
+}
+
+function key(kind, text) {
+  const node = document.createElement("span");
+  const line = svg("svg", { viewBox: "0 0 30 10", class: "plot key", "aria-hidden": "true" });
+  line.append(svg("polyline", { class: kind, points: "0,5 30,5" }));
+  node.append(line, text);
+  return node;
+}
+
+// The figure with a caption of texts and nodes.
+function figure(caption, ...nodes) {
+  const node = document.createElement("figure");
+  const below = document.createElement("figcaption");
+  below.append(...caption);
+  const plots = document.createElement("div");
+  plots.className = "plots";
+  plots.append(...nodes);
+  node.append(plots, below);
+  return node;
+}
+
+// `history`: epochs so far, at least one; `epochs`: how many there will be; `name`: of the run and its data.
+export function curves(history, epochs, name) {
+  const of = (field) => history.map((epoch) => epoch[field]);
+  const series = (field) => [["training", of(field)], ["validation", of(`val_${field}`)]];
+  const range = (field) => [...of(field), ...of(`val_${field}`)].filter(Number.isFinite);
+  const losses = range("loss").map((loss) => Math.max(loss, 1e-4));
+  const [lowest, highest] = [Math.min(...losses) / 1.1, Math.max(...losses) * 1.1];
+  const loss = {
+    low: lowest, high: highest, log: true, ticks: logTicks(lowest, highest), text: (tick) => String(Number(tick.toPrecision(1))),
+  };
+  const low = Math.max(0, Math.min(...range("accuracy")) - 0.02);
+  const accuracy = { low, high: 1, ticks: ticks(low, 1, 5), text: (tick) => percent(tick, (1 - low) < 0.05 ? 1 : 0) };
+  const last = history.at(-1);
+  const why = "Training loss lies above validation loss because dropout, label smoothing and distortion are on only in training.";
+  return figure(
+    [key("training", "training "), key("validation", "validation "), last.loss > last.val_loss ? why : ""],
+    lineChart(`Loss, ${name}`, series("loss"), epochs, loss),
+    lineChart(`Accuracy, ${name}`, series("accuracy"), epochs, accuracy),
+  );
+}
+
+const [CELL, MARGIN] = [30, 52];
+
+// `link(label, guess)`: where the cell leads.
+export function confusion(labels, counts, name, link) {
+  const size = MARGIN + CELL * labels.length;
+  const total = counts.flat().reduce((sum, n) => sum + n, 0);
+  const right = counts.reduce((sum, row, i) => sum + row[i], 0);
+  const title = `${right.toLocaleString("en")} of ${total.toLocaleString("en")} read correctly, ${name}`;
+  const node = svg("svg", { class: "plot confusion", viewBox: `0 0 ${size + 6} ${size + 22}`, role: "group", "aria-label": title });
+  const at = (i) => MARGIN + i * CELL;
+  node.append(svg("text", { class: "name", x: 0, y: 18 }, title));
+  const matrix = svg("g", { transform: "translate(0 30)" });
+  matrix.append(svg("text", { class: "x", x: MARGIN + (CELL * labels.length) / 2, y: size - 14 }, "read as"));
+  matrix.append(svg("text", { class: "x", transform: `translate(14 ${(CELL * labels.length) / 2}) rotate(-90)` }, "label"));
+  labels.forEach((label, i) => {
+    matrix.append(svg("text", { class: "y", x: MARGIN - 6, y: i * CELL + 20 }, shown(label)));
+    matrix.append(svg("text", { class: "x", x: at(i) + CELL / 2, y: size - MARGIN + 18 }, shown(label)));
+  });
+  counts.forEach((row, i) => {
+    const most = Math.max(1, row.reduce((sum, n) => sum + n, 0));
+    row.forEach((n, j) => {
+      if (!n) return;
+      const cell = svg("a", { href: link(labels[i], labels[j]), class: i === j ? "right" : "wrong" });
+      cell.setAttribute("aria-label", `${spoken(labels[i])} read as ${spoken(labels[j])}: ${n}`);
+      const rect = svg("rect", { x: at(j) + 1, y: i * CELL + 1, width: CELL - 2, height: CELL - 2 });
+      if (i === j) rect.setAttribute("fill-opacity", (0.15 + (0.85 * n) / most).toFixed(2));
+      const isDark = i === j && n / most > 0.5;
+      cell.append(rect, svg("text", { class: isDark ? "x on" : "x", x: at(j) + CELL / 2, y: i * CELL + 20 }, String(n)));
+      matrix.append(cell);
+    });
+  });
+  matrix.append(svg("rect", { class: "frame", x: MARGIN, y: 0, width: CELL * labels.length, height: CELL * labels.length }));
+  for (let i = 3; i < labels.length; i += 3) {
+    matrix.append(svg("line", { class: "grid", x1: at(i), x2: at(i), y1: 0, y2: CELL * labels.length }));
+    matrix.append(svg("line", { class: "grid", x1: MARGIN, x2: size, y1: i * CELL, y2: i * CELL }));
+  }
+  node.append(matrix);
+  const wide = document.createElement("div");
+  wide.className = "wide";
+  wide.append(node);
+  return figure(["A cell opens the gallery on those drawings, as the model in use reads them now."], wide);
+}
+
+// `bins`: see the API; empty ones are left out.
+export function reliability(bins, ece, name) {
+  const most = Math.max(...bins.map(({ n }) => n));
+  const axis = { low: 0, high: 1, ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], text: (tick) => percent(tick, 0) };
+  const title = `Reliability, ${name}`;
+  const { node, toX, toY, bottom } = frame(title, { ...axis, title: "confidence" }, axis, [460, 430]);
+  node.append(svg("line", { class: "ideal", x1: toX(0), x2: toX(1), y1: toY(0), y2: toY(1) }));
+  for (const { n, confidence, accuracy, interval } of bins) {
+    const x = toX(confidence);
+    const bin = svg("g", { class: "bin" });
+    const drawings = n === 1 ? "1 drawing" : `${n.toLocaleString("en")} drawings`;
+    bin.append(svg("title", {}, `${drawings}: confidence ${percent(confidence)}, accuracy ${percent(accuracy)}`));
+    bin.append(svg("line", { x1: x, x2: x, y1: toY(interval[0]), y2: toY(interval[1]) }));
+    const [place, dx, dy] = x > toX(0.97) ? ["y", -8, -26] : ["n", 8, -8]; // not on top of its neighbour's
+    bin.append(svg("text", { class: place, x: x + dx, y: bottom + dy }, n.toLocaleString("en")));
+    bin.append(svg("circle", { cx: x, cy: toY(accuracy), r: 4 + 6 * Math.sqrt(n / most) }));
+    node.append(bin);
+  }
+  const text = `Dots: drawings of similar confidence, and how many; lines: 95% intervals; dotted: perfectly calibrated. ECE ${ece?.toFixed(3) ?? "unknown"}.`;
+  return figure([text], node);
+}
