@@ -166,10 +166,24 @@ class Filters(BaseModel):
         return Query(tuple(self.tag), self.label, self.writer, self.since, self.until, self.aside)
 
 
-class Page(Filters):
+class GuessFilters(Filters):
+    guess: Annotated[Label | None, Field(description="what the model takes a drawing for; sorts by disagreement")] = (
+        None
+    )
+    by: Literal["date", "disagreement"] = "date"
+
+    def is_ranked(self) -> bool:
+        """Whether a model is asked."""
+        return self.by == "disagreement" or self.guess is not None
+
+
+class Page(GuessFilters):
     after: Name | None = Field(None, description="the last id of the previous page")
     limit: Annotated[int, Field(ge=1, le=500)] = 100
-    by: Literal["date", "disagreement"] = "date"
+
+
+class ListPage(GuessFilters):
+    after: Name | None = Field(None, description="the last id of the previous page")
 
 
 class Shown(Message):
@@ -196,6 +210,21 @@ class Shelf(Message):
     ranked_by: str | None = Field(
         default=None, description="what a ranking rests on: the store's last audit, or the model"
     )
+
+
+class Listed(Message):
+    """A drawing of which only this is needed, to change it."""
+
+    id: str
+    label: str
+    guess: str | None = Field(None, description="what the model takes it for, which may be no grade")
+
+
+class Listing(Message):
+    """Some of all drawings that match, in the gallery's order."""
+
+    drawings: list[Listed]
+    next: str | None = Field(description="`after` for the next page; null on the last")
 
 
 class TagCounts(Message):

@@ -14,10 +14,11 @@ from gradejax import audits
 from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import IN_USE, Query, Store, open_store
-from gradejax.web import model as models
-from gradejax.web import ranking
+from gradejax.web import judgements, ranking
+from gradejax.web import ranked as ranked_module
 from gradejax.web.model import Model
-from gradejax.web.ranking import Ranked, Rankings
+from gradejax.web.ranked import Ranked
+from gradejax.web.ranking import Rankings
 
 DRAWINGS = list(write_drawings(40, seed=5))
 
@@ -34,8 +35,8 @@ def store(store: Store) -> Store:
 
 
 @pytest.fixture
-def rankings(store: Store, model: Model) -> Iterator[Rankings]:
-    rankings = Rankings(store, model)
+def rankings(store: Store, model: Model, tmp_path: Path) -> Iterator[Rankings]:
+    rankings = Rankings(store, model, tmp_path / "kept")
     with rankings.open():
         yield rankings
 
@@ -50,7 +51,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 def ranked(rankings: Rankings, query: Query = IN_USE) -> list[Ranked]:
     """Asks for a ranking until it is finished, as a page does."""
     wait_until(lambda: rankings.ranking(query, refresh=True).finished)
-    return rankings.page(query, rankings.ranking(query, refresh=False), None, 1000)
+    return rankings.page(rankings.ranking(query, refresh=False), None, 1000)
 
 
 def ids(judged: list[Ranked]) -> list[str]:
@@ -83,7 +84,7 @@ def test_an_audit_comes_before_the_model(rankings: Rankings, store: Store, tmp_p
 
 
 def test_an_abandoned_query_is_dropped(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ranking, "_ABANDONED_SECONDS", 0.0)
+    monkeypatch.setattr(ranked_module, "_ABANDONED_SECONDS", 0.0)
     rankings.ranking(IN_USE, refresh=True)
     wait_until(lambda: rankings._worker is None)
     monkeypatch.undo()
@@ -92,22 +93,22 @@ def test_an_abandoned_query_is_dropped(rankings: Rankings, monkeypatch: pytest.M
 
 
 def test_memory_is_bounded(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(models, "_MAX_REMEMBERED", 10)
+    monkeypatch.setattr(judgements, "_MAX_REMEMBERED", 10)
     for drawing in DRAWINGS[:12]:
         ranked(rankings, Query(writer=drawing.writer, label=drawing.label))
     assert len(rankings._rankings) <= ranking._MAX_RANKINGS
     whole = ranked(rankings)
     assert sorted(ids(whole)) == sorted(drawing.id for drawing in DRAWINGS)
-    assert len(rankings._judgements._by_digest) == 10
+    assert len(rankings._judgements._entries) == 10
     monkeypatch.setattr(ranking, "_MAX_JUDGEMENTS", 50)
     assert len(ranked(rankings, Query(deleted=False, until=whole[0].drawing.date.max))) == len(DRAWINGS)
     assert sum(len(one.judgements) for one in rankings._rankings.values()) <= 50
 
 
-def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, model: Model):
+def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, model: Model, tmp_path: Path):
     store = open_store(mongodb_uri)
     store.add(DRAWINGS)
-    rankings = Rankings(store, model)
+    rankings = Rankings(store, model, tmp_path)
     before = {one.drawing.id: one.confidence for one in ranked(rankings)}
     first, other = DRAWINGS[0], DRAWINGS[1]
     with pymongo.MongoClient(mongodb_uri) as client:
@@ -116,7 +117,6 @@ def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, mode
         object_ids = {str(id): id for id in pictures}
         data = pictures[object_ids[other.id]]
         grades.update_one({"_id": object_ids[first.id]}, {"$set": {"data": data}})
-    rankings.forget()
     after = {one.drawing.id: one.confidence for one in ranked(rankings)}
     recogniser = model.get()[1]
     expected = recogniser.probabilities([other.png])[0][recogniser.labels.index(first.label)]
@@ -140,31 +140,33 @@ class Slow:
         return getattr(self._store, name)
 
 
-def test_an_unchanged_slow_store_is_not_asked_again(store: Store, model: Model, monkeypatch: pytest.MonkeyPatch):
+def test_an_unchanged_slow_store_is_not_asked_again(
+    store: Store, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(ranking, "_QUICK_SECONDS", 0.0)
     monkeypatch.setattr(ranking, "_REST", 1e9)
     slow = Slow(store)
-    rankings = Rankings(slow, model)
+    rankings = Rankings(slow, model, tmp_path)
     first = ranked(rankings)
     slow.asked.clear()
     assert ranked(rankings) == first
     assert slow.asked == []
     # Changes by this server show at once.
     corrected = first[0]
-    store.relabel([corrected.drawing.id], corrected.guess)
-    rankings.forget()
+    chosen = [corrected.drawing.id]
+    rankings.edit(chosen, lambda: store.relabel(chosen, corrected.guess))
     again = ranked(rankings)
     assert again[0] != corrected
     assert [one.drawing.label for one in again if one.drawing.id == corrected.drawing.id] == [corrected.guess]
 
 
 def test_changes_by_others_in_a_slow_store_show_a_little_later_and_nobody_waits(
-    store: Store, model: Model, monkeypatch: pytest.MonkeyPatch
+    store: Store, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ranking, "_QUICK_SECONDS", 0.0)
     monkeypatch.setattr(ranking, "_REST", 0)
     slow = Slow(store)
-    rankings = Rankings(slow, model)
+    rankings = Rankings(slow, model, tmp_path)
     first = ranked(rankings)
     slow.go_on.clear()
     store.exclude([first[0].drawing.id])  # as another program does
@@ -186,6 +188,6 @@ def test_a_page_after_an_id_that_is_not_ranked_is_empty(rankings: Rankings, stor
     store.add([other := replace(DRAWINGS[0], id="another")])
     whole = ranked(rankings)
     ranking = rankings.ranking(IN_USE, refresh=False)
-    assert ids(rankings.page(IN_USE, ranking, ids(whole)[4], 3)) == ids(whole)[5:8]
+    assert ids(rankings.page(ranking, ids(whole)[4], 3)) == ids(whole)[5:8]
     assert other.id in ids(whole)
-    assert rankings.page(IN_USE, ranking, "nowhere", 3) == []
+    assert rankings.page(ranking, "nowhere", 3) == []
