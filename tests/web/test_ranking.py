@@ -117,10 +117,14 @@ def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, mode
         object_ids = {str(id): id for id in pictures}
         data = pictures[object_ids[other.id]]
         grades.update_one({"_id": object_ids[first.id]}, {"$set": {"data": data}})
-    after = {one.drawing.id: one.confidence for one in ranked(rankings)}
     recogniser = model.get()[1]
     expected = recogniser.probabilities([other.png])[0][recogniser.labels.index(first.label)]
-    assert after[first.id] == pytest.approx(float(expected), rel=1e-3)
+
+    def confidences() -> dict[str, float]:
+        return {one.drawing.id: one.confidence for one in ranked(rankings)}
+
+    wait_until(lambda: confidences()[first.id] == pytest.approx(float(expected), rel=1e-3))
+    after = confidences()
     assert {id for id in before if before[id] != pytest.approx(after[id], rel=1e-3)} <= {first.id}
     store.close()
 

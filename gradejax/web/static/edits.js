@@ -109,7 +109,10 @@ export class Edits {
 
   async #sendLabels(labels) {
     const byLabel = new Map();
-    for (const [id, label] of labels) byLabel.set(label, [...(byLabel.get(label) ?? []), id]);
+    for (const [id, label] of labels) {
+      if (!byLabel.has(label)) byLabel.set(label, []);
+      byLabel.get(label).push(id);
+    }
     const count = this.#counter(labels.size);
     let changed = 0;
     for (const [label, ids] of byLabel) changed += await send("relabel", ids, { label }, count);

@@ -88,7 +88,10 @@ export class Filters {
     const field = this.#form.elements.tag;
     const chosen = field.value;
     const names = chosen && this.showsExcluded && !tags.includes(chosen) ? [...tags, chosen] : tags;
-    field.replaceChildren(field.options[0], ...names.map((name) => new Option(name, name)));
+    // Not while they are the same: a list that is open would close.
+    if (names.join("\n") !== [...field.options].slice(1).map(({ value }) => value).join("\n")) {
+      field.replaceChildren(field.options[0], ...names.map((name) => new Option(name, name)));
+    }
     field.value = names.includes(chosen) ? chosen : "";
     return field.value === chosen ? null : chosen;
   }

@@ -51,7 +51,7 @@ export class Gallery extends EventTarget {
 
   append(items) {
     this.items = [...this.items, ...items];
-    this.#render();
+    this.#rearranged();
   }
 
   // Takes drawings out. The others close the gap; what is above the window does not move what is in it.
@@ -68,6 +68,7 @@ export class Gallery extends EventTarget {
     this.#anchor = this.#active;
     this.#rearranged();
     if (rowsAbove) scrollBy(0, -rowsAbove * this.#step());
+    if (!this.items.length && this.total) this.dispatchEvent(new Event("more"));
     return gone;
   }
 

@@ -20,7 +20,6 @@ export class Viewer {
       event.preventDefault();
       this.#step(step);
     });
-    element().addEventListener("click", (event) => event.target === element() && element().close()); // beside it
     element().addEventListener("close", () => gallery.focus());
   }
 
@@ -45,9 +44,9 @@ export class Viewer {
     element("title").ariaLabel = spoken(item.label);
     element("picture").src = `/api/picture?id=${encodeURIComponent(item.id)}`;
     element("picture").alt = `A drawing labelled ${spoken(item.label)}`;
-    const sure = item.confidence === null ? "" : `; ${Math.round(100 * item.confidence)}% sure of the label`;
     const details = {
-      Guess: guess && `${shown(guess)}${sure}`,
+      Guess: guess && shown(guess),
+      Confidence: item.confidence !== null && `${Math.round(100 * item.confidence)}% in the label`,
       Tags: item.tags.join(", "),
       Writer: item.writer,
       Drawn: new Date(item.date).toLocaleString("en", { dateStyle: "long", timeStyle: "short" }),
@@ -63,7 +62,7 @@ export class Viewer {
     );
     element("place").textContent = `${number(active + 1)} of ${number(total)}`;
     this.#disable("previous", active === 0);
-    this.#disable("next", active === items.length - 1);
+    this.#disable("next", active === total - 1);
   }
 
   // A disabled button would lose the focus, and the arrow keys with it.
