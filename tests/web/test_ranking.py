@@ -11,11 +11,13 @@ import pymongo
 import pytest
 
 from gradejax import audits
-from gradejax.grades import GRADES
+from gradejax.drawings import Drawing
+from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import IN_USE, Query, Store, open_store
 from gradejax.web import judgements, ranking
 from gradejax.web import ranked as ranked_module
+from gradejax.web.judgements import Judgements
 from gradejax.web.model import Model
 from gradejax.web.ranked import Ranked
 from gradejax.web.ranking import Rankings
@@ -137,6 +139,11 @@ class Slow:
         self.go_on = threading.Event()
         self.go_on.set()
         self.asked: list[str] = []
+        self.pictures_asked = 0
+
+    def find(self, *args: object, pictures: bool = True, **options: object) -> Iterator[Drawing]:
+        self.pictures_asked += pictures
+        return self.__getattr__("find")(*args, pictures=pictures, **options)
 
     def __getattr__(self, name: str) -> object:
         self.asked.append(name)
@@ -195,3 +202,140 @@ def test_a_page_after_an_id_that_is_not_ranked_is_empty(rankings: Rankings, stor
     assert ids(rankings.page(ranking, ids(whole)[4], 3)) == ids(whole)[5:8]
     assert other.id in ids(whole)
     assert rankings.page(ranking, "nowhere", 3) == []
+
+
+def judged_ids(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of the drawings that the network judges from now on."""
+    ids: list[str] = []
+    add = Judgements.add
+
+    def recorded(self: Judgements, id: str, *args: object) -> None:
+        ids.append(id)
+        add(self, id, *args)
+
+    monkeypatch.setattr(Judgements, "add", recorded)
+    return ids
+
+
+def kept_file(folder: Path) -> Path:
+    wait_until(lambda: len(list(folder.glob("*.safetensors"))) == 1)
+    return next(folder.glob("*.safetensors"))
+
+
+def test_an_edit_moves_drawings_without_judging_or_reading_them(
+    rankings: Rankings, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    first = ranked(rankings)
+    computed = rankings.ranking(IN_USE, refresh=False)
+    judged = judged_ids(monkeypatch)
+    corrected, *gone = ids(first)[:4]
+    assert rankings.edit(gone, lambda: store.exclude(gone)) == 3
+    guess = first[0].guess
+    rankings.edit([corrected], lambda: store.relabel([corrected], guess))
+    # A page that is being read goes on behind the drawing that it ended with.
+    page = rankings.page(computed, gone[0], 1000)
+    assert ids(page) == ids(first)[4:]
+    again = ranked(rankings)
+    assert rankings.ranking(IN_USE, refresh=False) is computed
+    assert sorted(ids(again)) == sorted(set(ids(first)) - set(gone))
+    assert np.all(np.diff([one.confidence for one in again]) >= 0)
+    assert [one.drawing.label for one in again if one.drawing.id == corrected] == [guess]
+    rankings.edit(gone, lambda: store.restore(gone))
+    rankings.edit([corrected], lambda: store.relabel([corrected], first[0].drawing.label))
+    assert ids(ranked(rankings)) == ids(first)
+    assert rankings.ranking(IN_USE, refresh=False) is computed
+    assert judged == []
+
+
+def test_an_edit_moves_drawings_into_and_out_of_a_filter(rankings: Rankings, store: Store):
+    whole, of_a = ranked(rankings), ranked(rankings, Query(label="A"))
+    other = next(one for one in whole if one.drawing.label == "B")
+    rankings.edit([other.drawing.id], lambda: store.relabel([other.drawing.id], "A"))
+    assert sorted(ids(ranked(rankings, Query(label="A")))) == sorted([*ids(of_a), other.drawing.id])
+    rankings.edit(ids(of_a), lambda: store.relabel(ids(of_a), "B"))
+    assert ids(ranked(rankings, Query(label="A"))) == [other.drawing.id]
+
+
+def test_a_drawing_saved_during_an_edit_is_ranked(rankings: Rankings, store: Store):
+    first = ranked(rankings)
+    chosen = [first[0].drawing.id]
+
+    def exclude_while_another_is_saved() -> int:
+        store.add([replace(DRAWINGS[3], id="another")])
+        return store.exclude(chosen)
+
+    rankings.edit(chosen, exclude_while_another_is_saved)
+    assert sorted(ids(ranked(rankings))) == sorted({*ids(first), "another"} - set(chosen))
+
+
+def test_a_ranking_survives_a_restart(store: Store, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Unchanged drawings are neither judged nor read again; new ones are judged."""
+    with (rankings := Rankings(store, model, tmp_path / "kept")).open():
+        first = ranked(rankings)
+        rankings.edit(ids(first)[:2], lambda: store.exclude(ids(first)[:2]))
+        file = kept_file(tmp_path / "kept")
+        wait_until(lambda: rankings._worker is None)
+    assert file.stat().st_mode & 0o077 == 0
+    content = file.read_bytes()
+    assert not any(drawing.png[40:80] in content or drawing.writer.encode() in content for drawing in DRAWINGS)
+    judged = judged_ids(monkeypatch)
+    with (rankings := Rankings(slow := Slow(store), model, tmp_path / "kept")).open():
+        slow.pictures_asked = 0
+        again = ranked(rankings)
+        assert (judged, slow.pictures_asked) == ([], 0)
+        assert ids(again) == ids(first)[2:]
+        np.testing.assert_allclose([one.confidence for one in again], [one.confidence for one in first[2:]], rtol=1e-5)
+        store.add([replace(DRAWINGS[0], id="another")])
+        assert len(ranked(rankings)) == len(first) - 1
+    assert judged == ["another"]
+
+
+def test_another_models_judgements_and_damaged_ones_are_not_used(
+    store: Store, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def rank_anew(model: Model) -> list[Ranked]:
+        with (rankings := Rankings(store, model, tmp_path / "kept")).open():
+            result = ranked(rankings)
+            kept_file(tmp_path / "kept")
+            wait_until(lambda: rankings._worker is None)
+        return result
+
+    first = rank_anew(model)
+    judged = judged_ids(monkeypatch)
+    monkeypatch.chdir(tmp_path)  # without a run: the shipped recogniser
+    assert [one.confidence for one in rank_anew(Model(None))] != [one.confidence for one in first]
+    assert len(judged) == len(DRAWINGS)
+    file = kept_file(tmp_path / "kept")
+    whole = file.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"x" * 1000, whole[:-7]):
+        file.write_bytes(damaged)
+        judged.clear()
+        assert len(rank_anew(Model(None))) == len(judged) == len(DRAWINGS)
+
+
+def test_erased_drawings_leave_what_is_kept(store: Store, model: Model, tmp_path: Path):
+    with (rankings := Rankings(store, model, tmp_path / "kept")).open():
+        ranked(rankings)
+        file = kept_file(tmp_path / "kept")
+        wait_until(lambda: rankings._worker is None)
+    first, second = DRAWINGS[0].id, DRAWINGS[1].id
+    assert first.encode() in file.read_bytes() and second.encode() in file.read_bytes()
+    judgements.erase(store.uri, [first, "nowhere"], tmp_path / "kept")
+    assert first.encode() not in file.read_bytes()
+    # One that another program erases is forgotten with the next ranking, whichever that is.
+    with store._connection() as connection:
+        connection.execute("DELETE FROM drawing WHERE id = ?", (second,))
+    with (rankings := Rankings(store, model, tmp_path / "kept")).open():
+        ranked(rankings, Query(label=DRAWINGS[2].label))
+        wait_until(lambda: second.encode() not in file.read_bytes())
+    assert DRAWINGS[3].id.encode() in file.read_bytes()
+
+
+def test_drawings_that_the_model_takes_for_a_label(rankings: Rankings):
+    whole = ranked(rankings)
+    ranking = rankings.ranking(IN_USE, refresh=False)
+    seen = [NO_GRADE if not one.is_grade else one.guess for one in whole]
+    for guess in set(seen):
+        expected = [one.drawing.id for one, its in zip(whole, seen, strict=True) if its == guess]
+        assert ids(rankings.page(ranking, None, 1000, guess)) == expected
+        assert list(ranking.ids(guess)) == expected

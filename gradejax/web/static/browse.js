@@ -60,9 +60,13 @@ async function show() {
   element("download").href = `/api/export?${filters.query()}`;
   try {
     const began = performance.now();
-    const [gone, first] = await Promise.all([count(), fetchPage()]);
+    const [isGone, first] = await Promise.all([count(), fetchPage()]);
     if (current !== version) return;
-    if (gone) return show(); // without the tag
+    if (isGone) {
+      goneTag = filters.tag;
+      filters.leaveTag();
+      return show();
+    }
     let page = first;
     while (current === version && page.done !== null) {
       gallery.show([], 0);
@@ -131,15 +135,13 @@ async function showMore() {
 
 let goneTag = null; // the tag that was filtered by until it was gone
 
-// Counts, and offers the tags that there are. Returns whether the tag that was filtered by is gone.
+// Counts, and offers the tags that there are. Returns whether no drawing in use has the tag that is filtered by.
 async function count() {
   const counts = await ask("/api/counts");
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
-  if (counts.more_tags && filters.tag && !tags.includes(filters.tag)) tags.push(filters.tag);
-  const gone = filters.offerTags(tags);
+  filters.offerTags(tags);
   if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
-  if (gone) goneTag = gone;
-  return gone;
+  return filters.tag && !filters.showsExcluded && !counts.more_tags && !tags.includes(filters.tag);
 }
 
 // Says how many drawings have come since the gallery was filled, and leaves it as it is.

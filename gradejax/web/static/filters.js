@@ -82,18 +82,19 @@ export class Filters {
     history.replaceState(null, "", location.pathname + (search && `?${search}`));
   }
 
-  // Offers `tags`, in their order. Returns the tag that was chosen if it is not among them, and forgets it; an excluded
-  // drawing's tag may be on no drawing in use.
+  // Offers `tags`, in their order, and the chosen one.
   offerTags(tags) {
     const field = this.#form.elements.tag;
     const chosen = field.value;
-    const names = chosen && this.showsExcluded && !tags.includes(chosen) ? [...tags, chosen] : tags;
+    const names = chosen && !tags.includes(chosen) ? [...tags, chosen] : tags;
     // Not while they are the same: a list that is open would close.
-    if (names.join("\n") !== [...field.options].slice(1).map(({ value }) => value).join("\n")) {
-      field.replaceChildren(field.options[0], ...names.map((name) => new Option(name, name)));
-    }
-    field.value = names.includes(chosen) ? chosen : "";
-    return field.value === chosen ? null : chosen;
+    if (names.join("\n") === [...field.options].slice(1).map(({ value }) => value).join("\n")) return;
+    field.replaceChildren(field.options[0], ...names.map((name) => new Option(name, name)));
+    field.value = chosen;
+  }
+
+  leaveTag() {
+    this.#form.elements.tag.value = "";
   }
 
   #values() {
