@@ -5,7 +5,7 @@ import { byName, LABELS, number, shown, spoken } from "/static/drawings.js";
 import { changedTo, drawings, Edits, fetchAll, guesses, listed } from "/static/edits.js";
 import { Filters } from "/static/filters.js";
 import { Gallery, guessed } from "/static/gallery.js";
-import { follow } from "/static/live.js";
+import { follow } from "/static/news.js";
 import { note } from "/static/note.js";
 import { ask, reason } from "/static/server.js";
 import { Viewer } from "/static/viewer.js";

@@ -198,7 +198,7 @@ export class Gallery extends EventTarget {
     caption.textContent = shown(label);
     if (!guess) return;
     const line = document.createElement("span");
-    line.className = doubt ? "doubt" : "sure";
+    line.className = doubt ? "doubt" : "doubt sure";
     line.textContent = doubt ? `${shown(guess)}?` : sure;
     caption.append(line);
   }
