@@ -200,18 +200,6 @@ class Shown(Message):
     confidence: float | None = Field(None, description="the model's confidence in the drawing's label")
 
 
-class Shelf(Message):
-    """A page of the gallery; shorter than requested if it would be too many bytes."""
-
-    drawings: list[Shown]
-    next: str | None = Field(description="`after` for the next page; null on the last")
-    total: int | None = Field(None, description="how many drawings match; on the first page only")
-    done: int | None = Field(None, description="how many the model has judged so far, until it is done")
-    ranked_by: str | None = Field(
-        default=None, description="what a ranking rests on: the store's last audit, or the model"
-    )
-
-
 class Listed(Message):
     """A drawing of which only this is needed, to change it."""
 
@@ -225,6 +213,18 @@ class Listing(Message):
 
     drawings: list[Listed]
     next: str | None = Field(description="`after` for the next page; null on the last")
+
+
+class Shelf(Message):
+    """A page of the gallery; shorter than requested if it would be too many bytes."""
+
+    drawings: list[Shown]
+    next: str | None = Field(description="`after` for the next page; null on the last")
+    total: int | None = Field(None, description="how many drawings match; on the first page only")
+    done: int | None = Field(None, description="how many the model has judged so far, until it is done")
+    ranked_by: str | None = Field(
+        default=None, description="what a ranking rests on: the store's last audit, or the model"
+    )
 
 
 class TagCounts(Message):
