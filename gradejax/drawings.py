@@ -148,6 +148,8 @@ def _checked_id(value: Any) -> str:
 def _checked_name(value: Any, field: str) -> str:
     if type(value) is not str:  # bson's Code is a subclass of str
         raise BadDrawing(f"{field} is not text")
+    if value.isascii() and value.isprintable() and value.strip() and len(value) <= MAX_NAME_LENGTH:
+        return value  # nearly every name; what follows takes ten times as long
     kinds = set(map(unicodedata.category, value[: MAX_NAME_LENGTH + 1]))
     invisible = all(kind in ("Cc", "Cf") or kind.startswith("Z") for kind in kinds)
     if len(value) > MAX_NAME_LENGTH or kinds & _NOT_IN_NAMES or invisible:

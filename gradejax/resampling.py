@@ -30,10 +30,10 @@ def resample(
 
 def _cropped(ink: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "side side"]:
     """The square around the ink, with a margin; not so small that a dot would become a letter."""
-    rows, columns = np.flatnonzero(ink.max(axis=1) >= 32), np.flatnonzero(ink.max(axis=0) >= 32)
-    if not len(rows):
+    left, top, width, height = cv2.boundingRect((ink >= 32).view(np.uint8))
+    if not width:
         return _centred(ink, max(ink.shape))
-    drawn = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    drawn = ink[top : top + height, left : left + width]
     return _centred(drawn, round(max(_CROP_MARGIN * max(drawn.shape), _SMALLEST_CROP * max(ink.shape))))
 
 

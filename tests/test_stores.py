@@ -121,6 +121,7 @@ def test_drawings_without_their_pictures(store, draw):
     assert list(store.find(pictures=False)) == bare[:2]
     assert list(store.find(pictures=False, newest_first=True, limit=1)) == bare[1:2]
     assert list(store.get_many(ids(drawings[:2]), pictures=False).values()) == bare[:2]
+    assert list(store.find(strokes=False)) == [replace(drawing, strokes=None) for drawing in drawings[:2]]
 
 
 def test_many_at_once_by_id(store, draw):

@@ -40,6 +40,7 @@ _ORDER = (("added", 1), ("_id", 1))
 # Each filter together with the order, so that the server never sorts: documents are large.
 _INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label", "writer"))]
 _NO_PICTURES = {"data": 0, "strokes": 0}
+_NO_STROKES = {"strokes": 0}
 _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # tries while other programs relabel the same drawings, or create the same indexes
 _FEW = 32  # ids that FerretDB looks up faster one by one than by a scan
@@ -106,9 +107,10 @@ class MongoStore:
         after: str | None = None,
         limit: int | None = None,
         pictures: bool = True,
+        strokes: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
-        fields = None if pictures else _NO_PICTURES
+        fields = (None if strokes else _NO_STROKES) if pictures else _NO_PICTURES
         documents = self._documents(fields, query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
         return islice(valid_drawings(map(_with_text_id, documents), refused, pictures), limit)
 

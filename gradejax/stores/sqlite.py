@@ -80,10 +80,11 @@ class SqliteStore:
         after: str | None = None,
         limit: int | None = None,
         pictures: bool = True,
+        strokes: bool = True,
         refused: Callable[[str, BadDrawing], None] | None = None,
     ) -> Iterator[Drawing]:
         order, batch_size = "DESC" if newest_first else "ASC", min(limit or _NUMBERS, _NUMBERS)
-        rows = self._rows(_columns(pictures), query, order, after, batch_size)
+        rows = self._rows(_columns(pictures, strokes), query, order, after, batch_size)
         return islice(valid_drawings(map(_document, rows), refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
@@ -178,8 +179,9 @@ class SqliteStore:
         return row[0]
 
 
-def _columns(pictures: bool) -> str:
-    return _COLUMNS if pictures else _COLUMNS.replace("strokes, png", "NULL, NULL")
+def _columns(pictures: bool, strokes: bool = True) -> str:
+    read = f"{'strokes' if pictures and strokes else 'NULL'}, {'png' if pictures else 'NULL'}"
+    return _COLUMNS.replace("strokes, png", read)
 
 
 def _selection(query: Query, extra: Sequence[tuple[str, Any]] = ()) -> tuple[str, list[Any]]:

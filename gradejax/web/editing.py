@@ -1,6 +1,6 @@
 """Changes to drawings in the gallery: relabel, exclude, restore."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from gradejax.web.workers import Workers
 
 
 class Editor:
-    """Edits the store; whoever changes a drawing sees it counted and ranked afresh."""
+    """Edits the store; whoever changes a drawing sees it counted afresh, and where it belongs in the ranking."""
 
     def __init__(self, store: Store, workers: Workers, totals: Totals, rankings: Rankings):
         self.store = store
@@ -25,14 +25,13 @@ class Editor:
         self._totals = totals
         self._rankings = rankings
 
-    async def apply(self, edit: Callable[[], int]) -> Changed:
-        """Calls `edit`, which returns how many drawings it changed."""
-        return await self._workers.run(self._apply, edit)
+    async def apply(self, ids: Sequence[str], edit: Callable[[Sequence[str]], int]) -> Changed:
+        """Calls `edit` with ids; it returns how many of these drawings it changed."""
+        return await self._workers.run(self._apply, ids, edit)
 
-    def _apply(self, edit: Callable[[], int]) -> Changed:
-        changed = edit()
+    def _apply(self, ids: Sequence[str], edit: Callable[[Sequence[str]], int]) -> Changed:
+        changed = self._rankings.edit(ids, lambda: edit(ids))
         self._totals.forget()
-        self._rankings.forget()
         return Changed(changed=changed)
 
 
@@ -46,16 +45,16 @@ router = APIRouter(
 @router.post("/relabel")
 async def relabel(selection: Relabelling, editor: EditorDep) -> Changed:
     """Gives drawings another label; the earlier one is kept in their history."""
-    return await editor.apply(partial(editor.store.relabel, selection.ids, selection.label))
+    return await editor.apply(selection.ids, partial(editor.store.relabel, label=selection.label))
 
 
 @router.post("/put-aside")
 async def put_aside(selection: Selection, editor: EditorDep) -> Changed:
     """Excludes drawings from use; they can be restored."""
-    return await editor.apply(partial(editor.store.exclude, selection.ids))
+    return await editor.apply(selection.ids, editor.store.exclude)
 
 
 @router.post("/restore")
 async def restore(selection: Selection, editor: EditorDep) -> Changed:
     """Restores excluded drawings."""
-    return await editor.apply(partial(editor.store.restore, selection.ids))
+    return await editor.apply(selection.ids, editor.store.restore)

@@ -1,7 +1,7 @@
 """The gallery: drawings a page at a time, and their pictures."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate, islice, takewhile
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Response
@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from gradejax.drawings import Drawing
 from gradejax.stores import Query, Store
 from gradejax.web.limits import bounded, no_repeats
-from gradejax.web.messages import Name, Page, Shelf, Shown
+from gradejax.web.messages import Listed, Listing, ListPage, Name, Page, Shelf, Shown
 from gradejax.web.ranking import Rankings
 from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.sending import USUAL_BYTES, SendBudget
@@ -19,6 +19,7 @@ from gradejax.web.state import StoreDep, StoreWorkersDep, from_state
 
 _MAX_PAGE_BYTES = 2**18
 _MAX_EARLIER_LABELS = 20
+_MAX_LISTED = 2000
 
 
 router = APIRouter(dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(0))
@@ -33,6 +34,17 @@ async def look(
 ) -> Shelf:
     """Returns a page of drawings: newest first or, with a model, those first whose label is doubted most."""
     return await workers.run(_page, store, rankings, page)
+
+
+@router.get("/drawings/ids")
+async def list_ids(
+    page: Annotated[ListPage, InQuery()],
+    store: StoreDep,
+    workers: StoreWorkersDep,
+    rankings: Annotated[Rankings, from_state("rankings")],
+) -> Listing:
+    """Returns the ids of all drawings that match, 2,000 at a time: to change them all."""
+    return await workers.run(_list, store, rankings, page)
 
 
 @router.get("/picture", response_class=Response, responses={200: {"content": {"image/png": {}}, "description": "PNG"}})
@@ -67,7 +79,7 @@ def _page(store: Store, rankings: Rankings, page: Page) -> Shelf:
     query = page.query()
     if page.after is not None and store.get(page.after) is None:
         raise HTTPException(404, "No drawing has the id in `after`.")
-    if page.by == "disagreement":
+    if page.is_ranked():
         return _page_by_disagreement(rankings, query, page)
     drawings = list(store.find(query, newest_first=True, after=page.after, limit=page.limit, pictures=False))
     return _fitting([_shown(drawing) for drawing in drawings], page, lambda: store.count(query))
@@ -77,10 +89,28 @@ def _page_by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf
     ranking = rankings.ranking(query, refresh=page.after is None)
     if not ranking.finished:
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
-    ranked = rankings.page(query, ranking, page.after, page.limit)
+    ranked = rankings.page(ranking, page.after, page.limit, page.guess)
     shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
-    shelf = _fitting(shown, page, lambda: len(ranking.judgements))
+    shelf = _fitting(shown, page, lambda: sum(1 for _ in ranking.ids(page.guess)))
     return shelf.model_copy(update={"ranked_by": ranking.ranked_by})
+
+
+def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
+    query = page.query()
+    if page.after is not None and store.get(page.after) is None:
+        raise HTTPException(404, "No drawing has the id in `after`.")
+    if page.is_ranked():
+        ranking = rankings.ranking(query, refresh=False)
+        if not ranking.finished:
+            raise HTTPException(503, "The model is still checking the drawings.", {"Retry-After": "1"})
+        ids = list(islice(ranking.ids(page.guess, page.after), _MAX_LISTED))
+        listed = [
+            Listed(id=id, label=ranking.label_of(id), guess=ranking.guess_of(ranking.judgements[id])) for id in ids
+        ]
+    else:
+        drawings = store.find(query, newest_first=True, after=page.after, limit=_MAX_LISTED, pictures=False)
+        listed = [Listed(id=drawing.id, label=drawing.label, guess=None) for drawing in drawings]
+    return Listing(drawings=listed, next=listed[-1].id if len(listed) == _MAX_LISTED else None)
 
 
 def _fitting(shown: Sequence[Shown], page: Page, count: Callable[[], int]) -> Shelf:

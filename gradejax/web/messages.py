@@ -179,10 +179,24 @@ class Filters(BaseModel):
         return Query(tuple(self.tag), self.label, self.writer, self.since, self.until, self.aside)
 
 
-class Page(Filters):
+class GuessFilters(Filters):
+    guess: Annotated[Label | None, Field(description="what the model takes a drawing for; sorts by disagreement")] = (
+        None
+    )
+    by: Literal["date", "disagreement"] = "date"
+
+    def is_ranked(self) -> bool:
+        """Whether a model is asked."""
+        return self.by == "disagreement" or self.guess is not None
+
+
+class Page(GuessFilters):
     after: Name | None = Field(None, description="the last id of the previous page")
     limit: Annotated[int, Field(ge=1, le=500)] = 100
-    by: Literal["date", "disagreement"] = "date"
+
+
+class ListPage(GuessFilters):
+    after: Name | None = Field(None, description="the last id of the previous page")
 
 
 class Shown(Message):
@@ -197,6 +211,21 @@ class Shown(Message):
     guess: str | None = Field(None, description="the model's likeliest grade")
     is_grade: bool = Field(True, description="false if the model rejects it as not a grade")
     confidence: float | None = Field(None, description="the model's confidence in the drawing's label")
+
+
+class Listed(Message):
+    """A drawing of which only this is needed, to change it."""
+
+    id: str
+    label: str
+    guess: str | None = Field(None, description="what the model takes it for, which may be no grade")
+
+
+class Listing(Message):
+    """Some of all drawings that match, in the gallery's order."""
+
+    drawings: list[Listed]
+    next: str | None = Field(description="`after` for the next page; null on the last")
 
 
 class Shelf(Message):

@@ -1,16 +1,15 @@
 """The model behind the pages: asked about several drawings at a time."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from gradejax import choice, results, runs, shipped
 from gradejax.errors import BadDrawing, UserError
@@ -20,7 +19,6 @@ from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_first, loa
 BATCH_SIZES = (1, 4, 16, 32)
 """The program for each is compiled before the first guess; smaller batches are padded to the next size."""
 
-_MAX_REMEMBERED = 200_000  # 400 bytes each
 _LOOK_SECONDS = 3.0
 
 
@@ -161,39 +159,19 @@ def judge(recogniser: Recogniser, pngs: Sequence[bytes]) -> list[Judgement | Bad
             errors.append(error)
     if not inks:
         return [error for error in errors if error]
+    judgements = iter(judge_ink(recogniser, inks))
+    return [error or next(judgements) for error in errors]
+
+
+def judge_ink(recogniser: Recogniser, inks: Sequence[UInt8[np.ndarray, "size size"]]) -> list[Judgement]:
+    """Judges at least one and at most 32 pictures that `recogniser.ink` decoded, in one call of the network."""
     size = next(size for size in BATCH_SIZES if size >= len(inks))
     padded = np.resize(np.stack(inks), (size, recogniser.size, recogniser.size))
     logits, calibration = recogniser.logits(padded), recogniser.calibration
     judgements = map(Judgement, calibration.confidences(logits), calibration.are_grades(logits, padded))
-    return [error or next(judgements) for error in errors]
+    return list(islice(judgements, len(inks)))
 
 
 def confidence_in(label: str, labels: Sequence[str], confidences: Float[np.ndarray, " labels"]) -> float:
     """The model's confidence in a drawing's label; that it is no grade, as far as no grade is likely."""
     return float(1 - confidences.max() if label == NO_GRADE else confidences[labels.index(label)])
-
-
-class Judgements:
-    """A recogniser's judgements of the pictures it saw last: after a relabelling none is computed again."""
-
-    def __init__(self):
-        self._recogniser: Recogniser | None = None
-        self._by_digest: OrderedDict[bytes, Judgement] = OrderedDict()
-
-    def of(self, recogniser: Recogniser, pngs: Sequence[bytes]) -> list[Judgement | None]:
-        """Returns the judgement of each of at most 32 PNGs; None if its pixels cannot be read."""
-        if recogniser is not self._recogniser:
-            self._by_digest.clear()
-            self._recogniser = recogniser
-        digests = [blake2b(png, digest_size=16).digest() for png in pngs]
-        new = {digest: png for digest, png in zip(digests, pngs, strict=True) if digest not in self._by_digest}
-        for digest, judgement in zip(new, judge(recogniser, list(new.values())), strict=True):
-            if not isinstance(judgement, BadDrawing):
-                self._by_digest[digest] = judgement
-        judgements = [self._by_digest.get(digest) for digest in digests]
-        for digest in digests:
-            if digest in self._by_digest:
-                self._by_digest.move_to_end(digest)
-        while len(self._by_digest) > _MAX_REMEMBERED:
-            self._by_digest.popitem(last=False)
-        return judgements

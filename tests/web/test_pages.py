@@ -12,7 +12,7 @@ import pytest
 from conftest import serve
 from playwright.sync_api import Page, expect
 
-from gradejax.drawings import Drawing, from_document, new_id
+from gradejax.drawings import Drawing, new_id
 from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
@@ -592,153 +592,6 @@ def test_a_wrong_guess_is_corrected(guess_page: Page, server, tag: str):
     assert (drawing.label, drawing.tags) == ("A+", (tag, "guess"))
 
 
-# Browse.
-
-
-def document(tag: str, drawing: Drawing) -> Drawing:
-    fields = {"tags": [tag], "label": drawing.label, "data": drawing.png, "date": drawing.date}
-    return from_document(fields | {"writer": drawing.writer})
-
-
-@pytest.fixture
-def gallery(open_page: Callable[..., Page], server, tag: str) -> Page:
-    """The gallery of 400 drawings by three writers, filtered by `tag`."""
-    server.store.add(document(tag, drawing) for drawing in write_drawings(400, seed=5, writers=3))
-    page = open_page(f"{server.url}/browse")
-    page.get_by_text("Filter and sort").click()
-    page.locator("select[name=tag]").locator(f"option[value={tag}]").wait_for(state="attached")
-    page.get_by_role("combobox", name="Tag", exact=True).select_option(tag)
-    expect(page.get_by_role("heading", name="400 drawings")).to_be_visible()
-    return page
-
-
-def test_relabel_in_the_gallery(gallery: Page, server, tag: str):
-    first, second, *_ = server.store.find(Query(tags=(tag,)), newest_first=True)
-    options = gallery.locator("#gallery [role=option]")
-    options.nth(0).click()
-    options.nth(1).click()
-    expect(gallery.locator("#selected")).to_have_text("2 selected")
-    gallery.get_by_label("New label").select_option("E-")
-    gallery.get_by_role("button", name="Relabel").click()
-    expect(gallery.locator("#note")).to_have_text("2 drawings relabelled as E−.")
-    for before in (first, second):
-        after = server.store.get(before.id)
-        assert after.label == "E-"
-        assert [entry["label"] for entry in after.history] == [before.label]
-    expect(options.nth(0)).to_have_accessible_name("E minus")
-
-
-def test_the_keyboard_stays_in_the_gallery(gallery: Page):
-    listbox = gallery.locator("#gallery")
-    for key in ("Home", "Space"):
-        listbox.press(key)
-    gallery.get_by_label("New label").select_option("E-")
-    gallery.get_by_role("button", name="Relabel").press("Enter")
-    expect(gallery.locator("#note")).to_contain_text("relabelled")
-    expect(listbox).to_be_focused()
-    gallery.evaluate("scrollBy(0, 2 * innerHeight)")
-    expect(gallery.locator("#note")).to_be_in_viewport()
-    # The active drawing is not behind the bar at the bottom.
-    listbox.press("Space")
-    for _ in range(12):
-        listbox.press("ArrowDown")
-    active = gallery.locator("#gallery .active").bounding_box()
-    assert active["y"] + active["height"] <= gallery.locator("#selection").bounding_box()["y"]
-
-
-def test_an_empty_gallery_says_why(gallery: Page):
-    note = gallery.locator("#note")
-    gallery.get_by_label("Writer").fill("nobody")
-    gallery.get_by_label("Writer").press("Enter")
-    expect(note).to_have_text("No drawings match: clear the filters.")
-    gallery.route("**/api/drawings?*", lambda route: route.abort())
-    gallery.get_by_role("button", name="Clear filters").click()
-    expect(note).to_have_text("The server cannot be reached.")
-    expect(gallery.get_by_role("heading")).to_have_text("Drawings")  # and not how many there were
-    gallery.unroute("**/api/drawings?*")
-    gallery.get_by_label("Writer").fill("nobody else")
-    gallery.get_by_label("Writer").press("Enter")
-    expect(note).to_have_text("No drawings match: clear the filters.")
-    expect(gallery.get_by_role("heading")).to_have_text("0 drawings")
-
-
-def test_exclude_and_restore(gallery: Page, server, tag: str):
-    newest = next(server.store.find(Query(tags=(tag,)), newest_first=True))
-    gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="Exclude").click()
-    expect(gallery.get_by_role("heading", name="399 drawings")).to_be_visible()
-    assert [one.id for one in server.store.find(Query(tags=(tag,), deleted=True))] == [newest.id]
-    gallery.get_by_role("combobox", name="Show", exact=True).select_option("Excluded")
-    expect(gallery.get_by_role("heading", name="1 excluded drawing")).to_be_visible()
-    gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="Restore").click()
-    expect(gallery.get_by_role("heading", name="0 excluded drawings")).to_be_visible()
-    assert server.store.count(Query(tags=(tag,))) == 400
-
-
-def test_shift_and_keys_select_many(gallery: Page):
-    options = gallery.locator("#gallery [role=option]")
-    options.nth(0).click()
-    options.nth(5).click(modifiers=["Shift"])
-    expect(gallery.locator("#selected")).to_have_text("6 selected")
-    gallery.locator("#gallery").press("Escape")
-    expect(gallery.locator("#selection")).to_be_hidden()
-    for key in ("Home", "Space", "Shift+ArrowRight", "Shift+ArrowDown"):
-        gallery.locator("#gallery").press(key)
-    expect(gallery.locator("#selected")).to_have_text("5 selected")
-    expect(gallery.locator("#gallery")).to_have_attribute("aria-activedescendant", "drawing-4")
-
-
-def test_scrolling_shows_all_and_keeps_few(gallery: Page, server, tag: str):
-    expected = [drawing.id for drawing in server.store.find(Query(tags=(tag,)), newest_first=True)]
-    seen: set[str] = set()
-    options = gallery.locator("#gallery [role=option] img")
-    most = 0
-    deadline = time.monotonic() + 30
-    while len(seen) < 400:
-        assert time.monotonic() < deadline
-        pictures = options.evaluate_all("nodes => nodes.map((n) => new URL(n.src).searchParams.get('id'))")
-        most = max(most, len(pictures))
-        seen.update(pictures)
-        gallery.evaluate("scrollBy(0, innerHeight / 2)")
-        gallery.evaluate("new Promise(requestAnimationFrame)")
-    assert seen == set(expected)
-    assert most < 80
-
-
-def test_filters_counts_and_download(gallery: Page, server, tag: str):
-    gallery.get_by_role("combobox", name="Label", exact=True).select_option("B+")
-    n = server.store.count(Query(tags=(tag,), label="B+"))
-    expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
-    with gallery.expect_download() as download:
-        gallery.get_by_role("link", name="Download").click()
-    assert len(download.value.path().read_text().splitlines()) == n
-    gallery.get_by_text("Counts by tag and label").click()
-    row = gallery.locator("table tr", has_text=tag)
-    expect(row.locator("td").last).to_have_text("400")
-    expect(row.locator("td").nth(GRADES.index("B+"))).to_have_text(str(n))
-    gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_role("button", name="Only this writer").click()
-    writer = gallery.get_by_label("Writer").input_value()
-    n = server.store.count(Query(tags=(tag,), label="B+", writer=writer))
-    expect(gallery.get_by_role("heading", name=f"{n} drawings")).to_be_visible()
-
-
-def test_drawings_of_no_grade_in_the_gallery(gallery: Page, server, tag: str):
-    gallery.locator("#gallery [role=option]").first.click()
-    gallery.get_by_label("New label").select_option("no grade")
-    gallery.get_by_role("button", name="Relabel").click()
-    expect(gallery.locator("#note")).to_have_text("1 drawing relabelled as no grade.")
-    gallery.get_by_role("combobox", name="Label", exact=True).select_option("no grade")
-    expect(gallery.get_by_role("heading", name="1 drawing", exact=True)).to_be_visible()
-    expect(gallery.locator("#gallery [role=option]")).to_have_accessible_name(re.compile("^no grade"))
-    gallery.get_by_text("Counts by tag and label").click()
-    row = gallery.locator("table tr", has_text=tag)
-    expect(row.locator("td").nth(len(GRADES))).to_have_text("1")
-    expect(gallery.locator("svg.chart")).to_contain_text("no grade")
-    assert server.store.count(Query(tags=(tag,), label=NO_GRADE)) == 1
-
-
 def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class_server):
     """The browser caches none: after signing out, nobody sees what needed the code."""
     class_server.store.add(write_drawings(3, seed=8))
@@ -751,12 +604,6 @@ def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class
     page.context.clear_cookies()
     answer = page.goto(address)
     assert (answer.status, answer.from_service_worker) == (401, False)
-
-
-def test_doubtful_labels_can_come_first(gallery: Page):
-    gallery.get_by_role("combobox", name="Sort").select_option("disagreement")
-    expect(gallery.locator("#gallery .doubt").first).to_have_text(re.compile(r"[A-E].?\?"))
-    expect(gallery.locator("#gallery [role=option]").first).to_have_accessible_name(re.compile("perhaps"))
 
 
 # A class.

@@ -615,6 +615,25 @@ def test_relabel_exclude_restore(full: TestClient, store: Store):
     assert store.count() == full.get("/api/status").json()["total"] == len(DRAWINGS)
 
 
+def test_all_ids_that_match_are_listed_page_by_page(client: TestClient, store: Store):
+    store.add(replace(DRAWINGS[i % len(DRAWINGS)], id=new_id()) for i in range(4500))
+    of_a = [drawing.id for drawing in store.find(Query(label="A"), newest_first=True, pictures=False)]
+
+    def listed(**params: str) -> list[dict]:
+        rows, after = [], {}
+        while True:
+            page = client.get("/api/drawings/ids", params=params | after).json()
+            assert len(page["drawings"]) <= 2000
+            rows += page["drawings"]
+            if page["next"] is None:
+                return rows
+            after = {"after": page["next"]}
+
+    assert [one["id"] for one in listed(label="A")] == of_a
+    assert len({one["id"] for one in listed()}) == len(listed()) == 4500
+    assert client.get("/api/drawings/ids", params={"after": "unknown"}).status_code == 404
+
+
 @pytest.mark.parametrize("selection", [{"ids": []}, {"ids": {"$ne": None}}, {"ids": [{"$gt": ""}]}, {}])
 def test_a_selection_is_a_list_of_ids(full: TestClient, store: Store, selection: dict):
     before = store.fingerprint()
@@ -651,7 +670,9 @@ EXTREMES = [
 ]
 
 
-@pytest.mark.parametrize("path", ["/api/drawings", "/api/export", "/api/picture", "/api/status", "/api/counts"])
+@pytest.mark.parametrize(
+    "path", ["/api/drawings", "/api/drawings/ids", "/api/export", "/api/picture", "/api/status", "/api/counts"]
+)
 def test_every_parameters_extremes_are_answered_in_a_line(full: TestClient, path: str):
     schema = full.get("/openapi.json").json()["paths"][path]["get"]
     for name in [*(one["name"] for one in schema.get("parameters", [])), "unknown"]:
@@ -858,6 +879,18 @@ def test_wrong_labels_come_first(guessing: TestClient, store: Store, run: Path):
     assert gone not in {one["id"] for one in again}
     assert again[0]["id"] != corrected["id"]
     assert len(doubtful(guessing, label="A")) == store.count(Query(label="A"))
+
+
+def test_by_guess(guessing: TestClient):
+    whole = doubtful(guessing)
+    seen = {one["id"]: one["guess"] if one["is_grade"] else NO_GRADE for one in whole}
+    for guess in {*seen.values()}:
+        expected = [id for id, its in seen.items() if its == guess]
+        shelf = guessing.get("/api/drawings", params={"guess": guess, "limit": 500}).json()
+        assert ([one["id"] for one in shelf["drawings"]], shelf["total"]) == (expected, len(expected))
+        listing = guessing.get("/api/drawings/ids", params={"guess": guess}).json()["drawings"]
+        assert [(one["id"], one["guess"]) for one in listing] == [(id, guess) for id in expected]
+    assert guessing.get("/api/drawings", params={"guess": "F"}).status_code == 422
 
 
 def test_by_disagreement_needs_a_model(without_model: TestClient):

@@ -1,40 +1,49 @@
 // The gallery: filter, select, relabel, exclude, restore, count, download.
 
 import { showCounts } from "/static/counts.js";
-import { byName, LABELS, shown, spoken } from "/static/drawings.js";
-import { Gallery } from "/static/gallery.js";
+import { byName, LABELS, number, shown, spoken } from "/static/drawings.js";
+import { changedTo, drawings, Edits, fetchAll, guesses, listed } from "/static/edits.js";
+import { Filters } from "/static/filters.js";
+import { Gallery, guessed } from "/static/gallery.js";
+import { follow } from "/static/news.js";
 import { note } from "/static/note.js";
 import { ask, reason } from "/static/server.js";
+import { Viewer } from "/static/viewer.js";
 
 const PAGE_SIZE = 120; // drawings
-const MAX_CHANGED = 1000; // in one request
 const POLL = 500; // milliseconds
+const AS_GUESSED = "";
 
 const element = (id) => document.getElementById(id);
 const form = element("filters");
 const gallery = new Gallery(element("gallery"));
+const viewer = new Viewer(gallery);
+let known = new Map(); // id → {label, guess} of drawings that are selected and perhaps not loaded
 let next = null; // the id after which the next page begins
 let version = 0; // counts changes of the filters: answers to earlier requests are dropped
+let isBusy = false; // while a change is on its way
 
-// The filters as the server's query. The form has days in local time; the server expects times in UTC.
-function query() {
-  const parameters = new URLSearchParams();
-  const { tag, label, writer, since, until, aside } = Object.fromEntries(new FormData(form));
-  for (const [name, value] of Object.entries({ tag, label, writer: writer.trim(), aside })) {
-    if (value) parameters.set(name, value);
+for (const select of [form.elements.label, form.elements.guess, element("label")]) {
+  for (const label of LABELS) {
+    const option = new Option(shown(label), label);
+    option.ariaLabel = spoken(label);
+    select.append(option);
   }
-  const startOfDay = (text, daysLater) => {
-    const [year, month, day] = text.split("-").map(Number);
-    return new Date(year, month - 1, day + daysLater).toISOString();
-  };
-  if (since) parameters.set("since", startOfDay(since, 0));
-  if (until) parameters.set("until", startOfDay(until, 1));
-  return parameters;
+}
+const asGuessed = new Option("as guessed", AS_GUESSED);
+const filters = new Filters(form);
+const edits = new Edits(gallery, belongs, (done, total) => {
+  if (done < total) note(`${number(done)} of ${number(total)} drawings…`);
+});
+
+// Whether a drawing still matches the filters after it got this label.
+function belongs(label) {
+  const { value } = form.elements.label;
+  return !value || value === label;
 }
 
-async function fetchPage(after) {
-  const parameters = query();
-  parameters.set("by", form.elements.by.value);
+function fetchPage(after) {
+  const parameters = filters.sortedQuery();
   parameters.set("limit", PAGE_SIZE);
   if (after) parameters.set("after", after);
   return ask(`/api/drawings?${parameters}`);
@@ -43,42 +52,70 @@ async function fetchPage(after) {
 async function show() {
   const current = ++version;
   next = null;
-  note("");
-  element("download").href = `/api/export?${query()}`;
-  if (element("counting").open) count();
+  known = new Map();
+  edits.forget();
+  say("");
+  announce(0);
+  filters.keepInAddress();
+  element("download").href = `/api/export?${filters.query()}`;
   try {
-    let page = await fetchPage();
+    const began = performance.now();
+    const [isGone, first] = await Promise.all([count(), fetchPage()]);
+    if (current !== version) return;
+    if (isGone) {
+      goneTag = filters.tag;
+      filters.leaveTag();
+      return show();
+    }
+    let page = first;
     while (current === version && page.done !== null) {
       gallery.show([], 0);
-      showProgress(page);
+      showProgress(page, began);
       await new Promise((resolve) => setTimeout(resolve, POLL));
       page = await fetchPage();
     }
     if (current !== version) return;
     showProgress(null);
     next = page.next;
-    const kind = form.elements.aside.value ? "excluded drawing" : "drawing";
-    element("heading").textContent = `${page.total.toLocaleString()} ${kind}${page.total === 1 ? "" : "s"}`;
     gallery.show(page.drawings, page.total);
-    if (page.ranked_by) note(`Ranked by ${page.ranked_by}.`);
-    if (!page.total) note(String(query()) ? "No drawings match: clear the filters." : "No drawings yet: draw some.");
+    showTotal();
+    if (page.ranked_by) say(`Ranked by ${page.ranked_by}.`);
+    const isFiltered = String(filters.query()) || filters.guess;
+    if (!page.total) say(isFiltered ? "No drawings match: clear the filters." : "No drawings yet: draw some.");
   } catch (error) {
     if (current !== version) return;
     showProgress(null);
     element("heading").textContent = "Drawings";
+    element("select-all").hidden = true;
     gallery.show([], 0);
-    note(reason(error), true);
+    say(reason(error), true);
   }
 }
 
+// The line above the gallery; only right after a change there is something to undo.
+function say(text, warn = false) {
+  note(goneTag && !warn ? `No drawing in use has the tag ${goneTag} any more. ${text}` : text, warn);
+  element("undo").hidden = !edits.canUndo;
+}
+
+// `total`: of all that match now; some may have come since the gallery was filled.
+function showTotal(total = gallery.total) {
+  const kind = filters.showsExcluded ? "excluded drawing" : "drawing";
+  element("heading").textContent = `${number(total)} ${kind}${total === 1 ? "" : "s"}`;
+  element("select-all").hidden = !gallery.items.length;
+}
+
 // `page`: an answer without drawings, while the model is still checking them; null hides the progress.
-function showProgress(page) {
+function showProgress(page, began) {
   element("progress").hidden = page === null;
   if (!page) return;
   element("judged").max = Math.max(1, page.total);
   element("judged").value = page.done;
+  const seconds = (performance.now() - began) / 1000;
+  const left = page.done && seconds > 2 ? Math.ceil((seconds * (page.total - page.done)) / page.done) : 0;
+  const time = left > 90 ? `, about ${Math.round(left / 60)} minutes left` : left ? `, about ${left} s left` : "";
   element("judging").textContent =
-    `The model is checking each drawing: ${page.done.toLocaleString()} of ${page.total.toLocaleString()}`;
+    `The model is checking each drawing: ${number(page.done)} of ${number(page.total)}${time}`;
 }
 
 async function showMore() {
@@ -92,112 +129,166 @@ async function showMore() {
     gallery.append(page.drawings);
   } catch (error) {
     next = after;
-    note(`${reason(error)} Scroll to try again.`, true);
+    say(`${reason(error)} Scroll to try again.`, true);
   }
 }
 
+let goneTag = null; // the tag that was filtered by until it was gone
+
+// Counts, and offers the tags that there are. Returns whether no drawing in use has the tag that is filtered by.
 async function count() {
+  const counts = await ask("/api/counts");
+  const tags = counts.tags.map(({ tag }) => tag).sort(byName);
+  filters.offerTags(tags);
+  if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
+  return filters.tag && !filters.showsExcluded && !counts.more_tags && !tags.includes(filters.tag);
+}
+
+// Says how many drawings have come since the gallery was filled, and leaves it as it is.
+function announce(n) {
+  element("show-news").hidden = n <= 0;
+  element("news").textContent = n > 0 ? `${number(n)} new drawing${n === 1 ? "" : "s"}.` : "";
+}
+
+async function lookAgain() {
+  const current = version;
+  if (isBusy || !element("progress").hidden) return;
   try {
-    showCounts(element("counts"), await ask("/api/counts"), form.elements.tag.value);
-  } catch (error) {
-    note(reason(error), true);
+    const query = filters.query();
+    const [, { total }] = await Promise.all([count(), ask(`/api/drawings?${query}&limit=1`)]);
+    // What the model takes the new ones for is known when they are judged.
+    if (current !== version || isBusy || filters.guess) return;
+    showTotal(total);
+    announce(total - gallery.total);
+  } catch {
+    // The next event comes soon; what the visitor does says so if the server is away.
   }
 }
 
-// Posts the selected ids to `path`; returns how many drawings changed, in words.
-async function change(path, extra = {}) {
-  const ids = [...gallery.selected];
-  let changed = 0;
-  for (let from = 0; from < ids.length; from += MAX_CHANGED) {
-    const answer = await ask(path, { ids: ids.slice(from, from + MAX_CHANGED), ...extra });
-    changed += answer.changed;
-  }
-  if (element("counting").open) count();
-  return changed === 1 ? "1 drawing" : `${changed.toLocaleString()} drawings`;
-}
-
-async function relabel() {
-  const label = element("label").value;
+// Runs a change, one at a time; it returns the line to show. The focus stays in the gallery.
+async function change(make) {
+  if (isBusy) return;
+  isBusy = true;
+  const hadFocus = element("selection").contains(document.activeElement) || document.activeElement === element("undo");
+  element("undo").hidden = true;
   try {
-    const changed = await change("/api/drawings/relabel", { label });
-    for (const item of gallery.items) {
-      if (!gallery.selected.has(item.id) || item.label === label) continue;
-      item.earlier = [...item.earlier, item.label];
-      item.label = label;
-      if (item.guess) item.guess = item.confidence = null; // they were about the earlier label
-    }
+    const text = await make();
     gallery.select([]);
-    note(`${changed} relabelled as ${shown(label)}.`);
+    showTotal();
+    say(text);
+    if (hadFocus) (gallery.items.length ? gallery : element("heading")).focus();
   } catch (error) {
-    note(reason(error), true);
+    edits.forget();
+    say(reason(error), true);
+  } finally {
+    isBusy = false;
+  }
+  count().catch(() => {}); // the change was made; its error, if any, is shown
+}
+
+const knownNow = () => new Map([...known, ...listed(gallery.items)]);
+
+function relabel() {
+  const label = element("label").value;
+  if (label === AS_GUESSED) return accept();
+  const labels = new Map([...gallery.selected].map((id) => [id, label]));
+  return change(async () => changedTo(await edits.relabel(knownNow(), labels), label));
+}
+
+function accept() {
+  const labels = guesses(knownNow(), gallery.selected);
+  return change(async () => changedTo(await edits.relabel(knownNow(), labels), null));
+}
+
+const move = (path, participle) =>
+  change(async () => `${drawings(await edits.move(path, [...gallery.selected]))} ${participle}.`);
+
+async function selectAll() {
+  const current = version;
+  try {
+    const all =
+      gallery.items.length === gallery.total
+        ? [...listed(gallery.items)].map(([id, item]) => ({ id, ...item }))
+        : await fetchAll(filters.sortedQuery(), (n) => say(`Selecting: ${number(n)} of ${number(gallery.total)}…`));
+    if (current !== version) return;
+    known = new Map(all.map((item) => [item.id, item]));
+    gallery.select(known.keys());
+  } catch (error) {
+    if (current === version) say(reason(error), true);
   }
 }
 
-// Excludes or restores the selected drawings, which then leave the gallery.
-async function move(path, participle) {
-  try {
-    const changed = await change(path);
-    await show();
-    note(`${changed} ${participle}.`);
-  } catch (error) {
-    note(reason(error), true);
-  }
+function describe(chosen) {
+  const n = gallery.selected.size;
+  if (n > 1) return n === Math.max(gallery.total, known.size) ? `All ${number(n)} selected` : `${number(n)} selected`;
+  if (!chosen) return "1 selected";
+  const details = [chosen.tags.join(", "), new Date(chosen.date).toLocaleDateString("en"), chosen.writer];
+  if (chosen.earlier.length) details.push(`was ${chosen.earlier.map(shown).join(", ")}`);
+  return details.filter(Boolean).join(" · ");
 }
 
 function showSelection() {
-  const chosen = gallery.items.filter(({ id }) => gallery.selected.has(id));
+  const n = gallery.selected.size;
   // The focus must not vanish with the bar.
-  if (!chosen.length && element("selection").contains(document.activeElement)) {
-    element("gallery").focus({ preventScroll: true });
-  }
-  element("selection").hidden = !chosen.length;
+  if (!n && element("selection").contains(document.activeElement)) gallery.focus();
+  const wasHidden = element("selection").hidden;
+  element("selection").hidden = !n;
   document.documentElement.style.scrollPaddingBottom = "";
-  if (!chosen.length) return;
-  note("");
-  const [first] = chosen;
-  const details = [first.tags.join(", "), new Date(first.date).toLocaleDateString(), first.writer];
-  if (first.earlier.length) details.push(`was ${first.earlier.map(shown).join(", ")}`);
-  element("selected").textContent =
-    chosen.length === 1 ? details.filter(Boolean).join(" · ") : `${chosen.length.toLocaleString()} selected`;
-  element("only-writer").hidden =
-    chosen.length !== 1 || !first.writer || form.elements.writer.value === first.writer;
-  const showsExcluded = Boolean(form.elements.aside.value);
-  element("exclude").hidden = showsExcluded;
-  element("restore").hidden = !showsExcluded;
+  if (!n) return;
+  if (!isBusy) {
+    edits.forget();
+    goneTag = null;
+    say("");
+  }
+  const one = n === 1 ? gallery.items.find(({ id }) => gallery.selected.has(id)) : null;
+  element("selected").textContent = describe(one);
+  element("open").hidden = !one;
+  element("only-writer").hidden = !one?.writer || filters.writer === one.writer;
+  element("exclude").hidden = filters.showsExcluded;
+  element("restore").hidden = !filters.showsExcluded;
+  element("accept").hidden = !filters.isRanked;
+  if (filters.isRanked) {
+    const guess = one && guessed(one);
+    asGuessed.text = guess ? `as guessed: ${shown(guess)}` : "as guessed";
+    asGuessed.ariaLabel = guess ? `as guessed: ${spoken(guess)}` : "as guessed";
+    element("label").prepend(asGuessed);
+    if (wasHidden) element("label").value = AS_GUESSED;
+  } else asGuessed.remove();
   // Drawings scrolled into view must not end up behind the bar.
   document.documentElement.style.scrollPaddingBottom = `${element("selection").offsetHeight}px`;
 }
 
-for (const select of [form.elements.label, element("label")]) {
-  for (const label of LABELS) {
-    const option = new Option(shown(label), label);
-    option.ariaLabel = spoken(label);
-    select.append(option);
-  }
-}
-
 gallery.addEventListener("select", showSelection);
 gallery.addEventListener("more", showMore);
-form.addEventListener("change", show);
-form.addEventListener("reset", () => setTimeout(show)); // the fields are reset after the event
-form.addEventListener("submit", (event) => event.preventDefault());
-element("counting").addEventListener("toggle", () => element("counting").open && count());
-element("relabel").addEventListener("click", relabel);
-element("exclude").addEventListener("click", () => move("/api/drawings/put-aside", "excluded"));
-element("restore").addEventListener("click", () => move("/api/drawings/restore", "restored"));
-element("deselect").addEventListener("click", () => gallery.select([]));
-element("only-writer").addEventListener("click", () => {
-  const [id] = gallery.selected;
-  form.elements.writer.value = gallery.items.find((item) => item.id === id).writer;
+gallery.addEventListener("all", selectAll);
+gallery.addEventListener("open", () => viewer.open());
+form.addEventListener("change", (event) => {
+  goneTag = null;
+  filters.changed(event);
   show();
 });
+form.addEventListener("reset", () => setTimeout(show)); // the fields are reset after the event
+form.addEventListener("submit", (event) => event.preventDefault());
+element("counting").addEventListener("toggle", () => {
+  if (element("counting").open) count().catch((error) => say(reason(error), true));
+});
+element("relabel").addEventListener("click", relabel);
+element("accept").addEventListener("click", accept);
+element("exclude").addEventListener("click", () => move("put-aside", "excluded"));
+element("restore").addEventListener("click", () => move("restore", "restored"));
+element("undo").addEventListener("click", () => change(async () => `${drawings(await edits.undo())} as before.`));
+element("select-all").addEventListener("click", selectAll);
+element("deselect").addEventListener("click", () => gallery.select([]));
+element("open").addEventListener("click", () => {
+  gallery.go(gallery.items.findIndex(({ id }) => gallery.selected.has(id)));
+  viewer.open();
+});
+element("only-writer").addEventListener("click", () => {
+  filters.writer = gallery.items.find(({ id }) => gallery.selected.has(id)).writer;
+  show();
+});
+element("show-news").addEventListener("click", show);
 element("filtering").open = innerWidth >= 736;
 
 show();
-ask("/api/counts").then(
-  ({ tags }) => {
-    const names = tags.map(({ tag }) => tag).sort(byName);
-    form.elements.tag.append(...names.map((name) => new Option(name, name)));
-  },
-  (error) => note(reason(error), true),
-);
+follow(lookAgain);

@@ -1,6 +1,6 @@
 // The numbers of drawings: a chart by label, and a table by tag and label.
 
-import { byName, GRADES, LABELS, NO_GRADE, shown, spoken } from "/static/drawings.js";
+import { byName, GRADES, LABELS, NO_GRADE, number, shown, spoken } from "/static/drawings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
@@ -66,7 +66,7 @@ export function showCounts(element, { grades, tags, more_tags }, tag) {
   const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: "all", grades });
   for (const { tag, grades } of rows) {
     const totals = complete(grades);
-    body.append(row(tag, [...Object.values(totals), sum(totals)].map((n) => [n.toLocaleString()]), "td"));
+    body.append(row(tag, [...Object.values(totals), sum(totals)].map((n) => [number(n)]), "td"));
   }
   const frame = document.createElement("div");
   frame.className = "table";
@@ -75,7 +75,7 @@ export function showCounts(element, { grades, tags, more_tags }, tag) {
   frame.ariaLabel = "Counts by tag and label";
   frame.append(table);
   if (more_tags) {
-    table.createCaption().textContent = `The ${tags.length} most used tags; ${more_tags.toLocaleString()} more are not shown.`;
+    table.createCaption().textContent = `The ${tags.length} most used tags; ${number(more_tags)} more are not shown.`;
   }
   const charted = tags.find((one) => one.tag === tag)?.grades ?? grades;
   const title = `Drawings by label${charted === grades ? "" : `, tag ${tag}`}`;

@@ -17,6 +17,9 @@ const MAX_POINTS = 5000;
 export const shown = (label) => label.replace("-", "−");
 export const spoken = (label) => label.replace("+", " plus").replace("-", " minus");
 
+// The pages speak English, whatever the browser's language.
+export const number = (n) => n.toLocaleString("en");
+
 // Sorts 7a before 10b.
 export const byName = new Intl.Collator(undefined, { numeric: true }).compare;
 

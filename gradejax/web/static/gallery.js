@@ -7,13 +7,17 @@ const CELL_WIDTH = 100; // before it is stretched to fill the row
 const CAPTION_HEIGHT = 28;
 const SPARE_ROWS = 3; // kept above and below those in view
 
-// Events: "select" when `selected` changes; "more" when the end of `items` comes into view.
+// What the model takes an item's drawing for, which may be no grade; null where no model was asked.
+export const guessed = ({ guess, is_grade }) => (guess && !is_grade ? NO_GRADE : guess);
+
+// Events: "select" when `selected` changes; "more" when the end of `items` comes into view; "all" when all that match
+// are to be selected; "open" when the active drawing is to be shown large.
 export class Gallery extends EventTarget {
   items = [];
-  total = 0;
-  selected = new Set();
+  total = 0; // of which `items` may be the first ones
+  selected = new Set(); // ids, perhaps of drawings that are not in `items`
   #element;
-  #nodes = new Map(); // index → node
+  #nodes = new Map(); // id → node
   #active = 0;
   #anchor = 0;
   #columns = 1;
@@ -26,7 +30,12 @@ export class Gallery extends EventTarget {
     addEventListener("scroll", () => this.#renderSoon(), { passive: true });
     new ResizeObserver(() => this.#renderSoon()).observe(element.parentElement);
     element.addEventListener("click", (event) => this.#clicked(event));
+    element.addEventListener("dblclick", (event) => event.target.closest("[role=option]") && this.#open());
     element.addEventListener("keydown", (event) => this.#pressed(event));
+  }
+
+  get active() {
+    return this.#active;
   }
 
   show(items, total) {
@@ -35,26 +44,87 @@ export class Gallery extends EventTarget {
     this.#active = this.#anchor = 0;
     for (const node of this.#nodes.values()) node.remove();
     this.#nodes.clear();
+    this.#element.hidden = !items.length; // an empty box would take the focus
     this.#render();
-    if (items.length) this.#element.setAttribute("aria-activedescendant", "drawing-0");
-    else this.#element.removeAttribute("aria-activedescendant");
     this.select([]);
   }
 
   append(items) {
     this.items = [...this.items, ...items];
-    this.#render();
+    this.#rearranged();
+  }
+
+  // Takes drawings out. The others close the gap; what is above the window does not move what is in it.
+  // Returns what `putBack` takes.
+  remove(ids) {
+    const before = this.items;
+    const firstSeen = Math.max(0, Math.floor(-this.#top() / this.#step())) * this.#columns;
+    const gone = before.flatMap((item, index) => (ids.has(item.id) ? [{ item, index }] : []));
+    const above = (limit) => gone.filter(({ index }) => index < limit).length;
+    const [rowsAbove, goneBeforeActive] = [Math.floor(above(firstSeen) / this.#columns), above(this.#active)];
+    this.items = before.filter(({ id }) => !ids.has(id));
+    this.total -= ids.size;
+    this.#active = Math.max(0, Math.min(this.#active - goneBeforeActive, this.items.length - 1));
+    this.#anchor = this.#active;
+    this.#rearranged();
+    if (rowsAbove) scrollBy(0, -rowsAbove * this.#step());
+    if (!this.items.length && this.total) this.dispatchEvent(new Event("more"));
+    return gone;
+  }
+
+  putBack(gone, total) {
+    const items = [...this.items];
+    for (const { item, index } of gone) items.splice(Math.min(index, items.length), 0, item);
+    this.items = items;
+    this.total = total;
+    if (gone.length) this.#active = this.#anchor = Math.min(gone[0].index, items.length - 1);
+    this.#rearranged();
   }
 
   // Call it after changing items in place.
   refresh() {
-    for (const [index, node] of this.#nodes) this.#fill(node, index);
+    const indices = new Map(this.items.map(({ id }, index) => [id, index]));
+    for (const [id, node] of this.#nodes) this.#fill(node, indices.get(id));
+    if (this.items.length) this.#element.setAttribute("aria-activedescendant", `drawing-${this.#active}`);
+    else this.#element.removeAttribute("aria-activedescendant");
   }
 
   select(ids) {
     this.selected = new Set(ids);
     this.refresh();
     this.dispatchEvent(new Event("select"));
+  }
+
+  // Makes a drawing the active one, and scrolls to it.
+  go(index) {
+    this.#active = index;
+    this.#render();
+    this.refresh();
+    this.#nodes.get(this.items[index].id).scrollIntoView({ block: "nearest" });
+  }
+
+  focus() {
+    this.#element.focus({ preventScroll: true });
+  }
+
+  #top() {
+    return this.#element.getBoundingClientRect().top;
+  }
+
+  #step() {
+    return this.#cell + CAPTION_HEIGHT + GAP;
+  }
+
+  #rearranged() {
+    this.#element.hidden = !this.items.length;
+    const kept = new Set(this.items.map(({ id }) => id));
+    for (const [id, node] of this.#nodes) {
+      if (kept.has(id)) continue;
+      node.remove();
+      this.#nodes.delete(id);
+    }
+    this.#render();
+    this.refresh();
   }
 
   #renderSoon() {
@@ -71,22 +141,23 @@ export class Gallery extends EventTarget {
     if (!width) return;
     this.#columns = Math.max(3, Math.floor((width + GAP) / (1.2 * CELL_WIDTH + GAP)));
     this.#cell = (width - GAP * (this.#columns - 1)) / this.#columns;
-    const step = this.#cell + CAPTION_HEIGHT + GAP;
+    const step = this.#step();
     const rows = Math.ceil(this.items.length / this.#columns);
     this.#element.style.height = `${Math.max(0, rows * step - GAP)}px`;
 
-    const top = -this.#element.getBoundingClientRect().top;
+    const top = -this.#top();
     const first = Math.max(0, Math.floor(top / step) - SPARE_ROWS) * this.#columns;
     const last = Math.min(this.items.length, (Math.ceil((top + innerHeight) / step) + SPARE_ROWS) * this.#columns);
-    for (const [index, node] of this.#nodes) {
-      if ((index < first || index >= last) && index !== this.#active) {
-        node.remove();
-        this.#nodes.delete(index);
-      }
+    const wanted = new Map(); // id → index
+    for (let index = first; index < last; index++) wanted.set(this.items[index].id, index);
+    if (this.items.length) wanted.set(this.items[this.#active].id, this.#active);
+    for (const [id, node] of this.#nodes) {
+      if (wanted.has(id)) continue;
+      node.remove();
+      this.#nodes.delete(id);
     }
-    for (let index = first; index < last; index++) this.#node(index);
-    if (this.items.length) this.#node(this.#active);
-    for (const [index, node] of this.#nodes) {
+    for (const [id, index] of wanted) {
+      const node = this.#nodes.get(id) ?? this.#add(id, index);
       const [row, column] = [Math.floor(index / this.#columns), index % this.#columns];
       node.style.width = `${this.#cell}px`;
       node.style.height = `${this.#cell + CAPTION_HEIGHT}px`;
@@ -95,40 +166,41 @@ export class Gallery extends EventTarget {
     if (last === this.items.length && last < this.total) this.dispatchEvent(new Event("more"));
   }
 
-  #node(index) {
-    if (this.#nodes.has(index)) return;
+  #add(id, index) {
     const node = document.createElement("div");
     node.setAttribute("role", "option");
-    node.id = `drawing-${index}`;
     const image = document.createElement("img");
     image.alt = "";
     image.decoding = "async";
-    image.src = `/api/picture?id=${encodeURIComponent(this.items[index].id)}`;
+    image.src = `/api/picture?id=${encodeURIComponent(id)}`;
     const caption = document.createElement("span");
     caption.className = "caption";
     node.append(image, caption);
-    this.#nodes.set(index, node);
+    this.#nodes.set(id, node);
     this.#fill(node, index);
     this.#element.append(node);
+    return node;
   }
 
   #fill(node, index) {
-    const { id, label, guess, is_grade, confidence } = this.items[index];
-    const seen = is_grade ? guess : NO_GRADE;
-    const disagrees = guess && seen !== label;
+    const item = this.items[index];
+    const { id, label, confidence } = item;
+    const guess = guessed(item);
+    const sure = confidence === null ? "" : `${Math.round(100 * confidence)}%`;
+    node.id = `drawing-${index}`;
     node.ariaSelected = String(this.selected.has(id));
     node.ariaPosInSet = String(index + 1);
     node.ariaSetSize = String(this.total);
-    node.ariaLabel = spoken(label) + (disagrees ? `, perhaps ${spoken(seen)}` : "");
     node.classList.toggle("active", index === this.#active);
     const caption = node.lastChild;
+    const doubt = guess && guess !== label ? `perhaps ${spoken(guess)}` : "";
+    node.ariaLabel = [spoken(label), doubt, sure && `${sure} sure of the label`].filter(Boolean).join(", ");
     caption.textContent = shown(label);
-    if (guess) {
-      const doubt = document.createElement("span");
-      doubt.className = "doubt";
-      doubt.textContent = disagrees ? `${shown(seen)}?` : `${Math.round(100 * confidence)}%`;
-      caption.append(doubt);
-    }
+    if (!guess) return;
+    const line = document.createElement("span");
+    line.className = doubt ? "doubt" : "doubt sure";
+    line.textContent = doubt ? `${shown(guess)}?` : sure;
+    caption.append(line);
   }
 
   #clicked(event) {
@@ -142,22 +214,20 @@ export class Gallery extends EventTarget {
   #toggle(index) {
     const { id } = this.items[index];
     this.#anchor = index;
-    this.select(this.selected.has(id) ? [...this.selected].filter((other) => other !== id) : [...this.selected, id]);
-    this.#go(index);
+    const selected = new Set(this.selected);
+    if (!selected.delete(id)) selected.add(id);
+    this.select(selected);
+    this.go(index);
   }
 
   #extend(index) {
     const [from, to] = [Math.min(this.#anchor, index), Math.max(this.#anchor, index)];
     this.select([...this.selected, ...this.items.slice(from, to + 1).map(({ id }) => id)]);
-    this.#go(index);
+    this.go(index);
   }
 
-  #go(index) {
-    this.#active = index;
-    this.#render();
-    this.refresh();
-    this.#element.setAttribute("aria-activedescendant", `drawing-${index}`);
-    this.#nodes.get(index).scrollIntoView({ block: "nearest" });
+  #open() {
+    this.dispatchEvent(new Event("open"));
   }
 
   #pressed(event) {
@@ -168,10 +238,11 @@ export class Gallery extends EventTarget {
     if (goal !== undefined) {
       const index = Math.min(this.items.length - 1, Math.max(0, goal));
       if (event.shiftKey) this.#extend(index);
-      else this.#go(index);
+      else this.go(index);
     } else if (event.key === " ") this.#toggle(this.#active);
+    else if (event.key === "Enter") this.#open();
     else if (event.key === "Escape") this.select([]);
-    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) this.select(this.items.map(({ id }) => id));
+    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) this.dispatchEvent(new Event("all"));
     else return;
     event.preventDefault();
   }
