@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import time
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException
@@ -54,4 +53,4 @@ async def take_back(message: TakingBack, receipts: ReceiptsDep, editor: EditorDe
     """Excludes the drawing that the receipt belongs to; the teacher can restore it. 403 after a day."""
     if not receipts.prove(message.id, message.receipt):
         raise HTTPException(403, "This drawing can no longer be taken back: ask the teacher to exclude it.")
-    return await editor.apply(partial(editor.store.exclude, [message.id]))
+    return await editor.apply([message.id], editor.store.exclude)
