@@ -40,8 +40,8 @@ function show({ guesses, is_grade }) {
   guess = guesses.length ? (is_grade ? guesses[0].label : NO_GRADE) : null;
   element("guess").textContent = guess === null ? "" : shown(guess);
   element("guess").classList.toggle("none", guess === NO_GRADE);
+  element("copy").hidden = guess === null; // before it is drawn on, for hidden it has no size
   if (guess !== null) pad.copyTo(element("copy"));
-  element("copy").hidden = guess === null;
   enable(element("right"), guess !== null);
   element("right").textContent = guess === null ? "Right" : `Right, ${shown(guess)}`;
   // The note says that it is no grade.
