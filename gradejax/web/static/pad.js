@@ -59,6 +59,7 @@ export class Pad extends EventTarget {
   #canvas;
   #live;
   #start = 0;
+  #isDown = false; // the pen
 
   constructor(canvas) {
     super();
@@ -68,9 +69,14 @@ export class Pad extends EventTarget {
       // signature_pad prevents the default action, which would take the focus from a text field.
       document.activeElement?.blur();
       hold(canvas.clientWidth);
+      this.#isDown = true;
       this.dispatchEvent(new Event("begin"));
     });
-    this.#live.addEventListener("endStroke", () => this.#take());
+    this.#live.addEventListener("endStroke", () => {
+      this.#isDown = false;
+      this.#take();
+      this.#fit();
+    });
     // Else Chromium takes a stroke for a fling, and ignores a tap within the next fifth of a second.
     canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     new ResizeObserver(() => this.#fit()).observe(canvas);
@@ -144,7 +150,7 @@ export class Pad extends EventTarget {
     const width = this.#canvas.clientWidth;
     const ratio = window.devicePixelRatio || 1;
     const pixels = Math.round(width * ratio);
-    if (!pixels || this.#canvas.width === pixels) return;
+    if (!pixels || this.#canvas.width === pixels || this.#isDown) return; // it would wipe the stroke out
     this.#canvas.width = this.#canvas.height = pixels;
     this.#canvas.getContext("2d").scale(pixels / width, pixels / width); // signature_pad draws in CSS pixels
     this.#live.minWidth = this.#live.maxWidth = this.#live.dotSize = (PEN / 2 / SIDE) * width;
