@@ -1,8 +1,9 @@
-"""Makes the README's pictures of the pages: docs/draw.png, docs/guess.png, docs/browse.png, docs/class.png.
+"""Makes the documents' pictures of the pages: docs/draw.png, docs/guess.png, docs/browse.png, docs/class.png.
 
-    python docs/screenshots.py [--workdir=runs/best]
+    python docs/screenshots.py [--workdir=runs/best] [--all=FOLDER]
 
-Playwright drives Chromium (`apt-get install chromium`) on a real server over synthetic drawings.
+Playwright drives Chromium (`apt-get install chromium`) on a real server over synthetic drawings. With --all, every page
+is instead photographed on every screen of SCREENS, in each of LOOKS, at 200% zoom, and printed, for somebody to look at.
 """
 
 import shutil
@@ -27,9 +28,14 @@ from gradejax.stores import open_store
 FOLDER = Path(__file__).parent
 CLASSES = ("7a", "7b", "8c")
 CODE = "7bees42x"
+PAGES = {"draw": "/", "guess": "/guess", "browse": "/browse", "models": "/models", "class": "/class"}
+SCREENS = ((360, 740), (740, 360), (768, 1024), (1440, 900))
+LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "forced": {"forced_colors": "active"}}
+"""Options of the browser's context: the colour schemes, and the system's own colours."""
 
 _FLAGS = flags.FlagValues()
 cli.define_workdir(_FLAGS, "The run whose model guesses; the newest finished one by default.")
+flags.DEFINE_string("all", None, "A folder for pictures of every page on every screen.", flag_values=_FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -45,6 +51,9 @@ def main(arguments: list[str]) -> None:
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         with served(uri) as url:
+            if _FLAGS.all:
+                photograph_all(browser, url, Path(_FLAGS.all), drawings[0])
+                return
             picture_draw(browser, url, next(drawing for drawing in drawings if drawing.label == "B"))
             picture_guess(browser, url, next(drawing for drawing in drawings if drawing.label == "A-"))
             picture_browse(browser, url)
@@ -69,7 +78,7 @@ def served(uri: str, *flags: str) -> Iterator[str]:
 
 
 def picture_draw(browser: Browser, url: str, drawing: Drawing) -> None:
-    page = open_page(browser, f"{url}/", width=720, height=700)
+    page = open_page(browser, f"{url}/", width=960, height=620)
     page.get_by_label("Tags").fill("7b")
     while page.locator("#prompt strong").inner_text() != drawing.label:
         page.get_by_role("button", name="Skip").click()
@@ -103,6 +112,41 @@ def picture_class(browser: Browser, url: str) -> None:
     expect(page.locator("#newest li.shown")).to_have_count(24)
     page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
     photograph(page, "class")
+
+
+def photograph_all(browser: Browser, url: str, folder: Path, drawing: Drawing) -> None:
+    """Photographs every page in use: with a drawing on the paper, with drawings selected in the gallery."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in PAGES.items():
+        for look, options in LOOKS.items():
+            context = browser.new_context(**options)
+            page = context.new_page()
+            for width, height in SCREENS:
+                shoot(page, url + path, (width, height), drawing, folder / f"{name}-{width}x{height}-{look}.png")
+            # Zooming is having half the room at twice the pixels.
+            zoomed = folder / f"{name}-{width}x{height}-{look}-200%.png"
+            shoot(page, url + path, (width // 2, height // 2), drawing, zoomed)
+            if look != "forced":
+                page.pdf(path=folder / f"{name}-{look}.pdf", format="A4")
+            context.close()
+        print(f"{name}: {folder}/{name}-*", flush=True)
+
+
+def shoot(page: Page, url: str, size: tuple[int, int], drawing: Drawing, path: Path) -> None:
+    """Takes a screenshot of a page in use, with as much of it as has to be scrolled."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    if page.locator("#paper").count():
+        page.get_by_role("button", name="Clear").click(force=True)
+        draw(page, drawing)
+    tiles = page.locator("#gallery [role=option]")
+    if tiles.count():
+        tiles.nth(1).click()
+    page.wait_for_load_state("networkidle")
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=path, full_page=True)
 
 
 def open_page(browser: Browser, url: str, width: int, height: int) -> Page:

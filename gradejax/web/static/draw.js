@@ -1,19 +1,14 @@
 // Draw the grades that the page asks for: mostly those that the store has fewest of.
 
-import { drawing, problemWith, GRADES, keepTags, keptTags, shown, spoken, tagsIn } from "/static/drawings.js";
-import { keep, kept } from "/static/storage.js";
+import { drop, element, finish, pad, queue, start } from "/static/desk.js";
+import { GRADES, NO_GRADE, shown, spoken } from "/static/drawings.js";
 import { note } from "/static/note.js";
-import { Pad, undoByKey } from "/static/pad.js";
-import { NOT_KEPT, Queue } from "/static/queue.js";
-import { showRefused } from "/static/refused.js";
 import { ask, reason } from "/static/server.js";
+import { keep, kept } from "/static/storage.js";
 
 const REFRESH = 15000; // milliseconds between updates of the counts
 const PATIENCE = 4000; // milliseconds that the first prompt waits for them
 
-const element = (id) => document.getElementById(id);
-const pad = new Pad(element("paper"));
-const queue = new Queue();
 let counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
 let prompt = null;
 let refreshed = 0;
@@ -39,8 +34,8 @@ function askFor(grade) {
 }
 
 function showTotals() {
-  element("mine").textContent = Number(kept("drawn") ?? 0).toLocaleString();
-  element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString();
+  element("mine").textContent = Number(kept("drawn") ?? 0).toLocaleString("en");
+  element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString("en");
 }
 
 async function refreshCounts() {
@@ -50,55 +45,42 @@ async function refreshCounts() {
   showTotals();
 }
 
-async function save() {
+// One more drawing of `label` in the store, or one less.
+function count(label, more) {
+  keep("drawn", Math.max(0, Number(kept("drawn") ?? 0) + more));
+  if (label in counts) counts[label] += more;
+  showTotals();
+  if (Date.now() - refreshed > REFRESH) refreshCounts().catch(() => {});
+}
+
+function save() {
   if (prompt === null) return; // the first one is still being chosen
-  const tags = tagsIn(element("tags").value);
-  if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`, true);
-  const problem = problemWith(tags);
-  if (problem) {
-    element("tags").focus();
-    return note(problem, true);
-  }
-  const finished = drawing(pad, prompt, tags);
-  pad.clear();
-  askFor(choose());
-  await queue.add(finished);
+  if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`);
+  if (finish(prompt)) askFor(choose());
 }
 
 function skip() {
-  pad.clear();
+  const skipped = prompt;
+  const hadInk = drop();
   askFor(choose());
-  note("");
+  note(hadInk ? `${shown(skipped)} skipped. Undo brings your drawing back.` : "");
 }
 
-queue.addEventListener("saved", ({ detail }) => {
-  keep("drawn", Number(kept("drawn") ?? 0) + 1);
-  counts[detail.label]++;
-  showTotals();
-  note(`${shown(detail.label)} saved.`);
-  if (Date.now() - refreshed > REFRESH) refreshCounts().catch(() => {});
-});
-queue.addEventListener("change", () => queue.notice && note(queue.notice, true));
-showRefused(element("refused"), queue);
+function bring({ label, strokes }) {
+  if (label === NO_GRADE) return; // drawn on Guess, and never asked for here
+  if (label !== null) askFor(label);
+  pad.show(strokes);
+}
 
-pad.addEventListener("change", () => {
-  element("undo").disabled = element("clear").disabled = pad.isEmpty;
-});
-element("undo").addEventListener("click", () => pad.undo());
-element("clear").addEventListener("click", () => pad.clear());
+queue.addEventListener("saved", ({ detail }) => count(detail.label, 1));
+queue.addEventListener("taken", ({ detail }) => count(detail.label, -1));
 element("skip").addEventListener("click", skip);
 element("save").addEventListener("click", save);
-// The address may name tags: /?tags=test-set. They are for this page only.
-element("tags").value = new URLSearchParams(location.search).get("tags") ?? keptTags().join(", ");
-element("tags").addEventListener("change", (event) => keepTags(tagsIn(event.target.value)));
-element("tags").addEventListener("keydown", (event) => event.key === "Enter" && event.target.blur());
-undoByKey(pad);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.target.closest("a, button, input")) save();
 });
 
 showTotals();
-pad.clear();
+start("unfinished-draw", () => prompt, bring, ({ label }) => `${shown(label)} saved.`);
 await refreshCounts().catch((error) => note(reason(error), true));
-askFor(choose());
-if (!(await queue.isKept)) note(NOT_KEPT, true);
+if (prompt === null) askFor(choose());

@@ -1,7 +1,9 @@
 // The line on each page that says what happened; screen readers announce it.
 
-// Text between `backquotes` is shown as code.
-export function note(text, warn = false) {
+import { leave } from "/static/focus.js";
+
+// Text between `backquotes` is shown as code. `offer`, if any, is a button: its `name`, and what it does, `act`.
+export function note(text, isError = false, offer = null) {
   const line = document.getElementById("note");
   const parts = text.split("`").map((part, i) => {
     if (i % 2 === 0) return part;
@@ -9,6 +11,15 @@ export function note(text, warn = false) {
     code.textContent = part;
     return code;
   });
+  if (offer) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "plain";
+    button.textContent = offer.name;
+    button.addEventListener("click", offer.act);
+    parts.push(" ", button);
+  }
+  leave(line);
   line.replaceChildren(...parts);
-  line.classList.toggle("warn", warn);
+  line.classList.toggle("warn", isError);
 }

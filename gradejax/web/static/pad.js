@@ -22,11 +22,12 @@ function trace(context, points) {
   }
 }
 
-// Inks strokes the way the existing drawings were inked: black, with a round pen of constant width.
-function ink(context, strokes, scale) {
+// Inks strokes the way the existing drawings were inked: black, with a round pen of constant width. `left` and `top`
+// are where the context's canvas begins, in canvas units.
+function ink(context, strokes, scale, left = 0, top = 0) {
   context.save();
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.clearRect(0, 0, SIDE, SIDE);
+  context.clearRect(0, 0, context.canvas.width, context.canvas.height);
+  context.setTransform(scale, 0, 0, scale, -left * scale, -top * scale);
   context.lineWidth = PEN;
   context.lineCap = context.lineJoin = "round";
   context.strokeStyle = context.fillStyle = "black";
@@ -45,12 +46,20 @@ function ink(context, strokes, scale) {
 
 const rounded = (value) => Math.round(value * 100) / 100;
 
-// Events: "begin" when the pen touches the paper; "change" after each stroke, undo and clear.
+// Keeps the paper's size, or lets it fit the window again. See --held in style.css.
+function hold(width) {
+  const { style } = document.documentElement;
+  if (!width) style.removeProperty("--held");
+  else if (!style.getPropertyValue("--held")) style.setProperty("--held", `${width}px`);
+}
+
+// Events: "begin" when the pen touches the paper; "change" whenever `strokes` has changed.
 export class Pad extends EventTarget {
   strokes = [];
   #canvas;
   #live;
   #start = 0;
+  #isDown = false; // the pen
 
   constructor(canvas) {
     super();
@@ -59,9 +68,15 @@ export class Pad extends EventTarget {
     this.#live.addEventListener("beginStroke", () => {
       // signature_pad prevents the default action, which would take the focus from a text field.
       document.activeElement?.blur();
+      hold(canvas.clientWidth);
+      this.#isDown = true;
       this.dispatchEvent(new Event("begin"));
     });
-    this.#live.addEventListener("endStroke", () => this.#take());
+    this.#live.addEventListener("endStroke", () => {
+      this.#isDown = false;
+      this.#take();
+      this.#fit();
+    });
     // Else Chromium takes a stroke for a fling, and ignores a tap within the next fifth of a second.
     canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     new ResizeObserver(() => this.#fit()).observe(canvas);
@@ -80,6 +95,24 @@ export class Pad extends EventTarget {
   clear() {
     this.strokes = [];
     this.#changed();
+  }
+
+  // Puts strokes on the paper, in the place of any that are there.
+  show(strokes) {
+    this.strokes = strokes;
+    this.#start = Date.now() - (strokes.at(-1)?.at(-1).t ?? 0); // the drawing goes on from here
+    this.#changed();
+  }
+
+  // Inks the drawing on another, square canvas, as large as fits.
+  copyTo(canvas) {
+    const points = this.strokes.flat();
+    const range = (values) => [Math.min(...values), Math.max(...values)];
+    const [[left, right], [top, bottom]] = [range(points.map(({ x }) => x)), range(points.map(({ y }) => y))];
+    const side = Math.max(right - left, bottom - top) + 1.5 * PEN; // a spline goes a little beyond its points
+    const [x, y] = [(left + right - side) / 2, (top + bottom - side) / 2];
+    canvas.width = canvas.height = Math.round(canvas.clientWidth * (window.devicePixelRatio || 1));
+    ink(canvas.getContext("2d"), this.strokes, canvas.width / side, x, y);
   }
 
   // The PNG as base64: SIDE x SIDE, the ink in the alpha channel.
@@ -105,6 +138,7 @@ export class Pad extends EventTarget {
   }
 
   #changed() {
+    hold(this.isEmpty ? 0 : this.#canvas.clientWidth);
     this.#live.clear();
     this.#paint();
     const count = this.strokes.length;
@@ -116,7 +150,7 @@ export class Pad extends EventTarget {
     const width = this.#canvas.clientWidth;
     const ratio = window.devicePixelRatio || 1;
     const pixels = Math.round(width * ratio);
-    if (!pixels || this.#canvas.width === pixels) return;
+    if (!pixels || this.#canvas.width === pixels || this.#isDown) return; // it would wipe the stroke out
     this.#canvas.width = this.#canvas.height = pixels;
     this.#canvas.getContext("2d").scale(pixels / width, pixels / width); // signature_pad draws in CSS pixels
     this.#live.minWidth = this.#live.maxWidth = this.#live.dotSize = (PEN / 2 / SIDE) * width;
@@ -127,14 +161,4 @@ export class Pad extends EventTarget {
   #paint() {
     ink(this.#canvas.getContext("2d"), this.strokes, this.#canvas.width / SIDE);
   }
-}
-
-// Ctrl-Z, except in a text field, which has its own undo.
-export function undoByKey(pad) {
-  document.addEventListener("keydown", (event) => {
-    if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey) && !event.target.closest("input")) {
-      event.preventDefault();
-      pad.undo();
-    }
-  });
 }

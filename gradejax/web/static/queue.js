@@ -61,7 +61,8 @@ function openMemory() {
   };
 }
 
-// Events: "saved" for each drawing once it is in the store; "change" when `waiting`, `refused` or `trouble` changes.
+// Events: "saved" for each drawing once it is in the store; "taken" when one that was is taken back; "kept", with the
+// reason, if it cannot be; "change" when `waiting`, `refused` or `trouble` changes.
 export class Queue extends EventTarget {
   waiting = 0;
   refused = []; // {drawing, error}: drawings that the server refused; kept, and tried again by the next page
@@ -71,6 +72,8 @@ export class Queue extends EventTarget {
   #memory = openMemory();
   #errors = new Map(); // by id, of refused drawings
   #renamed = new Set(); // ids that replaced ones already taken
+  #tried = new Set(); // ids of drawings that the server may have
+  #unwanted = new Set(); // ids of drawings that are taken back
   #failures = new Map(); // server errors by id; drawings with most are sent last
   #again = false;
   #sending = false;
@@ -88,13 +91,22 @@ export class Queue extends EventTarget {
 
   // Resolves when the drawing is as safe as this browser allows; it is sent in the background.
   async add(drawing) {
-    try {
-      await (await this.#disk).put(drawing);
-    } catch {
-      this.#memory.put(drawing);
-    }
+    await this.#put(drawing);
     this.waiting++;
     this.dispatchEvent(new Event("change"));
+    this.send();
+  }
+
+  // Takes a drawing back, wherever it is by now. One that the server may have is sent again, for the receipt that
+  // taking it back needs; this waits for a connection as saving does.
+  async takeBack(drawing) {
+    const waits = await this.#replace(drawing.id, null);
+    if (!waits || this.#tried.has(drawing.id)) {
+      this.#unwanted.add(drawing.id);
+      await this.#put({ ...drawing, unwanted: true });
+    }
+    if (!waits) this.dispatchEvent(new CustomEvent("taken", { detail: drawing }));
+    await this.#count();
     this.send();
   }
 
@@ -143,15 +155,29 @@ export class Queue extends EventTarget {
     }
   }
 
-  async #deliver(drawing) {
+  async #put(drawing) {
     try {
-      await ask("/api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
+      await (await this.#disk).put(drawing);
+    } catch {
+      this.#memory.put(drawing);
+    }
+  }
+
+  async #deliver({ unwanted, ...drawing }) {
+    const isUnwanted = () => unwanted || this.#unwanted.has(drawing.id); // also while it is being sent
+    this.#tried.add(drawing.id);
+    try {
+      const { id, receipt } = await ask("/api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
+      if (isUnwanted()) await ask("/api/drawings/take-back", { id, receipt }, AbortSignal.timeout(PATIENCE));
     } catch (error) {
       if (!(error instanceof Refusal) || !error.isFinal) {
         if (error.status === SERVER_ERROR) this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);
         throw error;
       }
-      if (error.status === ID_TAKEN && !this.#renamed.has(drawing.id)) {
+      if (isUnwanted()) {
+        await this.#replace(drawing.id, null);
+        this.dispatchEvent(new CustomEvent("kept", { detail: reason(error) }));
+      } else if (error.status === ID_TAKEN && !this.#renamed.has(drawing.id)) {
         const renamed = { ...drawing, id: newId() };
         this.#renamed.add(renamed.id);
         await this.#replace(drawing.id, renamed);
@@ -163,7 +189,7 @@ export class Queue extends EventTarget {
     }
     this.trouble = null;
     // Another tab may have sent it as well.
-    if (!(await this.#replace(drawing.id, null))) return;
+    if (!(await this.#replace(drawing.id, null)) || isUnwanted()) return;
     this.waiting--;
     this.dispatchEvent(new CustomEvent("saved", { detail: drawing }));
   }
@@ -192,7 +218,7 @@ export class Queue extends EventTarget {
       const error = this.#errors.get(drawing.id);
       return error ? [{ drawing, error }] : [];
     });
-    this.waiting = all.length - this.refused.length;
+    this.waiting = all.filter(({ id, unwanted }) => !this.#errors.has(id) && !unwanted).length;
     this.dispatchEvent(new Event("change"));
   }
 }

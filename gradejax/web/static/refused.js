@@ -33,7 +33,7 @@ function group(queue, drawings, error) {
     const problem = problemWith(tagsIn(tags.value));
     if (!problem) return done(queue.retag(ids, tagsIn(tags.value)));
     tags.focus();
-    note(problem, true);
+    note(problem);
   };
   const done = (change) => change.catch(() => note("The browser could not update its stored drawings.", true));
   // The first click asks, the second confirms.

@@ -11,11 +11,23 @@ export function kept(name) {
   }
 }
 
+// Returns whether the value outlives the page.
 export function keep(name, value) {
   try {
     localStorage.setItem(name, value);
     inMemory.delete(name);
+    return true;
   } catch {
     inMemory.set(name, String(value));
+    return false;
+  }
+}
+
+export function forget(name) {
+  inMemory.delete(name);
+  try {
+    localStorage.removeItem(name);
+  } catch {
+    // There is nothing to remove.
   }
 }

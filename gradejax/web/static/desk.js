@@ -1,0 +1,110 @@
+// What Draw and Guess share: the paper and its buttons, the tags, and a finished drawing's way to the store and back.
+
+import { drawing, keepTags, keptTags, problemWith, shown, tagsIn } from "/static/drawings.js";
+import { enable } from "/static/focus.js";
+import { note } from "/static/note.js";
+import { Pad } from "/static/pad.js";
+import { NOT_KEPT, Queue } from "/static/queue.js";
+import { showRefused } from "/static/refused.js";
+import { keepUnfinished } from "/static/unfinished.js";
+
+export const element = (id) => document.getElementById(id);
+export const pad = new Pad(element("paper"));
+export const queue = new Queue();
+
+const field = element("tags");
+let dropped = null; // {label, strokes}: what Clear or Skip took off the paper; Undo brings it back
+let latest = null; // the drawing finished last, while it waits to be sent
+let page; // see `start`
+
+// Wires the paper. `labelled()` is the label that belongs to the drawing on the paper, if any; `bring({label, strokes})`
+// puts a drawing on the paper; `saidOf(drawing)` says that it is saved. Returns whether a drawing was left by an
+// earlier visit, which is on the paper then.
+export function start(name, labelled, bring, saidOf) {
+  page = { labelled, bring, saidOf };
+  const left = keepUnfinished(name, pad, labelled);
+  pad.clear();
+  if (left) {
+    bring(left);
+    note("This is what you left unfinished.");
+  }
+  queue.isKept.then((isKept) => isKept || note(NOT_KEPT));
+  return left !== null;
+}
+
+// Takes the drawing off the paper, for Undo to bring back. Returns whether there was one.
+export function drop() {
+  if (pad.isEmpty) return false;
+  dropped = { label: page.labelled(), strokes: pad.strokes };
+  pad.clear();
+  return true;
+}
+
+// Takes the drawing off the paper and sends it. Without tags it stays, and the page asks for them.
+export function finish(label, ...moreTags) {
+  const tags = tagsIn(field.value);
+  const problem = problemWith(tags);
+  if (problem) {
+    field.focus();
+    note(problem);
+    return false;
+  }
+  latest = drawing(pad, label, [...new Set([...tags, ...moreTags])]);
+  dropped = null;
+  pad.clear();
+  queue.add(latest);
+  return true;
+}
+
+function undo() {
+  if (!pad.isEmpty) return pad.undo();
+  if (!dropped) return;
+  const again = dropped;
+  dropped = null;
+  note("");
+  page.bring(again);
+}
+
+const takeBack = (drawing) => ({
+  name: "Take back",
+  async act() {
+    latest = null;
+    await queue.takeBack(drawing);
+    note(`${shown(drawing.label)} taken back.`);
+    if (pad.isEmpty) page.bring(drawing);
+  },
+});
+
+queue.addEventListener("saved", ({ detail }) => {
+  if (detail.id === latest?.id) latest = null;
+  note(page.saidOf(detail), false, takeBack(detail));
+});
+queue.addEventListener("kept", ({ detail }) => note(detail, true));
+queue.addEventListener("change", () => queue.notice && note(queue.notice, false, latest && takeBack(latest)));
+showRefused(element("refused"), queue);
+
+pad.addEventListener("change", () => {
+  enable(element("clear"), !pad.isEmpty);
+  enable(element("undo"), !pad.isEmpty || dropped !== null);
+});
+element("undo").addEventListener("click", undo);
+element("clear").addEventListener("click", drop);
+document.addEventListener("keydown", (event) => {
+  // Except in a text field, which has its own undo.
+  if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || event.target.closest("input")) return;
+  event.preventDefault();
+  undo();
+});
+
+// Kept with each letter, for not every way of leaving a page ends the typing first.
+field.addEventListener("input", () => keepTags(tagsIn(field.value)));
+field.addEventListener("keydown", (event) => event.key === "Enter" && field.blur());
+const showTags = () => (field.value = keptTags().join(", "));
+// The address may name tags: /?tags=test-set. They are for this page only.
+const addressed = new URLSearchParams(location.search).get("tags");
+if (addressed === null) {
+  showTags();
+  addEventListener("storage", ({ key }) => key === "tags" && showTags()); // changed in another tab
+} else {
+  field.value = addressed;
+}
