@@ -3,7 +3,7 @@
     python docs/screenshots.py [--workdir=runs/best] [--all=FOLDER]
 
 Playwright drives Chromium (`apt-get install chromium`) on a real server over synthetic drawings. With --all, every page
-is instead photographed on every screen of SCREENS, in each of LOOKS, at 200% zoom, and printed, for somebody to look at.
+is instead photographed on every screen of SCREENS, in each of LOOKS, at 200% zoom, and printed, to be looked at.
 """
 
 import shutil
