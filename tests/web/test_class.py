@@ -232,6 +232,7 @@ def test_a_hidden_page_takes_no_stream(room: Server, open_page: Callable[..., Pa
     expect(others[0].locator("#total")).to_have_text("0")
     set_hidden(others[0], False)
     expect(others[0].locator("#total")).to_have_text("2")
+    expect(tiles(others[0])).to_have_count(2)
 
 
 def set_hidden(page: Page, hidden: bool) -> None:
