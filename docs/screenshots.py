@@ -99,8 +99,9 @@ def picture_browse(browser: Browser, url: str) -> None:
 
 def picture_class(browser: Browser, url: str) -> None:
     page = open_page(browser, f"{url}/class#code={CODE}", width=1180, height=760)
-    page.get_by_label("Goal per grade").fill("43")
     expect(page.locator("#newest li.shown")).to_have_count(24)
+    page.get_by_label("Goal per grade").fill("43")
+    page.get_by_label("Goal per grade").blur()
     page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
     photograph(page, "class")
 
