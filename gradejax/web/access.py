@@ -1,30 +1,28 @@
-"""Who may sign in: a class's access code, and how fast codes can be tried."""
+"""Who may sign in: the pupils' code and the teacher's, and the sessions that begin with them."""
 
-import asyncio
-import hmac
 import secrets
-import time
 import unicodedata
-from bisect import insort
-from collections import Counter, OrderedDict
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from gradejax.errors import UserError
+from gradejax.web.locks import Lock
+from gradejax.web.roles import Role
 from gradejax.web.sessions import Sessions
 
 MIN_CODE_LENGTH = 6
-WRONG_CODES_AT_ONCE = 100
-"""Wrong codes, from anybody, that are checked without delay: a class that mistypes does not notice the limit."""
-WRONG_CODES_PER_SECOND = 5.0
-"""Wrong codes beyond those, from all addresses together."""
-MAX_WAITING = 1000
+MIN_DIGITS = 8
+"""Of a code of digits only: six of them are tried within the hour."""
+WRONG_CODES_PER_SECOND = {Role.PUPIL: 200.0, Role.TEACHER: 5.0}
+"""Wrong codes compared with a code that somebody chose, from all addresses together. The pupils' is on the wall: what
+matters more is that none of them waits for long behind somebody who guesses."""
 
+_FLAGS = {
+    Role.PUPIL: "--access-code (or GRADEJAX_ACCESS_CODE)",
+    Role.TEACHER: "--teacher-code (or GRADEJAX_TEACHER_CODE)",
+}
 _CODE_LENGTH = 8
 # Without 0, 1, i, l and o: the code is read off a wall and typed into a phone.
 _CODE_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
-_MAX_ADDRESSES = 10_000
 
 
 def new_code() -> str:
@@ -32,96 +30,61 @@ def new_code() -> str:
     return "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_LENGTH))
 
 
-class TooManyAttempts(Exception):
-    """More codes are waiting than the server keeps."""
-
-
-class _Attempt(NamedTuple):
-    rank: int
-    number: int
-    code: bytes
-    address: str
-    answer: asyncio.Future[bool]
-
-
 class Access:
-    """The access code of one running server, and its sessions.
+    """The two codes of one running server, and its sessions.
 
-    Only wrong codes use up the allowance. Once it is used up, codes wait for their turn, which comes first for
-    addresses with few wrong codes and few waiting ones: neither one address that tries many codes nor many addresses
-    that try one each keep a class out for long.
+    Whatever is tried is compared with a generated code at once, so that nobody who has it waits, however many wrong
+    ones arrive: at a thousand a second, guessing it takes 13 years. Nobody knows how hard a chosen one is to guess:
+    tries are limited (see `Lock`).
 
     Attributes:
-        sessions: those who signed in with the code.
+        codes: of each role, as it is shown.
+        sessions: those who signed in.
     """
 
-    def __init__(self, code: str, sessions_file: Path | None = None):
-        """Raises UserError for a code that is too easy to guess."""
-        folded = _folded(code)
-        if min(len(code), len(folded)) < MIN_CODE_LENGTH or not code.isprintable() or code != code.strip():
-            raise UserError(
-                "--access-code (or GRADEJAX_ACCESS_CODE) needs at least "
-                f"{MIN_CODE_LENGTH} printable characters, and no space around them"
-            )
-        self._code = folded.encode()
-        self.sessions = Sessions(folded, sessions_file)
-        self._allowance = float(WRONG_CODES_AT_ONCE)
-        self._updated = time.monotonic()
-        self._wrong: OrderedDict[str, int] = OrderedDict()
-        self._queue: list[_Attempt] = []
-        self._waiting: Counter[str] = Counter()
-        self._numbers = count()
-        self._next_check: asyncio.TimerHandle | None = None
-
-    async def try_code(self, code: str, address: str) -> bool:
-        """Returns whether `code` is right, once its turn has come.
+    def __init__(self, pupils_code: str | None, teachers_code: str | None, sessions_file: Path | None = None):
+        """Creates the codes that are None.
 
         Raises:
-            TooManyAttempts: if too many wait for this one to be checked.
+            UserError: for a code that is too easy to guess, or if both are the same.
         """
-        rank = self._wrong.get(address, 0) + self._waiting[address]
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        insort(self._queue, _Attempt(rank, next(self._numbers), _folded(code).encode(), address, answer))
-        self._waiting[address] += 1
-        self._check_due()
-        if len(self._queue) > MAX_WAITING:
-            last = self._queue.pop()
-            self._stop_waiting(last)
-            last.answer.set_exception(TooManyAttempts())
-        return await answer
+        chosen = {Role.PUPIL: pupils_code, Role.TEACHER: teachers_code}
+        self.codes = {role: new_code() if code is None else code for role, code in chosen.items()}
+        for role, code in self.codes.items():
+            _check(code, _FLAGS[role])
+        folded = {role: _folded(code) for role, code in self.codes.items()}
+        if folded[Role.PUPIL] == folded[Role.TEACHER]:
+            raise UserError(
+                f"{_FLAGS[Role.TEACHER]} must differ from the pupils' code: whoever has it may do everything"
+            )
+        self.sessions = Sessions(folded, sessions_file)
+        self._locks = {
+            role: Lock(folded[role], None if code is None else WRONG_CODES_PER_SECOND[role])
+            for role, code in chosen.items()
+        }
 
-    def _check_due(self) -> None:
-        """Checks the codes whose turn has come."""
-        now = time.monotonic()
-        gained = WRONG_CODES_PER_SECOND * (now - self._updated)
-        self._allowance = min(WRONG_CODES_AT_ONCE, self._allowance + gained)
-        self._updated = now
-        while self._queue and self._allowance >= 1:
-            attempt = self._queue.pop(0)
-            self._stop_waiting(attempt)
-            right = hmac.compare_digest(attempt.code, self._code)
-            self._remember(attempt.address, right)
-            self._allowance -= not right
-            if not attempt.answer.done():
-                attempt.answer.set_result(right)
-        if self._next_check is not None:
-            self._next_check.cancel()
-            self._next_check = None
-        if self._queue:
-            wait = (1 - self._allowance) / WRONG_CODES_PER_SECOND
-            self._next_check = asyncio.get_running_loop().call_later(wait, self._check_due)
+    async def try_code(self, code: str, address: str) -> Role | None:
+        """Returns the role that `code` belongs to, once its turn has come; None if it is wrong.
 
-    def _stop_waiting(self, attempt: _Attempt) -> None:
-        self._waiting[attempt.address] -= 1
-        if not self._waiting[attempt.address]:
-            del self._waiting[attempt.address]
+        Raises:
+            TooManyAttempts: if too many wait for this one to be compared.
+        """
+        folded = _folded(code)
+        # The generated ones first: they need not wait.
+        for role in sorted(self._locks, key=lambda role: self._locks[role].is_limited):
+            if await self._locks[role].opens(folded, address):
+                return role
+        return None
 
-    def _remember(self, address: str, right: bool) -> None:
-        wrong = self._wrong.pop(address, 0)
-        if not right:
-            self._wrong[address] = wrong + 1
-            if len(self._wrong) > _MAX_ADDRESSES:
-                self._wrong.popitem(last=False)
+
+def _check(code: str, flag: str) -> None:
+    folded = _folded(code)
+    least = MIN_DIGITS if folded.isdigit() else MIN_CODE_LENGTH
+    if min(len(code), len(folded)) < least or not code.isprintable() or code != code.strip():
+        raise UserError(
+            f"{flag} needs at least {MIN_CODE_LENGTH} printable characters, or {MIN_DIGITS} digits, "
+            "and no space around them"
+        )
 
 
 def _folded(code: str) -> str:

@@ -1,13 +1,12 @@
 """The pages and their API as one ASGI application."""
 
 import asyncio
+import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
 
 from gradejax.stores import Store
@@ -19,29 +18,25 @@ from gradejax.web import (
     gallery,
     guessing,
     invitation,
+    pages,
     refusals,
     saving,
     sign_in,
+    taking_back,
     totals,
 )
 from gradejax.web.access import Access
-from gradejax.web.guard import Guard
+from gradejax.web.guard import SIGN_IN, Guard
 from gradejax.web.limits import Turns
 from gradejax.web.messages import Refused
 from gradejax.web.model import Model
+from gradejax.web.pages import STATIC
 from gradejax.web.ranking import Rankings
 from gradejax.web.sending import SendBudget
 from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
 from gradejax.web.workers import Workers
 
-STATIC = Path(__file__).parent / "static"
-PAGES = {"/": "draw.html", "/guess": "guess.html", "/browse": "browse.html", "/class": "class.html"}
-_OPEN_PATHS = frozenset({"/sign-in", "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
-_SIGN_OUT = (
-    '<script type="module" src="/static/sign-out.js"></script>',
-    '<button class="plain" id="sign-out" disabled>Sign out</button>',
-)
-"""In each page, unless there is nothing to sign out of. Appearing later, the button would move the links in the bar."""
+_OPEN_PATHS = frozenset({SIGN_IN, "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
 _STORE_THREADS = 16
 
 
@@ -85,30 +80,32 @@ def create_app(
     state.guesser = guessing.Guesser(model)
     state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
     state.send_budget = SendBudget()
+    key = secrets.token_bytes() if access is None else access.sessions.derive_key("receipts")
+    state.receipts = taking_back.Receipts(key)
     state.downloads = downloads.Downloads(store, state.send_budget)
 
     api = APIRouter(
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
-    for module in (saving, guessing, totals, gallery, editing, downloads, collection, events, invitation):
+    modules = (
+        saving,
+        taking_back,
+        guessing,
+        totals,
+        gallery,
+        editing,
+        downloads,
+        collection,
+        events,
+        invitation,
+    )
+    for module in modules:
         api.include_router(module.router)
+    refusals.describe_roles(app, [module.router for module in modules], api.prefix)
     app.include_router(api)
     if access is not None:
         app.include_router(sign_in.router)
-    for path, file in PAGES.items():
-        app.add_api_route(path, _page(STATIC / file, signed_in=access is not None), include_in_schema=False)
+    app.include_router(pages.router(needs_code=access is not None))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app
-
-
-def _page(file: Path, *, signed_in: bool) -> Callable[[], Awaitable[Response]]:
-    html = file.read_text("utf-8")
-    if not signed_in:
-        for part in _SIGN_OUT:
-            html = html.replace(part, "")
-
-    async def page() -> Response:
-        return HTMLResponse(html)
-
-    return page

@@ -15,16 +15,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradejax.web.access import Access
-from gradejax.web.rates import Rates
+from gradejax.web.rates import Asked, Rates
 from gradejax.web.roles import ROLE, Role
-from gradejax.web.sessions import COOKIE
+from gradejax.web.sessions import COOKIE, Session
 
 log = logging.getLogger(__name__)
 
 SESSION = "gradejax.session"
-"""The key in a request's scope of the session that its cookie belongs to."""
+"""The key in a request's scope of the id of the session that its cookie belongs to."""
 ADMIT = "gradejax.admit"
-"""The key of a function, of the connection, to call with that session before the request is answered."""
+"""The key of a function, of the connection, to call with that id before the request is answered."""
+SIGN_IN = "/sign-in"
+SAVE = "/api/drawings"
 MAX_BODY_BYTES = 2**20
 MAX_STRANGERS_BODY_BYTES = 2**12
 """Before signing in, a code is all there is to send."""
@@ -60,7 +62,7 @@ class Guard:
 
         Args:
             app: the application behind it.
-            access: knows the sessions; None if nobody needs a code.
+            access: knows the sessions; None if nobody needs a code, and everybody is the teacher.
             open_paths: paths that need no cookie.
             sign_in_page: the page shown to strangers instead of any other.
         """
@@ -78,9 +80,9 @@ class Guard:
         session = self._session(headers)
         admit = scope.pop(ADMIT, lambda _: None)
         if session is not None:
-            scope[SESSION] = session
-            admit(session)
-        if session is not None or self.access is None:
+            scope[SESSION], scope[ROLE] = session
+            admit(session.id)
+        elif self.access is None:
             scope[ROLE] = Role.TEACHER
         started = ended = False
 
@@ -97,7 +99,7 @@ class Guard:
             await send(message)
 
         limit = MAX_BODY_BYTES if session is not None or self.access is None else MAX_STRANGERS_BODY_BYTES
-        refusal = self._refusal(scope, headers, session, limit)
+        refusal = self._refusal(scope, headers, session and session.id, limit)
         if refusal is not None:
             return await refusal(scope, receive, answer)
         handled = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
@@ -109,7 +111,7 @@ class Guard:
             self._log_exception(scope)
             await _sentence(500, "Something went wrong on the server; its log says what.")(scope, receive, answer)
 
-    def _session(self, headers: Headers) -> str | None:
+    def _session(self, headers: Headers) -> Session | None:
         if self.access is None:
             return None
         sessions = map(self.access.sessions.find, _cookies(headers))
@@ -133,17 +135,21 @@ class Guard:
             log.exception("%s %r failed", scope["method"], scope["path"])
 
     def _refusal(self, scope: Scope, headers: Headers, session: str | None, limit: int) -> Response | None:
-        wait = math.ceil(self._rates.wait(source(scope), session))
-        if wait:
-            return _sentence(429, "Too many requests from this address: slow down, please.", {"Retry-After": str(wait)})
+        # Of a body whose length is not announced, the most that it may have is counted.
+        length = headers.get("content-length", str(limit) if "transfer-encoding" in headers else "0")
+        n_bytes = int(length[:20]) if length.isdecimal() else 0
+        asked = (scope["method"], scope["path"])
+        counted = Asked(asked == ("POST", SIGN_IN), asked == ("POST", SAVE), min(n_bytes, limit))
+        excess = self._rates.excess(source(scope), session, counted)
+        if excess is not None:
+            return _sentence(429, excess.reason, {"Retry-After": str(math.ceil(excess.seconds))})
         if len(headers.getlist("host")) != 1:
             return _sentence(400, "A request must name exactly one host.")
         if self.access is None and not is_loopback(_host_name(headers["host"])):
             return _sentence(421, "This server answers only to localhost and 127.0.0.1.")
         if _from_another_origin(scope["method"], headers):
             return _sentence(403, "Requests from another origin are refused.")
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:20]) > limit:
+        if not length.isdecimal() or n_bytes > limit:
             # The connection cannot be reused: the body that follows is not read.
             return _sentence(413, f"The body is over {_size(limit)}.", {"Connection": "close"})
         if self.access is not None and session is None and scope["path"] not in self.open_paths:

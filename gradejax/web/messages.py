@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic requires it below Python 3.1
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
 from gradejax.grades import LABELS
 from gradejax.stores import Query
+from gradejax.web.roles import Role
 
 MAX_POINTS = 5000
 """In all strokes together: 40 s of drawing at 120 points a second; the pages thin out longer drawings."""
@@ -104,8 +105,18 @@ class Code(Message):
     code: Name
 
 
+class SignedIn(Message):
+    role: Role
+
+
 class Saved(Message):
     id: str
+    receipt: str = Field(description="for `take-back`, within a day")
+
+
+class TakingBack(Message):
+    id: NewId
+    receipt: Name
 
 
 class Refused(Message):

@@ -2,20 +2,23 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
+from gradejax.web.roles import TEACHER_ONLY
 
 log = logging.getLogger(__name__)
 
 DESCRIPTIONS = {
     400: "the request cannot be read",
-    401: "the access code is needed first",
+    401: "a code is needed first",
     403: "the request comes from another origin",
     404: "there is no such thing",
     408: "the body takes too long",
@@ -28,8 +31,27 @@ DESCRIPTIONS = {
     507: "the server's disk is full",
 }
 """What each status means, for the schema."""
+TEACHER_ONLY_DESCRIPTION = "only the teacher may do this, or the request comes from another origin"
+"""What 403 means where pupils are refused."""
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+def describe_roles(app: FastAPI, routers: Iterable[APIRouter], prefix: str) -> None:
+    """Lets the schema of `app` say which of the routes, below `prefix`, refuse pupils."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    make_schema = app.openapi
+
+    def make_schema_with_roles() -> dict[str, Any]:
+        schema = make_schema()
+        for route in routes:
+            if route.include_in_schema and TEACHER_ONLY in route.dependencies:
+                for method in route.methods or ():
+                    operation = schema["paths"][prefix + route.path][method.lower()]
+                    operation["responses"]["403"]["description"] = TEACHER_ONLY_DESCRIPTION
+        return schema
+
+    app.openapi = make_schema_with_roles
 
 
 def add_handlers(app: FastAPI) -> None:

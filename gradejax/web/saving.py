@@ -19,6 +19,7 @@ from gradejax.web.limits import bounded
 from gradejax.web.messages import MAX_POINTS, NewDrawing, Saved
 from gradejax.web.pictures import picture_from, size_of
 from gradejax.web.state import from_state
+from gradejax.web.taking_back import ReceiptsDep
 from gradejax.web.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ async def save(
     message: NewDrawing,
     request: Request,
     saver: Annotated[Saver, from_state("saver")],
+    receipts: ReceiptsDep,
     collection: CollectionDep,
     events: EventsDep,
 ) -> Saved:
@@ -96,7 +98,7 @@ async def save(
     await saver.save(message)
     collection.note(device_of(request.scope))
     events.saved(message.id, message.label)
-    return Saved(id=message.id)
+    return Saved(id=message.id, receipt=receipts.issue(message.id))
 
 
 def _is_same(sent: Drawing, kept: Drawing) -> bool:

@@ -1,4 +1,4 @@
-"""Who is signed in: cookies signed with a random key that survives a restart, and a list of ended sessions."""
+"""Who is signed in as what: cookies signed with a random key that survives a restart, and a list of ended sessions."""
 
 import hashlib
 import hmac
@@ -9,7 +9,11 @@ import secrets
 import stat
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+from gradejax.web.roles import Role
 
 log = logging.getLogger(__name__)
 
@@ -33,45 +37,62 @@ def sessions_file(store_uri: str) -> Path | None:
     return Path(state) / "gradejax" / "sessions"
 
 
-class Sessions:
-    """Sessions under one access code.
+class Session(NamedTuple):
+    """Somebody who is signed in.
 
-    A cookie holds its session's expiry and id, signed with a random key and the code: forging cookies is no way to try
-    codes, a restart with the same code keeps everybody signed in, and another code signs everybody out. Signing out
-    ends the session itself, not only the browser's copy of the cookie: ended sessions are remembered until they would
-    have expired.
+    Attributes:
+        id: begins with the second at which the session expires.
+        role: what it may do.
     """
 
-    def __init__(self, code: str, file: Path | None = None):
+    id: str
+    role: Role
+
+
+class Sessions:
+    """Sessions under one code for each role.
+
+    A cookie holds its session's expiry, number and role, signed with a random key and the role's code: forging cookies
+    is no way to try codes, a restart with the same code keeps everybody signed in, and another code signs out those of
+    its role. Signing out ends the session itself, not only the browser's copy of the cookie: ended sessions are
+    remembered until they would have expired.
+    """
+
+    def __init__(self, codes: Mapping[Role, str], file: Path | None = None):
         """`file` keeps the key and the ended sessions; without it, both are lost with this server."""
         self._file = file
         self._key, self._ended = _read(file) or (secrets.token_bytes(_KEY_BYTES), {})
         # Derived from the code as well: sessions are valid for this code only.
-        self._signing_key = hmac.digest(self._key, code.encode(), hashlib.sha256)
+        self._signing_keys = {role: self.derive_key(f"{role} {code}") for role, code in codes.items()}
         self._write()
 
-    def begin(self) -> str:
+    def begin(self, role: Role) -> str:
         """Returns a new session's cookie."""
-        session = f"{int(time.time()) + COOKIE_SECONDS}.{secrets.token_hex(16)}"
-        return f"{session}.{self._sign(session)}"
+        session = f"{int(time.time()) + COOKIE_SECONDS}.{secrets.token_hex(16)}.{role}"
+        return f"{session}.{self._sign(session, role)}"
 
-    def find(self, cookie: str) -> str | None:
+    def find(self, cookie: str) -> Session | None:
         """Returns the session of `cookie`; None if it has ended or never existed."""
-        session, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._sign(session).encode()):
+        id, _, signature = cookie.rpartition(".")
+        role = next((role for role in self._signing_keys if id.endswith(f".{role}")), None)
+        if role is None or not hmac.compare_digest(signature.encode(), self._sign(id, role).encode()):
             return None
-        return session if _expiry(session) > time.time() and session not in self._ended else None
+        return Session(id, role) if _expiry(id) > time.time() and id not in self._ended else None
 
     def end(self, session: str) -> None:
-        """Ends a session that `find` returned, for every copy of its cookie."""
+        """Ends the session of this id, which `find` returned, for every copy of its cookie."""
         now = time.time()
         self._ended = {ended: None for ended in self._ended if _expiry(ended) > now} | {session: None}
         if len(self._ended) > _MAX_ENDED:  # whoever signs in and out this often knows the code anyway
             del self._ended[next(iter(self._ended))]
         self._write()
 
-    def _sign(self, session: str) -> str:
-        return hmac.new(self._signing_key, session.encode(), hashlib.sha256).hexdigest()
+    def derive_key(self, purpose: str) -> bytes:
+        """Returns a secret key for `purpose`, the same after a restart."""
+        return hmac.digest(self._key, purpose.encode(), hashlib.sha256)
+
+    def _sign(self, session: str, role: Role) -> str:
+        return hmac.new(self._signing_keys[role], session.encode(), hashlib.sha256).hexdigest()
 
     def _write(self) -> None:
         if self._file is None:

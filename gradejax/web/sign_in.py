@@ -1,13 +1,14 @@
-"""Signing in with the access code, and signing out."""
+"""Signing in with one of the two codes, and signing out."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from gradejax.web.access import Access, TooManyAttempts
+from gradejax.web.access import Access
 from gradejax.web.events import EventsDep
-from gradejax.web.guard import SESSION, source
-from gradejax.web.messages import Code
+from gradejax.web.guard import SESSION, SIGN_IN, source
+from gradejax.web.locks import TooManyAttempts
+from gradejax.web.messages import Code, SignedIn
 from gradejax.web.sessions import COOKIE, COOKIE_SECONDS
 from gradejax.web.state import from_state
 
@@ -16,19 +17,18 @@ AccessDep = Annotated[Access, from_state("access")]
 router = APIRouter(include_in_schema=False)
 
 
-@router.post("/sign-in", status_code=204)
-async def sign_in(message: Code, request: Request, access: AccessDep) -> Response:
-    """Sets the cookie of a new session if the code is right."""
+@router.post(SIGN_IN)
+async def sign_in(message: Code, request: Request, response: Response, access: AccessDep) -> SignedIn:
+    """Sets the cookie of a new session if the code is right; it has the role that the code belongs to."""
     try:
-        right = await access.try_code(message.code, source(request.scope))
+        role = await access.try_code(message.code, source(request.scope))
     except TooManyAttempts:
         retry = {"Retry-After": "2"}
         raise HTTPException(429, "Many wrong codes are being tried. Trying yours again in a moment.", retry) from None
-    if not right:
+    if role is None:
         raise HTTPException(403, "That is not the code.")
-    response = Response(status_code=204)
-    response.set_cookie(COOKIE, access.sessions.begin(), COOKIE_SECONDS, httponly=True, samesite="strict")
-    return response
+    response.set_cookie(COOKIE, access.sessions.begin(role), COOKIE_SECONDS, httponly=True, samesite="strict")
+    return SignedIn(role=role)
 
 
 @router.post("/sign-out", status_code=204)

@@ -14,6 +14,7 @@ from gradejax.stores import Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Counts, Status, TagCounts
 from gradejax.web.model import Model
+from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.state import StoreWorkersDep, from_state
 from gradejax.web.workers import Workers
 
@@ -99,7 +100,7 @@ async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[M
     return Status(total=total, grades=grades, model=name, model_missing=missing, trained_on=trained_on)
 
 
-@router.get("/counts")
+@router.get("/counts", dependencies=[TEACHER_ONLY])
 async def counts(totals: TotalsDep) -> Counts:
     """Returns how many drawings in use there are of each grade: in all, and for each of the most used tags."""
     summary = await totals.get()

@@ -27,16 +27,19 @@ from starlette.testclient import TestClient
 from gradejax.drawings import new_id
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Query, open_store
-from gradejax.web import access, connections, crowd, guard, rates
+from gradejax.web import access, connections, crowd, guard, locks, rates
 from gradejax.web.access import Access
-from gradejax.web.app import PAGES, create_app
+from gradejax.web.app import create_app
 from gradejax.web.connections import Connection
 from gradejax.web.crowd import Crowd
 from gradejax.web.guard import source
 from gradejax.web.model import Model
+from gradejax.web.pages import PAGES
 from gradejax.web.rates import Allowances
+from gradejax.web.roles import Role
 
 CODE = "seven-planted-bees"
+TEACHERS_CODE = "three-planted-owls"
 PASSWORD = "planted-pa55word"
 
 
@@ -86,6 +89,11 @@ def served(app, most: int = 6144) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join(timeout=30)
+
+
+def in_class(store, sessions_file: Path | None = None):
+    """Returns the application, with a code for the pupils and one for the teacher."""
+    return create_app(store, model=Model(None), access=Access(CODE, TEACHERS_CODE, sessions_file))
 
 
 @pytest.fixture
@@ -227,7 +235,7 @@ CHUNKED = b"POST /api/drawings HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding:
 )
 def test_endless_requests_are_cut_off(store, begin: bytes, more: bytes):
     """Before, between, in or after bodies, from clients without the code."""
-    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+    with served(in_class(store)) as port:
         with connect(port, begin) as endless:
             sent = 0
             with pytest.raises(OSError):  # the connection is cut, and the answers fill its buffers
@@ -242,7 +250,7 @@ def test_endless_requests_are_cut_off(store, begin: bytes, more: bytes):
 def test_a_strangers_large_body_is_refused(store):
     """Signing in takes a hundred bytes; a megabyte from each stranger would exhaust the memory."""
     head = request("/sign-in", b"{}").replace(b"Length: 2", b"Length: 1048576").removesuffix(b"{}")
-    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+    with served(in_class(store)) as port:
         status, text = answer(connect(port, head + b"a" * 5000))
         assert (status, b"over 4 kB" in text) == (413, True)
         chunks = CHUNKED.replace(b"/api/drawings", b"/sign-in") + b"1000\r\n" + b"a" * 4096 + b"\r\n"
@@ -253,7 +261,10 @@ def test_strangers_cannot_crowd_out_the_signed_in(store, monkeypatch):
     """However many there are, at one address or many, and whatever they have begun to send."""
     monkeypatch.setattr(crowd, "STRANGERS_PER_ADDRESS", 50)
     half = request("/sign-in", b'{"code": "').replace(b"Length: 10", b"Length: 100")
-    with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
+    with (
+        served(in_class(store), most=200) as port,
+        ExitStack() as stack,
+    ):
         _, cookie = try_code(port, CODE, "127.0.0.2")
         status = request("/api/status", Cookie=cookie)
         inside = stack.enter_context(connect(port, status, "127.0.0.2"))
@@ -263,7 +274,7 @@ def test_strangers_cannot_crowd_out_the_signed_in(store, monkeypatch):
         # An open connection with a session still works, and others can still sign in.
         inside.sendall(status)
         assert inside.recv(12) == b"HTTP/1.1 200"
-        assert try_code(port, CODE, "127.0.0.9")[0] == 204
+        assert try_code(port, CODE, "127.0.0.9")[0] == 200
         assert answer(connect(port, request("/api/status", Cookie=cookie, Connection="close"), "127.0.0.9"))[0] == 200
         cut = 0
         for connection in crowded:
@@ -278,7 +289,10 @@ def test_strangers_cannot_crowd_out_the_signed_in(store, monkeypatch):
 
 
 def test_one_session_does_not_take_all_connections(store):
-    with served(create_app(store, model=Model(None), access=Access(CODE)), most=200) as port, ExitStack() as stack:
+    with (
+        served(in_class(store), most=200) as port,
+        ExitStack() as stack,
+    ):
         cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
         asked = [request("/api/status", Cookie=cookie) for cookie in cookies]
         one = stack.enter_context(connect(port, asked[0]))
@@ -314,7 +328,7 @@ def test_one_session_does_not_take_all_connections(store):
     ],
 )
 def test_every_refusal_carries_the_headers(store, sent: bytes, status: int):
-    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+    with served(in_class(store)) as port:
         with connect(port, sent) as connection:
             connection.settimeout(30)
             head = connection.recv(65536).lower()
@@ -373,7 +387,7 @@ def test_strangers_use_up_nothing_of_the_class_behind_the_same_router(store, mon
     monkeypatch.setattr(rates, "STRANGERS_RATE", 1.0)
     monkeypatch.setattr(rates, "SESSION_BURST", 60)
     monkeypatch.setattr(rates, "SESSION_RATE", 1.0)
-    with served(create_app(store, model=Model(None), access=Access(CODE))) as port:
+    with served(in_class(store)) as port:
         cookies = [try_code(port, CODE, "127.0.0.2")[1] for _ in range(2)]
 
         def ask(**headers: str) -> int:
@@ -421,10 +435,13 @@ def try_code(port: int, code: str, address: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("addresses", [1, 150])
-def test_a_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
+def test_the_teachers_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
     """From one address or many; and those who know it sign in meanwhile, even behind the same router."""
-    monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 20)
-    with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(41) as people:
+    monkeypatch.setattr(locks, "WRONG_CODES_AT_ONCE", 20)
+    with (
+        served(in_class(store)) as port,
+        ThreadPoolExecutor(41) as people,
+    ):
         begun = time.monotonic()
         stop = threading.Event()
 
@@ -437,24 +454,55 @@ def test_a_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
         guessing = [people.submit(guess, n) for n in range(40)]
         while time.monotonic() < begun + 2:
             time.sleep(0.05)
-        behind_the_same_router = people.submit(try_code, port, CODE, "127.0.1.0")
-        assert behind_the_same_router.result(timeout=60)[0] == 204
-        assert try_code(port, CODE, "127.0.2.1")[0] == 204
+        behind_the_same_router = people.submit(try_code, port, TEACHERS_CODE, "127.0.1.0")
+        assert behind_the_same_router.result(timeout=60)[0] == 200
+        assert try_code(port, TEACHERS_CODE, "127.0.2.1")[0] == 200
         stop.set()
         answers = [status for one in guessing for status in one.result(timeout=60)]
         took = time.monotonic() - begun
     assert set(answers) == {403}
-    assert len(answers) <= 20 + access.WRONG_CODES_PER_SECOND * took + 1
+    assert len(answers) <= 20 + access.WRONG_CODES_PER_SECOND[Role.TEACHER] * took + 1
     print(f"40 at once from {addresses} addresses: {len(answers)} wrong codes were checked in {took:.1f} s")
 
 
+@pytest.mark.parametrize(("pupils", "teachers"), [(CODE, TEACHERS_CODE), (CODE, None), (None, None)])
+def test_a_pupil_is_let_in_while_others_behind_the_same_router_guess(store, pupils: str | None, teachers: str | None):
+    """Forty connections try wrong codes without a pause; thirty phones of the same address have the right one."""
+    door = Access(pupils, teachers)
+    with served(create_app(store, model=Model(None), access=door)) as port, ThreadPoolExecutor(40) as attackers:
+        stop = threading.Event()
+
+        def guess(n: int) -> int:
+            tried = 0
+            while not stop.is_set():
+                tried += try_code(port, f"wrong-{n}-{tried}", "127.0.1.0")[0] != 429
+            return tried
+
+        guessing = [attackers.submit(guess, n) for n in range(40)]
+        time.sleep(2)
+        took = []
+        for _ in range(30):
+            begun = time.monotonic()
+            assert try_code(port, door.codes[Role.PUPIL], "127.0.1.0")[0] == 200
+            took.append(time.monotonic() - begun)
+        stop.set()
+        wrong = sum(one.result(timeout=200) for one in guessing)
+    print(f"30 pupils let in after {max(took):.2f} s at most, while {wrong} wrong codes came from their address")
+    assert wrong > 100
+    assert max(took) < 2
+
+
 def test_the_number_of_waiting_codes_is_bounded(store, monkeypatch):
-    monkeypatch.setattr(access, "WRONG_CODES_AT_ONCE", 1)
-    monkeypatch.setattr(access, "WRONG_CODES_PER_SECOND", 2.0)
-    monkeypatch.setattr(access, "MAX_WAITING", 5)
-    with served(create_app(store, model=Model(None), access=Access(CODE))) as port, ThreadPoolExecutor(30) as people:
+    monkeypatch.setattr(locks, "WRONG_CODES_AT_ONCE", 1)
+    monkeypatch.setattr(locks, "MAX_WAITING", 5)
+    monkeypatch.setitem(access.WRONG_CODES_PER_SECOND, Role.PUPIL, 2.0)
+    monkeypatch.setitem(access.WRONG_CODES_PER_SECOND, Role.TEACHER, 2.0)
+    with (
+        served(in_class(store)) as port,
+        ThreadPoolExecutor(30) as people,
+    ):
         guesses = [people.submit(try_code, port, "wrong-code", "127.0.0.2") for _ in range(30)]
-        assert try_code(port, CODE, "127.0.0.3")[0] == 204
+        assert try_code(port, CODE, "127.0.0.3")[0] == 200
         answers = [one.result()[0] for one in guesses]
     assert set(answers) == {403, 429}
     assert answers.count(403) <= 10
@@ -462,20 +510,20 @@ def test_the_number_of_waiting_codes_is_bounded(store, monkeypatch):
 
 def test_forged_cookies_are_no_way_to_try_codes(store, tmp_path):
     """A cookie cannot be derived from the code alone: two servers with the same code set different ones."""
-    doors = [Access(CODE, tmp_path / name) for name in ("one", "other")]
-    (one, other) = (door.sessions.begin() for door in doors)
+    doors = [Access(CODE, TEACHERS_CODE, tmp_path / name) for name in ("one", "other")]
+    (one, other) = (door.sessions.begin(Role.PUPIL) for door in doors)
     assert doors[0].sessions.find(one) is not None
     assert doors[0].sessions.find(other) is None
     (tmp_path / "one").unlink()
-    assert Access(CODE, tmp_path / "one").sessions.find(one) is None
+    assert Access(CODE, TEACHERS_CODE, tmp_path / "one").sessions.find(one) is None
 
 
 def test_wrong_cookies_lock_nobody_out(store, monkeypatch, tmp_path):
     """A class returns with the cookies of an earlier code, while a stranger among them tries cookies."""
     monkeypatch.setattr(rates, "STRANGERS_BURST", 50)
     monkeypatch.setattr(rates, "STRANGERS_RATE", 1.0)
-    stale = Access("another-code", tmp_path / "sessions").sessions.begin()
-    with served(create_app(store, model=Model(None), access=Access(CODE, tmp_path / "sessions"))) as port:
+    stale = Access("another-code", TEACHERS_CODE, tmp_path / "sessions").sessions.begin(Role.PUPIL)
+    with served(in_class(store, tmp_path / "sessions")) as port:
         _, cookie = try_code(port, CODE, "127.0.0.2")
 
         def ask(value: str) -> int:
@@ -493,7 +541,7 @@ def test_wrong_cookies_lock_nobody_out(store, monkeypatch, tmp_path):
 
 @pytest.fixture
 def anybody(store) -> Iterator[TestClient]:
-    app = create_app(store, model=Model(None), access=Access(CODE))
+    app = in_class(store)
     with TestClient(app, base_url="http://class.test", raise_server_exceptions=False) as client:
         yield client
 
@@ -575,7 +623,7 @@ def test_query_operators_are_refused(mongodb_uri: str, message, draw, operator: 
 
 
 def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tmp_path: Path):
-    """The database's password and the class's code: not in logs, answers, run folders, caches or exports."""
+    """The database's password and the two codes: not in logs, answers, run folders, caches or exports."""
     uri = mortal_mongodb.uri.replace("://", f"://teacher:{PASSWORD}@") + "?authMechanism=PLAIN"
     environment = {**os.environ, "GRADEJAX_STORE": uri}
     said = b""
@@ -593,21 +641,25 @@ def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tm
     store.close()
     run("data", "export", "class.ndjson")
     run("main", f"--config={config}", "--workdir=run", "--config.train.epochs=1")
-    web = serve(f"--store={uri}", f"--access-code={CODE}", "--workdir=run")
-    lines = [web.process.stdout.readline() for _ in range(2)]
-    assert re.fullmatch(rf"access code: {CODE}\n", lines[0])  # the terminal may show it
+    web = serve(f"--store={uri}", f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}", "--workdir=run")
+    lines = [web.process.stdout.readline() for _ in range(3)]
+    assert lines[0] == f"access code for pupils: {CODE}\n"  # the terminal may show it
+    assert TEACHERS_CODE not in "".join(lines)
     heard: list[bytes] = []
 
     def ask(method: str, path: str, body: object = None, **headers: str) -> int:
         status, answered, content = web.ask(method, path, body, **headers)
         cookie = answered.pop("set-cookie", "")
-        assert CODE not in cookie
+        assert CODE not in cookie and TEACHERS_CODE not in cookie
         heard.append(json.dumps(answered).encode() + content)
         return status
 
-    status, headers, _ = web.ask("POST", "/sign-in", {"code": CODE})
-    assert status == 204
-    inside = {"Cookie": headers["set-cookie"].partition(";")[0]}
+    cookies = []
+    for code in (TEACHERS_CODE, CODE):
+        status, headers, _ = web.ask("POST", "/sign-in", {"code": code})
+        assert status == 200
+        cookies.append({"Cookie": headers["set-cookie"].partition(";")[0]})
+    inside = cookies[0]
     ways = [
         ("GET", "/"),
         ("GET", "/openapi.json"),
@@ -621,7 +673,7 @@ def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tm
         ("POST", "/api/drawings"),
         ("POST", "/api/guess"),
     ]
-    for with_cookie in (inside, {}):
+    for with_cookie in (*cookies, {}):
         for method, path in ways:
             body = message(draw(id=new_id())) if method == "POST" else None
             ask(method, path, body, **with_cookie)
@@ -636,8 +688,8 @@ def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tm
     where |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"class.ndjson", "web.log", "config.json"} <= {Path(name).name for name in where}
     for name, content in where.items():
-        for secret in (PASSWORD, CODE):
+        for secret in (PASSWORD, CODE, TEACHERS_CODE):
             assert secret.encode() not in content, name
     print(
-        f"2 planted secrets looked for in {len(where)} files and outputs, {sum(map(len, where.values()))} bytes: none"
+        f"3 planted secrets looked for in {len(where)} files and outputs, {sum(map(len, where.values()))} bytes: none"
     )

@@ -31,6 +31,7 @@ CHROMIUM_FLAGS = [
     "--host-resolver-rules=MAP class.test 127.0.0.1",
 ]
 CODE = "seven-bees"
+TEACHERS_CODE = "three-wise-owls"
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[Serv
 
 @pytest.fixture(scope="session")
 def class_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for a class, which signs in with CODE; without a model."""
-    with serve(tmp_path_factory.mktemp("class"), f"--access-code={CODE}") as server:
+    """A server for a class, whose pupils sign in with CODE and whose teacher with TEACHERS_CODE; without a model."""
+    codes = (f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}")
+    with serve(tmp_path_factory.mktemp("class"), *codes) as server:
         yield Server(server.url.replace("127.0.0.1", "class.test"), server.store)
 
 

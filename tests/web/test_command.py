@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,13 +17,15 @@ import pytest
 
 from gradejax.web.access import new_code
 
+STARTING = "gradejax is starting\n"
+
 
 def fails(*flags: str, cwd: Path) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "gradejax.web", *flags], capture_output=True, text=True, cwd=cwd, timeout=60
     )
     assert done.stdout == ""
-    return done.returncode, done.stderr
+    return done.returncode, done.stderr.removeprefix(STARTING)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,9 @@ def fails(*flags: str, cwd: Path) -> tuple[int, str]:
         (["--prot=80"], 2, "prot"),
         (["draw"], 1, "draw"),
         (["--access-code=abcde"], 1, "--access-code"),
+        (["--access-code=1234567"], 1, "8 digits"),
+        (["--teacher-code=abcde"], 1, "--teacher-code"),
+        (["--access-code=seven-bees", "--teacher-code=Seven-Bees"], 1, "must differ"),
         (["--store=grades.db"], 1, "sqlite:///grades.db"),
         (["--workdir=nowhere"], 1, "gradejax.main"),
         (["--host=nowhere.invalid"], 1, "--host"),
@@ -58,8 +64,9 @@ def test_the_terminal_shows_a_code_and_the_log_does_not(tmp_path: Path):
     command = [sys.executable, "-m", "gradejax.web", "--host=0.0.0.0", "--port=0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     address = server.stdout.readline().split()[-1]
-    code = re.fullmatch(r"access code: (\w{8})\n", server.stdout.readline())[1]
-    assert server.stdout.readline() == f"{address}#code={code}\n"
+    code = re.fullmatch(r"access code for pupils: (\w{8})\n", server.stdout.readline())[1]
+    teachers_code = re.fullmatch(r"teacher's code: (\w{8})\n", server.stdout.readline())[1]
+    assert server.stdout.readline() == f"for pupils' phones: {address}#code={code}\n"
     server.stdout.readline()
     assert len({len(server.stdout.readline()) for _ in range(15)}) == 1  # a square of blocks
     port = int(address.rstrip("/").rpartition(":")[2])
@@ -68,7 +75,7 @@ def test_the_terminal_shows_a_code_and_the_log_does_not(tmp_path: Path):
         assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
     server.terminate()
     _, log = server.communicate(timeout=20)
-    assert code not in log
+    assert code not in log and teachers_code not in log and code != teachers_code
 
 
 @contextmanager
@@ -126,8 +133,9 @@ def test_an_address_may_have_a_zone(tmp_path: Path):
 def test_the_qr_code_can_be_scanned_in_any_encoding(tmp_path: Path, encoding: str):
     code = "7b+c&d%41#x"
     with started(tmp_path, PYTHONIOENCODING=encoding, PYTHONUTF8="0", GRADEJAX_ACCESS_CODE=code) as (url, server):
-        assert server.stdout.readline().decode().rstrip() == f"access code: {code}"
-        invitation = server.stdout.readline().decode().strip()
+        assert server.stdout.readline().decode().rstrip() == f"access code for pupils: {code}"
+        server.stdout.readline()
+        invitation = server.stdout.readline().decode().split()[-1]
         assert asked(url) == 401
         server.terminate()
         picture = server.stdout.read().decode(encoding)
@@ -163,32 +171,84 @@ def test_no_server_starts_if_nobody_would_see_the_code(tmp_path: Path):
         assert done.returncode == 1
         *log, error = done.stderr.splitlines()
         assert error.startswith(b"error: ")
-        assert all(line.startswith(b"using the recogniser") for line in log)
+        assert all(line.startswith((b"gradejax is starting", b"using the recogniser")) for line in log)
 
 
-def test_sessions_survive_a_restart(tmp_path: Path):
-    code = "seven-bees"
+def ask(url: str, method: str, path: str, body: str = "", cookie: str = "") -> bytes:
+    """Returns all bytes of the answer."""
+    address = urlsplit(url)
+    head = f"{method} {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\nCookie: {cookie}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        return connection.makefile("rb").read()
 
-    def ask(url: str, method: str, path: str, body: str = "", cookie: str = "") -> bytes:
-        address = urlsplit(url)
-        head = f"{method} {path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\nCookie: {cookie}\r\n"
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
-            connection.sendall(head.encode())
-            return connection.makefile("rb").read()
 
-    def status(url: str) -> bytes:
-        return ask(url, "GET", "/api/status", cookie=cookie)[9:12]
+def cookie_for(url: str, code: str) -> str:
+    signed_in = ask(url, "POST", "/sign-in", f'{{"code": "{code}"}}')
+    return re.search(rb"(?i)set-cookie: ([^;]+)", signed_in)[1].decode()
 
-    with started(tmp_path, GRADEJAX_ACCESS_CODE=code) as (url, _):
-        signed_in = ask(url, "POST", "/sign-in", f'{{"code": "{code}"}}')
-        cookie = re.search(rb"(?i)set-cookie: ([^;]+)", signed_in)[1].decode()
-        assert status(url) == b"200"
+
+def test_sessions_survive_a_restart_with_the_same_code(tmp_path: Path):
+    pupils, teachers = "seven-bees", "three-wise-owls"
+    environment = {"GRADEJAX_ACCESS_CODE": pupils, "GRADEJAX_TEACHER_CODE": teachers}
+
+    def statuses(url: str) -> list[bytes]:
+        return [ask(url, "GET", "/api/counts", cookie=cookie)[9:12] for cookie in cookies]
+
+    with started(tmp_path, **environment) as (url, _):
+        cookies = [cookie_for(url, pupils), cookie_for(url, teachers)]
+        assert statuses(url) == [b"403", b"200"]
     assert (tmp_path / "data/grades.db-sessions").stat().st_mode & 0o777 == 0o600
-    with started(tmp_path, f"--access-code={code}") as (url, _):
-        assert status(url) == b"200"
-    with started(tmp_path, "--access-code=eight-wasps") as (url, _):
-        assert status(url) == b"401"
+    with started(tmp_path, f"--access-code={pupils}", f"--teacher-code={teachers}") as (url, _):
+        assert statuses(url) == [b"403", b"200"]
+    with started(tmp_path, "--access-code=eight-wasps", **environment) as (url, _):
+        assert statuses(url) == [b"401", b"200"]
+    with started(tmp_path, f"--access-code={pupils}") as (url, _):  # the teacher's is generated
+        assert statuses(url) == [b"403", b"401"]
+
+
+def test_a_teachers_code_that_was_given_is_not_printed(tmp_path: Path):
+    """The terminal may be projected, with the QR code on it."""
+    code = "three-wise-owls"
+    with started(tmp_path, f"--teacher-code={code}") as (url, server):
+        assert asked(url) == 401  # so even on loopback pupils need theirs
+        assert ask(url, "GET", "/browse", cookie=cookie_for(url, code))[9:12] == b"200"
+        server.terminate()
+        output, log = server.communicate(timeout=30)
+    assert b"access code for pupils: " in output
+    assert code.encode() not in output + log
+
+
+def test_the_first_line_comes_before_the_server_is_loaded(tmp_path: Path):
+    """On a busy machine that takes long."""
+    command = [sys.executable, "-X", "importtime", "-m", "gradejax.web", "--port=0", "--workdir=nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    before, said, after = done.stderr.partition(STARTING)
+    assert said
+    for module in ("jax", "numpy", "fastapi", "uvicorn"):
+        assert not re.search(rf"\| +{module}$", before, re.MULTILINE)
+        assert re.search(rf"\| +{module}$", after, re.MULTILINE)
+
+
+def test_ctrl_c_while_the_server_is_loaded(tmp_path: Path):
+    command = [sys.executable, "-X", "importtime", "-m", "gradejax.web", "--port=0"]
+    server = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=unignored
+    )
+    for line in server.stderr:
+        if re.search(r"\| +numpy$", line):
+            server.send_signal(signal.SIGINT)
+            break
+    output, rest = server.communicate(timeout=60)
+    assert (server.returncode, output) == (130, "")
+    assert rest.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in rest
+
+
+def unignored() -> None:
+    """Undoes a shell's habit of letting background processes ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_codes_differ():

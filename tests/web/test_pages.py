@@ -742,7 +742,7 @@ def test_drawings_of_no_grade_in_the_gallery(gallery: Page, server, tag: str):
 def test_a_picture_is_gone_with_the_cookie(open_page: Callable[..., Page], class_server):
     """The browser caches none: after signing out, nobody sees what needed the code."""
     class_server.store.add(write_drawings(3, seed=8))
-    page = open_page(f"{class_server.url}/browse#code=seven-bees")
+    page = open_page(f"{class_server.url}/browse#code=three-wise-owls")
     picture = page.locator("#gallery [role=option] img").first
     expect(picture).to_be_visible()
     # wait_for_function would poll with eval, which the page's policy forbids.
@@ -763,11 +763,11 @@ def test_doubtful_labels_can_come_first(gallery: Page):
 
 
 def test_a_class_draws_over_plain_http(open_page: Callable[..., Page], class_server, tag: str):
-    page = open_page(f"{class_server.url}/#code=seven-bees", has_touch=True, is_mobile=True)
+    page = open_page(f"{class_server.url}/#code=three-wise-owls", has_touch=True, is_mobile=True)
     prompted(page)
     assert not page.evaluate("isSecureContext")
     assert page.evaluate("crypto.randomUUID === undefined")
-    assert "seven-bees" not in page.url
+    assert "three-wise-owls" not in page.url
     page.get_by_label("Tags").fill(tag)
     draw_by_finger(page, A_PLUS)
     page.get_by_role("button", name="Save").tap()
@@ -787,7 +787,7 @@ def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server
     page.get_by_label("Access code").fill("six-wasps")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_have_text("That is not the code.")
-    page.get_by_label("Access code").fill("seven-bees")
+    page.get_by_label("Access code").fill("three-wise-owls")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="drawing")).to_be_visible()
     assert page.url == f"{class_server.url}/browse"

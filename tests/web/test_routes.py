@@ -27,11 +27,14 @@ from gradejax.recogniser import Recogniser, load, load_shipped
 from gradejax.stores import Query, Store, open_store
 from gradejax.web import model as models
 from gradejax.web.access import Access
-from gradejax.web.app import PAGES, STATIC, create_app
+from gradejax.web.app import create_app
 from gradejax.web.model import Model
+from gradejax.web.pages import PAGES, STATIC
+from gradejax.web.roles import Role
 
 DRAWINGS = list(write_drawings(45, seed=7, writers=3))
 CODE = "seven-bees"
+TEACHERS_CODE = "three-wise-owls"
 
 
 def message(drawing=DRAWINGS[0], **changes) -> dict:
@@ -51,7 +54,7 @@ def test_a_save_answers_when_the_store_has_it(client: TestClient, store: Store):
     sent = message()
     answer = client.post("/api/drawings", json=sent)
     assert answer.status_code == 201
-    assert answer.json() == {"id": sent["id"]}
+    assert answer.json()["id"] == sent["id"]
     with_its_own_connection = open_store(store.uri)
     kept = with_its_own_connection.get(sent["id"])
     with_its_own_connection.close()
@@ -369,7 +372,9 @@ def test_nothing_is_fetched_from_elsewhere():
 
 @pytest.fixture
 def at_the_door(store: Store) -> TestClient:
-    return TestClient(create_app(store, model=Model(None), access=Access(CODE)), base_url="http://class.test")
+    return TestClient(
+        create_app(store, model=Model(None), access=Access(CODE, TEACHERS_CODE)), base_url="http://class.test"
+    )
 
 
 def test_without_the_code_nothing_works(at_the_door: TestClient, store: Store):
@@ -394,7 +399,7 @@ def test_a_stranger_is_shown_where_to_sign_in(at_the_door: TestClient):
 
 def test_the_code_opens_the_door(at_the_door: TestClient):
     answer = at_the_door.post("/sign-in", json={"code": CODE})
-    assert answer.status_code == 204
+    assert (answer.status_code, answer.json()) == (200, {"role": "pupil"})
     cookie = answer.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -425,34 +430,60 @@ def test_other_cookies_do_no_harm(at_the_door: TestClient):
 
 @pytest.mark.parametrize("typed", [CODE, CODE.upper(), f" {CODE} ", "Ｓeven-bees"])
 def test_a_code_may_be_typed_as_phones_do(at_the_door: TestClient, typed: str):
-    assert at_the_door.post("/sign-in", json={"code": typed}).status_code == 204
+    assert at_the_door.post("/sign-in", json={"code": typed}).json() == {"role": "pupil"}
 
 
-@pytest.mark.parametrize("code", ["", "short", " seven-bees", "seven\nbees", "e\u0301" * 3])
+def test_case_does_not_matter_in_the_teachers_code_either(at_the_door: TestClient):
+    assert at_the_door.post("/sign-in", json={"code": TEACHERS_CODE.title()}).json() == {"role": "teacher"}
+
+
+@pytest.mark.parametrize("code", ["", "short", " seven-bees", "seven\nbees", "e\u0301" * 3, "1234567"])
 def test_a_code_that_is_too_easy_to_guess(code: str):
-    with pytest.raises(UserError, match="at least 6"):
-        Access(code)
+    with pytest.raises(UserError, match=r"--access-code .* at least 6 .* 8 digits"):
+        Access(code, TEACHERS_CODE)
+    with pytest.raises(UserError, match=r"--teacher-code .* at least 6 .* 8 digits"):
+        Access(CODE, code)
 
 
-def test_a_session_survives_a_restart_but_not_a_new_code(tmp_path: Path):
+@pytest.mark.parametrize("same", [CODE, CODE.upper()])
+def test_the_two_codes_differ(same: str):
+    with pytest.raises(UserError, match="must differ"):
+        Access(CODE, same)
+
+
+def test_a_session_survives_a_restart_and_another_code_ends_those_of_its_role(tmp_path: Path):
     file = tmp_path / "grades.db-sessions"
-    cookie = Access(CODE, file).sessions.begin()
+    begun = Access(CODE, TEACHERS_CODE, file).sessions
+    cookies = {role: begun.begin(role) for role in Role}
     assert file.stat().st_mode & 0o777 == 0o600
     assert CODE not in file.read_text()
-    assert Access(CODE, file).sessions.find(cookie) is not None
-    assert Access("eight-wasps", file).sessions.find(cookie) is None
-    assert Access(CODE, file).sessions.find(cookie) is not None
+
+    def signed_in(*codes: str) -> set[Role]:
+        sessions = Access(*codes, file).sessions
+        return {session.role for cookie in cookies.values() if (session := sessions.find(cookie))}
+
+    assert signed_in(CODE, TEACHERS_CODE) == {Role.PUPIL, Role.TEACHER}
+    assert signed_in("eight-wasps", TEACHERS_CODE) == {Role.TEACHER}
+    assert signed_in(CODE, "eight-wasps") == {Role.PUPIL}
+    assert signed_in(TEACHERS_CODE, CODE) == set()
+    assert signed_in(CODE, TEACHERS_CODE) == {Role.PUPIL, Role.TEACHER}
+
+
+def test_a_session_keeps_its_role():
+    sessions = Access(CODE, TEACHERS_CODE).sessions
+    assert sessions.find(sessions.begin(Role.PUPIL).replace("pupil", "teacher")) is None
 
 
 def test_a_session_expires(monkeypatch: pytest.MonkeyPatch):
-    sessions = Access(CODE).sessions
+    sessions = Access(CODE, TEACHERS_CODE).sessions
     monkeypatch.setattr("gradejax.web.sessions.COOKIE_SECONDS", 0)
-    assert sessions.find(sessions.begin()) is None
+    assert sessions.find(sessions.begin(Role.PUPIL)) is None
 
 
 def test_signing_out_ends_every_copy_of_the_cookie(at_the_door: TestClient, tmp_path: Path, store: Store):
     file = tmp_path / "sessions"
-    client = TestClient(create_app(store, model=Model(None), access=Access(CODE, file)), base_url="http://class.test")
+    access = Access(CODE, TEACHERS_CODE, file)
+    client = TestClient(create_app(store, model=Model(None), access=access), base_url="http://class.test")
     client.post("/sign-in", json={"code": CODE})
     copied = {"Cookie": f"gradejax_session={client.cookies['gradejax_session']}"}
     answer = client.post("/sign-out")
@@ -462,7 +493,7 @@ def test_signing_out_ends_every_copy_of_the_cookie(at_the_door: TestClient, tmp_
     for _ in range(2):
         assert client.get("/api/status", headers=copied).status_code == 401
         # Not after a restart either.
-        restarted = create_app(store, model=Model(None), access=Access(CODE, file))
+        restarted = create_app(store, model=Model(None), access=Access(CODE, TEACHERS_CODE, file))
         client = TestClient(restarted, base_url="http://class.test")
     assert client.post("/sign-out").status_code == 401
 
@@ -474,8 +505,18 @@ def test_a_file_that_holds_no_key_is_replaced(tmp_path: Path, content: bytes):
     file = tmp_path / "sessions"
     file.write_bytes(content)
     file.chmod(0o600)
-    cookie = Access(CODE, file).sessions.begin()
-    assert Access(CODE, file).sessions.find(cookie) is not None
+    cookie = Access(CODE, TEACHERS_CODE, file).sessions.begin(Role.PUPIL)
+    assert Access(CODE, TEACHERS_CODE, file).sessions.find(cookie) is not None
+
+
+def test_the_file_of_one_code_for_all_is_read(tmp_path: Path):
+    """As earlier versions wrote it: who signed out stays out."""
+    file = tmp_path / "sessions"
+    ended = f"{int(time.time()) + 3600}.{'ab' * 16}"
+    file.write_text(json.dumps({"key": "07" * 32, "ended": [ended, "1.ab"]}))
+    file.chmod(0o600)
+    Access(CODE, TEACHERS_CODE, file)
+    assert json.loads(file.read_text()) == {"key": "07" * 32, "ended": [ended]}
 
 
 def test_a_key_that_others_may_have_read_is_replaced(tmp_path: Path):

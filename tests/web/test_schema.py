@@ -16,6 +16,7 @@ from gradejax.web.model import Model
 
 OPERATIONS = [
     "POST /api/drawings",
+    "POST /api/drawings/take-back",
     "POST /api/guess",
     "GET /api/status",
     "GET /api/drawings",

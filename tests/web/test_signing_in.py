@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -13,6 +14,7 @@ from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
 
 CODE = "7b+c&d%41#ü x"
+TEACHERS_CODE = "three-wise-owls"
 
 
 class Class(NamedTuple):
@@ -22,18 +24,20 @@ class Class(NamedTuple):
 
 @pytest.fixture(scope="module")
 def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
-    """A server over 30 drawings whose code has every character that has a meaning in a URL."""
+    """A server over 30 drawings; the pupils' code has every character that has a meaning in a URL."""
     folder: Path = tmp_path_factory.mktemp("odd")
     uri = f"sqlite:///{folder}/grades.db"
     store = open_store(uri)
     store.add(write_drawings(30, seed=5))
     store.close()
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", f"--access-code={CODE}"]
+    codes = [f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}"]
+    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", *codes]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
     try:
         url = server.stdout.readline().split()[-1]
         server.stdout.readline()
-        invitation = server.stdout.readline().strip()
+        server.stdout.readline()
+        invitation = server.stdout.readline().split()[-1]
         # Not loopback's name, as in a class: not a secure context.
         yield Class(*(one.replace("127.0.0.1", "class.test") for one in (url, invitation)))
     finally:
@@ -43,10 +47,16 @@ def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
 
 @pytest.fixture
 def gallery(open_page: Callable[..., Page], odd_class: Class) -> Page:
-    page = open_page(odd_class.invitation)
+    page = open_page(odd_class.url)
+    sign_in(page, TEACHERS_CODE)
     page.get_by_role("link", name="Browse").click()
     expect(page.locator("#gallery img").first).to_be_visible()
     return page
+
+
+def sign_in(page: Page, code: str) -> None:
+    page.get_by_label("Access code").fill(code)
+    page.get_by_role("button", name="Sign in").click()
 
 
 def shows(page: Page, picture: str) -> bool:
@@ -107,7 +117,7 @@ def test_without_a_code_there_is_no_sign_out_button(open_page: Callable[..., Pag
 def test_the_bar_does_not_move_while_the_page_loads(open_page: Callable[..., Page], odd_class: Class):
     """Else a link moves away from under the finger."""
     page = open_page(odd_class.invitation)
-    sign_out, link = page.get_by_role("button", name="Sign out"), page.get_by_role("link", name="Browse")
+    sign_out, link = page.get_by_role("button", name="Sign out"), page.get_by_role("link", name="Guess")
     expect(sign_out).to_be_enabled()
     loaded = link.bounding_box()
     page.route("**/static/sign-out.js", lambda route: route.abort())
@@ -117,10 +127,70 @@ def test_the_bar_does_not_move_while_the_page_loads(open_page: Callable[..., Pag
     expect(sign_out).to_be_disabled()
 
 
+@pytest.mark.parametrize("width", [320, 360])
+@pytest.mark.parametrize("code", [CODE, TEACHERS_CODE])
 @pytest.mark.parametrize("path", ["", "guess", "browse"])
-def test_sign_out_fits_a_narrow_phone(open_page: Callable[..., Page], odd_class: Class, path: str):
+def test_the_bar_fits_a_narrow_phone(
+    open_page: Callable[..., Page], odd_class: Class, path: str, code: str, width: int
+):
+    page = open_page(odd_class.url + path)
+    page.set_viewport_size({"width": width, "height": 640})
+    sign_in(page, code)
+    expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport(ratio=1)
+    links = page.get_by_role("navigation").get_by_role("link")
+    assert links.count() >= (3 if code == TEACHERS_CODE else 2)
+    for link in links.all():
+        expect(link).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# Two roles.
+
+
+def test_a_pupil_sees_neither_the_teachers_links_nor_pages(open_page: Callable[..., Page], odd_class: Class):
     page = open_page(odd_class.invitation)
     expect(page.locator("#prompt strong")).to_be_visible()
-    page.goto(odd_class.url + path)
-    expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport(ratio=1)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.get_by_role("navigation").get_by_role("link").all_inner_texts() == ["Draw", "Guess"]
+    page.goto(f"{odd_class.url}browse")
+    expect(page.get_by_text("Only the teacher can open this page.")).to_be_visible()
+    page.get_by_role("link", name="Guess").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+
+
+def test_a_pupils_pages_load_nothing_of_others(open_page: Callable[..., Page], odd_class: Class):
+    page = open_page("about:blank")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.goto(odd_class.invitation)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    for path in ("guess", "browse"):
+        page.goto(odd_class.url + path, wait_until="networkidle")
+    assert "/api/status" in asked
+    assert {path for path in asked if path.startswith("/api/")} == {"/api/status"}
+
+
+def test_the_teacher_takes_over_a_pupils_phone(open_page: Callable[..., Page], odd_class: Class):
+    page = open_page(odd_class.invitation)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    page.goto(f"{odd_class.url}browse")
+    code, button = page.get_by_label("Teacher’s code"), page.get_by_role("button", name="Sign in as teacher")
+    for wrong, said in (("a guess", "That is not the code."), (CODE, "That is the pupils’ code.")):
+        code.fill(wrong)
+        button.click()
+        expect(page.get_by_role("alert")).to_have_text(said)
+    code.fill(TEACHERS_CODE.upper())
+    button.click()
+    expect(page.locator("#gallery img").first).to_be_visible()
+    # And hands it back.
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, CODE)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    expect(page.get_by_role("link", name="Browse")).to_be_hidden()
+
+
+def test_a_pupil_can_sign_out_on_the_teachers_page(open_page: Callable[..., Page], odd_class: Class):
+    page = open_page(odd_class.invitation)
+    expect(page.locator("#prompt strong")).to_be_visible()
+    page.goto(f"{odd_class.url}browse")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Access code")).to_be_visible()

@@ -1,9 +1,10 @@
-// Signs in with the access code, typed in or from the QR code's address (after the #, which no server sees).
+// Signs in with a code, typed in or from the QR code's address (after the #, which no server sees).
 
 // First of all, remove the code from the address and from the browser's history.
 const scanned = new URLSearchParams(location.hash.slice(1)).get("code");
 if (location.hash) history.replaceState(null, "", location.pathname);
 
+const form = document.getElementById("form");
 const code = document.getElementById("code");
 const refusal = document.getElementById("refusal");
 
@@ -15,8 +16,10 @@ async function signIn() {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ code: code.value }),
     });
-    if (response.ok) return location.replace(location.pathname);
-    refusal.textContent = (await response.json()).detail;
+    const { role, detail } = await response.json();
+    const needed = form.dataset.role ?? role; // a page for the teacher needs the teacher's code
+    if (response.ok && role === needed) return location.replace(location.pathname);
+    refusal.textContent = response.ok ? "That is the pupils’ code." : detail;
     const retryAfter = Number(response.headers.get("Retry-After"));
     if (retryAfter) setTimeout(signIn, 1000 * retryAfter);
     else code.select();
@@ -25,7 +28,7 @@ async function signIn() {
   }
 }
 
-document.getElementById("form").addEventListener("submit", (event) => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
   signIn();
 });
