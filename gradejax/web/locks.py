@@ -87,8 +87,9 @@ class Lock:
             attempt = self._queue.pop(0)
             self._stop_waiting(attempt)
             right = hmac.compare_digest(attempt.code, self._code)
-            self._remember(attempt.address, right)
-            self._allowance -= not right
+            if not right:
+                self._allowance -= 1
+                self._remember_wrong(attempt.address)
             if not attempt.answer.done():
                 attempt.answer.set_result(right)
         if self._next_check is not None:
@@ -103,9 +104,8 @@ class Lock:
         if not self._waiting[attempt.address]:
             del self._waiting[attempt.address]
 
-    def _remember(self, address: str, right: bool) -> None:
-        wrong = self._wrong.pop(address, 0)
-        if not right:
-            self._wrong[address] = wrong + 1
-            if len(self._wrong) > _MAX_ADDRESSES:
-                self._wrong.popitem(last=False)
+    def _remember_wrong(self, address: str) -> None:
+        # A right one does not clear the count: codes of this address that come later would overtake those that wait.
+        self._wrong[address] = self._wrong.pop(address, 0) + 1
+        if len(self._wrong) > _MAX_ADDRESSES:
+            self._wrong.popitem(last=False)
