@@ -27,7 +27,7 @@ from gradejax.stores import open_store
 
 FOLDER = Path(__file__).parent
 CLASSES = ("7a", "7b", "8c")
-CODE = "7bees42x"
+CODE, TEACHERS_CODE = "7bees42x", "three-wise-owls"
 PAGES = {"draw": "/", "guess": "/guess", "browse": "/browse", "models": "/models", "class": "/class"}
 SCREENS = ((360, 740), (740, 360), (768, 1024), (1440, 900))
 LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "forced": {"forced_colors": "active"}}
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> None:
             picture_draw(browser, url, next(drawing for drawing in drawings if drawing.label == "B"))
             picture_guess(browser, url, next(drawing for drawing in drawings if drawing.label == "A-"))
             picture_browse(browser, url)
-        with served(uri, "--host=0.0.0.0", f"--access-code={CODE}") as url:
+        with served(uri, "--host=0.0.0.0", f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}") as url:
             picture_class(browser, url)
         browser.close()
 
@@ -107,9 +107,10 @@ def picture_browse(browser: Browser, url: str) -> None:
 
 
 def picture_class(browser: Browser, url: str) -> None:
-    page = open_page(browser, f"{url}/class#code={CODE}", width=1180, height=760)
-    page.get_by_label("Goal per grade").fill("43")
+    page = open_page(browser, f"{url}/class#code={TEACHERS_CODE}", width=1180, height=760)
     expect(page.locator("#newest li.shown")).to_have_count(24)
+    page.get_by_label("Goal per grade").fill("43")
+    page.get_by_label("Goal per grade").blur()
     page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
     photograph(page, "class")
 

@@ -21,7 +21,7 @@ ACTIVE_SECONDS = 60.0
 """A device takes part for this long after it saved or guessed."""
 
 _MAX_DEVICES = 10_000
-_MAX_PARTS = 10  # of a body that holds one truth value
+_MAX_PARTS = 40  # of a body that should hold one truth value
 _RETRY = {"Retry-After": "5"}
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SESSION = "gradejax.session"
 """The key in a request's scope of the id of the session that its cookie belongs to."""
 ADMIT = "gradejax.admit"
-"""The key of a function, of the connection, to call with that session before the request is answered."""
+"""The key of a function, of the connection, to call with that id before the request is answered."""
 SIGN_IN = "/sign-in"
 SAVE = "/api/drawings"
 MAX_BODY_BYTES = 2**20
@@ -81,7 +81,7 @@ class Guard:
         admit = scope.pop(ADMIT, lambda _: None)
         if session is not None:
             scope[SESSION], scope[ROLE] = session
-            admit(scope[SESSION])
+            admit(session.id)
         elif self.access is None:
             scope[ROLE] = Role.TEACHER
         started = ended = False

@@ -45,7 +45,7 @@ def describe_roles(app: FastAPI, routers: Iterable[APIRouter], prefix: str) -> N
     def make_schema_with_roles() -> dict[str, Any]:
         schema = make_schema()
         for route in routes:
-            if TEACHER_ONLY in route.dependencies:
+            if route.include_in_schema and TEACHER_ONLY in route.dependencies:
                 for method in route.methods or ():
                     operation = schema["paths"][prefix + route.path][method.lower()]
                     operation["responses"]["403"]["description"] = TEACHER_ONLY_DESCRIPTION

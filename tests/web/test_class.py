@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
-from conftest import CODE, Server, serve
+from conftest import CODE, TEACHERS_CODE, Server, serve
 from playwright.sync_api import Locator, Page, expect
 
 from gradejax.grades import GRADES, NO_GRADE
@@ -24,8 +24,8 @@ PROJECTOR = {"width": 1024, "height": 768}
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Server]:
-    """A server that phones can reach, which signs in with CODE; each test has its own store."""
-    with serve(tmp_path, "--host=0.0.0.0", f"--access-code={CODE}") as server:
+    """A server that phones can reach, with codes, over a store of the test's own."""
+    with serve(tmp_path, "--host=0.0.0.0", f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}") as server:
         yield server
 
 
@@ -35,7 +35,7 @@ def at_class(server: Server) -> str:
 
 
 def projector(open_page: Callable[..., Page], server: Server, **options: object) -> Page:
-    page = open_page(f"{at_class(server)}/class#code={CODE}", **options)
+    page = open_page(f"{at_class(server)}/class#code={TEACHERS_CODE}", **options)
     page.set_viewport_size(PROJECTOR)
     expect(page.locator("#total")).to_have_text(re.compile(r"\d"))
     return page
@@ -77,6 +77,23 @@ def test_a_phone_can_read_the_invitation(room: Server, open_page: Callable[..., 
 def scanned(screenshot: bytes) -> str:
     picture = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_GRAYSCALE)
     return cv2.QRCodeDetector().detectAndDecode(picture)[0]
+
+
+def test_a_pupil_is_shown_nothing_of_it(room: Server, open_page: Callable[..., Page]):
+    pupil = phone(open_page, room)
+    statuses = pupil.evaluate(
+        """async () => {
+            const paths = ["/class", "/api/events", "/api/invitation", "/api/invitation.svg"];
+            const answers = await Promise.all(paths.map((path) => fetch(path)));
+            const pause = fetch("/api/collection", {
+                method: "POST", headers: {"Content-Type": "application/json"}, body: '{"paused": true}',
+            });
+            return [...answers, await pause].map(({status}) => status);
+        }"""
+    )
+    assert statuses == [403] * 5
+    pupil.goto(f"{at_class(room)}/class")
+    expect(pupil.get_by_text("Only the teacher can open this page.")).to_be_visible()
 
 
 def test_on_loopback_the_page_says_how_to_invite(server: Server, open_page: Callable[..., Page]):
@@ -232,6 +249,7 @@ def test_a_hidden_page_takes_no_stream(room: Server, open_page: Callable[..., Pa
     expect(others[0].locator("#total")).to_have_text("0")
     set_hidden(others[0], False)
     expect(others[0].locator("#total")).to_have_text("2")
+    expect(tiles(others[0])).to_have_count(2)
 
 
 def set_hidden(page: Page, hidden: bool) -> None:

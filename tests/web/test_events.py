@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
-from conftest import CODE, Server, serve
+from conftest import TEACHERS_CODE, Server, serve
 
 from gradejax.drawings import new_id
 from gradejax.hands.synthetic import write_drawings
@@ -182,12 +182,12 @@ async def test_a_stream_ends_before_its_session_has_long_expired(monkeypatch: py
 
 
 def sign_in(url: str) -> dict[str, str]:
-    answer = httpx.post(f"{url}/sign-in", json={"code": CODE})
+    answer = httpx.post(f"{url}/sign-in", json={"code": TEACHERS_CODE})
     return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
 def test_streams_are_limited_in_number(tmp_path: Path):
-    with ExitStack() as stack, serve(tmp_path, f"--access-code={CODE}") as server:
+    with ExitStack() as stack, serve(tmp_path, f"--teacher-code={TEACHERS_CODE}") as server:
         assert httpx.get(f"{server.url}/api/events").status_code == 401
         streams = []
         for _ in range(events.MAX_STREAMS // events.STREAMS_PER_DEVICE):

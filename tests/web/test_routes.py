@@ -521,27 +521,27 @@ def test_the_file_of_one_code_for_all_is_read(tmp_path: Path):
 
 def test_a_key_that_others_may_have_read_is_replaced(tmp_path: Path):
     file = tmp_path / "sessions"
-    cookie = Access(CODE, file).sessions.begin()
+    cookie = Access(CODE, TEACHERS_CODE, file).sessions.begin(Role.PUPIL)
     file.chmod(0o644)
-    assert Access(CODE, file).sessions.find(cookie) is None
+    assert Access(CODE, TEACHERS_CODE, file).sessions.find(cookie) is None
     assert file.stat().st_mode & 0o777 == 0o600
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(file.read_bytes())
     file.unlink()
     file.symlink_to(elsewhere)
-    Access(CODE, file)
+    Access(CODE, TEACHERS_CODE, file)
     assert not file.is_symlink()
 
 
 def test_sessions_work_without_a_place_to_keep_the_key(tmp_path: Path):
     (tmp_path / "file").touch()
-    sessions = Access(CODE, tmp_path / "file" / "sessions").sessions
-    assert sessions.find(sessions.begin()) is not None
+    sessions = Access(CODE, TEACHERS_CODE, tmp_path / "file" / "sessions").sessions
+    assert sessions.find(sessions.begin(Role.PUPIL)) is not None
 
 
 def test_browsers_cache_nothing_that_needs_the_code(at_the_door: TestClient, store: Store):
     store.add(DRAWINGS[:1])
-    at_the_door.post("/sign-in", json={"code": CODE})
+    at_the_door.post("/sign-in", json={"code": TEACHERS_CODE})
     for path in [*PAGES, "/api/status", "/api/drawings", f"/api/picture?id={DRAWINGS[0].id}", "/api/export", "/no"]:
         assert at_the_door.get(path).headers["cache-control"] == "no-store", path
 

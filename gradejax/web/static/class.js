@@ -14,7 +14,6 @@ const element = (id) => document.getElementById(id);
 const newest = new Newest(element("newest"));
 const live = new Live();
 let latest = null; // the counts
-let isStale = true; // before the first counts, and after a break: drawings may have come and gone unseen
 let goal = goalFrom(new URLSearchParams(location.search).get("goal") ?? kept("goal")) ?? DEFAULT_GOAL;
 
 function goalFrom(text) {
@@ -71,7 +70,6 @@ function showCounts() {
   element("drawing").textContent = latest.devices === 1 ? "device active" : "devices active";
   const others = latest.grades[NO_GRADE] ?? 0;
   element("others").textContent = others ? `${others.toLocaleString("en")} of these show no grade.` : "";
-  document.body.classList.toggle("is-paused", latest.paused);
   const paused = latest.paused ? "Paused. What is drawn now is sent later." : "";
   if (element("paused").textContent !== paused) element("paused").textContent = paused;
   element("pause").textContent = latest.paused ? "Resume collecting" : "Pause collecting";
@@ -79,17 +77,16 @@ function showCounts() {
   element("pause").disabled = false;
 }
 
+// Until then, drawings may have come and gone unseen.
+live.addEventListener("open", () => newest.refresh().catch(complain));
 live.addEventListener("counts", ({ detail }) => {
   latest = detail;
   showCounts();
   note("");
-  if (isStale) newest.refresh().catch(complain);
-  isStale = false;
 });
 live.addEventListener("saved", ({ detail }) => newest.add(detail));
 live.addEventListener("edited", () => newest.refresh().catch(complain));
 live.addEventListener("lost", () => {
-  isStale = true;
   // An EventSource does not say why; another request does, unless it succeeds because all is well again.
   ask("/api/invitation").catch(complain);
 });
