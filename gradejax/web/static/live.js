@@ -3,8 +3,8 @@
 
 const AGAIN = 3000; // milliseconds until a refused stream is asked for again
 
-// Events: "counts", "saved" and "edited", whose `detail` is the server's message; "lost" when the stream breaks off.
-// It is then opened again, as often as necessary, and begins with the counts.
+// Events: "open" when a stream begins; "counts" (at its beginning, too), "saved" and "edited", whose `detail` is the
+// server's message; "lost" when the stream breaks off. Another one is then opened, as often as necessary.
 export class Live extends EventTarget {
   #source = null;
   #timer;
@@ -30,6 +30,7 @@ export class Live extends EventTarget {
         this.dispatchEvent(new CustomEvent(name, { detail: JSON.parse(data) })),
       );
     }
+    source.addEventListener("open", () => this.dispatchEvent(new Event("open")));
     source.addEventListener("error", () => {
       // Without an answer browsers try again by themselves; after a refusal they do not.
       if (source.readyState === EventSource.CLOSED) this.#timer = setTimeout(() => this.#open(), AGAIN);
