@@ -25,12 +25,16 @@ class Guesser:
 
     def __init__(self, model: Model):
         self._model = model
-        self.guess = Batcher(self._guess_all, BATCH_SIZES[-1])
+        self._batcher = Batcher(self._guess_all, BATCH_SIZES[-1])
+
+    async def guess(self, png: bytes) -> Guesses:
+        """Guesses what a PNG shows; rankings make way for it at once. Raises BadDrawing if it cannot be read."""
+        with self._model.urgent():
+            return await self._batcher(png)
 
     def _guess_all(self, pngs: Sequence[bytes]) -> list[Guesses | Exception]:
         chosen = self._model.get_at_once()
-        with self._model.urgent():
-            judgements = judge(chosen.recogniser, pngs)
+        judgements = judge(chosen.recogniser, pngs)
         return [one if isinstance(one, BadDrawing) else _likeliest(chosen, one) for one in judgements]
 
 

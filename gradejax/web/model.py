@@ -41,6 +41,8 @@ class Model:
         """
         self.workdir = workdir
         self._changing = Lock()
+        self._counting = Lock()
+        self._urgent = 0
         self._nobody_waits = Event()
         self._nobody_waits.set()
         self._loaded: Chosen | None = None
@@ -128,12 +130,17 @@ class Model:
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
-        """While this is open, somebody waits for a guess. For one thread at a time."""
-        self._nobody_waits.clear()
+        """While this is open, somebody waits for a guess."""
+        with self._counting:
+            self._urgent += 1
+            self._nobody_waits.clear()
         try:
             yield
         finally:
-            self._nobody_waits.set()
+            with self._counting:
+                self._urgent -= 1
+                if not self._urgent:
+                    self._nobody_waits.set()
 
     def wait_for_urgent(self) -> None:
         """Waits, at most a second, while something urgent is computed."""
