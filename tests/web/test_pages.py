@@ -644,7 +644,7 @@ def test_a_wrong_code_stays_outside(open_page: Callable[..., Page], class_server
 # Every page.
 
 
-@pytest.fixture(params=["/", "/guess", "/browse"])
+@pytest.fixture(params=["/", "/guess", "/browse", "/models"])
 def any_page(request: pytest.FixtureRequest, open_page: Callable[..., Page], server) -> Iterator[Page]:
     server.store.add(write_drawings(15, seed=9))
     page = open_page(server.url + request.param, color_scheme="dark")
