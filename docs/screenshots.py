@@ -3,7 +3,7 @@
     python docs/screenshots.py [--workdir=runs/best] [--all=FOLDER]
 
 Playwright drives Chromium (`apt-get install chromium`) on a real server over synthetic drawings. With --all, every page
-is instead photographed on every screen of SCREENS, in each of LOOKS, at 200% zoom, and printed, to be looked at.
+is instead photographed on each of SCREENS, in each of LOOKS, at 200% zoom, and printed, for somebody to look at.
 """
 
 import shutil
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from PIL import Image
@@ -30,7 +31,11 @@ CLASSES = ("7a", "7b", "8c")
 CODE, TEACHERS_CODE = "7bees42x", "three-wise-owls"
 PAGES = {"draw": "/", "guess": "/guess", "browse": "/browse", "models": "/models", "class": "/class"}
 SCREENS = ((360, 740), (740, 360), (768, 1024), (1440, 900))
-LOOKS = {"light": {}, "dark": {"color_scheme": "dark"}, "forced": {"forced_colors": "active"}}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "forced": {"forced_colors": "active"},
+}
 """Options of the browser's context: the colour schemes, and the system's own colours."""
 
 _FLAGS = flags.FlagValues()
@@ -120,26 +125,25 @@ def photograph_all(browser: Browser, url: str, folder: Path, drawing: Drawing) -
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in PAGES.items():
         for look, options in LOOKS.items():
-            context = browser.new_context(**options)
-            page = context.new_page()
             for width, height in SCREENS:
-                shoot(page, url + path, (width, height), drawing, folder / f"{name}-{width}x{height}-{look}.png")
+                shot = folder / f"{name}-{width}x{height}-{look}.png"
+                shoot(browser, url + path, (width, height), options, drawing, shot)
             # Zooming is having half the room at twice the pixels.
-            zoomed = folder / f"{name}-{width}x{height}-{look}-200%.png"
-            shoot(page, url + path, (width // 2, height // 2), drawing, zoomed)
-            if look != "forced":
-                page.pdf(path=folder / f"{name}-{look}.pdf", format="A4")
-            context.close()
+            width, height = SCREENS[-1]
+            shot = folder / f"{name}-{width}x{height}-{look}-200%.png"
+            shoot(browser, url + path, (width // 2, height // 2), options, drawing, shot)
         print(f"{name}: {folder}/{name}-*", flush=True)
 
 
-def shoot(page: Page, url: str, size: tuple[int, int], drawing: Drawing, path: Path) -> None:
-    """Takes a screenshot of a page in use, with as much of it as has to be scrolled."""
-    page.set_viewport_size({"width": size[0], "height": size[1]})
+def shoot(
+    browser: Browser, url: str, size: tuple[int, int], options: dict[str, Any], drawing: Drawing, path: Path
+) -> None:
+    """Takes a screenshot of all of a page in use, and prints it as a PDF beside that."""
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    page = context.new_page()
     page.goto(url)
     page.wait_for_load_state("networkidle")
     if page.locator("#paper").count():
-        page.get_by_role("button", name="Clear").click(force=True)
         draw(page, drawing)
     tiles = page.locator("#gallery [role=option]")
     if tiles.count():
@@ -148,6 +152,8 @@ def shoot(page: Page, url: str, size: tuple[int, int], drawing: Drawing, path: P
     page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished))")
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path, full_page=True)
+    page.pdf(path=path.with_suffix(".pdf"), format="A4")
+    context.close()
 
 
 def open_page(browser: Browser, url: str, width: int, height: int) -> Page:
