@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import CODE
+from conftest import CODE, TEACHERS_CODE
 from playwright.sync_api import Page, expect
 from test_desk import crowd
 from test_pages import A_PLUS, draw
@@ -71,7 +71,7 @@ def test_guess(visit: Callable[[str], Page]):
 
 def test_browse(visit: Callable[[str], Page], class_server):
     class_server.store.add(replace(one, tags=("axe",)) for one in write_drawings(20, seed=32))
-    page = visit(f"/browse#code={CODE}")
+    page = visit(f"/browse#code={TEACHERS_CODE}")
     tiles = page.locator("#gallery [role=option]")
     expect(tiles.first).to_be_visible()
     assert_accessible(page)
@@ -86,3 +86,27 @@ def test_browse(visit: Callable[[str], Page], class_server):
     page.get_by_role("combobox", name="Sort").select_option("disagreement")
     expect(page.locator("#gallery .doubt").first).to_be_visible()
     assert_accessible(page)
+
+
+def test_what_a_pupil_may_not_open(visit: Callable[[str], Page]):
+    page = visit(f"/browse#code={CODE}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert_accessible(page)
+
+
+def test_models(visit: Callable[[str], Page]):
+    page = visit(f"/models#code={TEACHERS_CODE}")
+    expect(page.locator("table tbody tr").first).to_be_visible()
+    assert_accessible(page)
+
+
+def test_class(visit: Callable[[str], Page], class_server):
+    class_server.store.add(replace(one, tags=("axe",)) for one in write_drawings(20, seed=33))
+    page = visit(f"/class#code={TEACHERS_CODE}")
+    expect(page.locator("#newest li.shown").first).to_be_visible()
+    assert_accessible(page)
+    page.get_by_role("button", name="Pause collecting").click()
+    expect(page.get_by_role("button", name="Resume collecting")).to_be_visible()
+    assert_accessible(page)
+    page.get_by_role("button", name="Resume collecting").click()
+    expect(page.get_by_role("button", name="Pause collecting")).to_be_visible()

@@ -40,16 +40,16 @@ export function drop() {
   return true;
 }
 
-// Takes the drawing off the paper and sends it. Without tags it stays, and the page asks for them.
+// Takes the drawing off the paper and sends it. Without any tags it stays, and the page asks for them.
 export function finish(label, ...moreTags) {
-  const tags = tagsIn(field.value);
+  const tags = [...new Set([...tagsIn(field.value), ...moreTags])];
   const problem = problemWith(tags);
   if (problem) {
     field.focus();
     note(problem);
     return false;
   }
-  latest = drawing(pad, label, [...new Set([...tags, ...moreTags])]);
+  latest = drawing(pad, label, tags);
   dropped = null;
   pad.clear();
   queue.add(latest);
