@@ -102,7 +102,7 @@ def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
     if page.is_ranked():
         ranking = rankings.ranking(query, refresh=False)
         if not ranking.finished:
-            raise HTTPException(503, "The model is still checking the drawings.", {"Retry-After": "1"})
+            raise HTTPException(409, "The model is still checking the drawings.", {"Retry-After": "1"})
         ids = list(islice(ranking.ids(page.guess, page.after), _MAX_LISTED))
         listed = [
             Listed(id=id, label=ranking.label_of(id), guess=ranking.guess_of(ranking.judgements[id])) for id in ids

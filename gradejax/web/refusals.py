@@ -22,7 +22,7 @@ DESCRIPTIONS = {
     403: "the request comes from another origin",
     404: "there is no such thing",
     408: "the body takes too long",
-    409: "another drawing has this id, or another training is going on",
+    409: "another drawing has this id, another training is going on, or the model is still checking the drawings",
     413: "the body is over 1 MB",
     421: "the request names another host",
     422: "not a drawing, or not what the schema says",

@@ -92,7 +92,7 @@ def test_the_teacher_may_do_everything(teacher: TestClient, store: Store):
 def test_a_pupil_is_told_of_others_only_how_much_they_drew(pupil: TestClient, store: Store):
     store.add(replace(drawing, tags=("secret-7b",), writer="secret-writer") for drawing in DRAWINGS)
     status = pupil.get("/api/status").json()
-    assert set(status) == {"total", "grades", "model", "model_missing", "trained_on"}
+    assert set(status) == {"total", "grades", "model", "model_missing", "about", "trained_on"}
     assert status["total"] == len(DRAWINGS)
     said = "".join(pupil.get(path).text for path in (*PAGES, "/api/status", "/api/drawings", "/api/counts"))
     assert "secret" not in said

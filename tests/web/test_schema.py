@@ -20,6 +20,7 @@ OPERATIONS = [
     "POST /api/guess",
     "GET /api/status",
     "GET /api/drawings",
+    "GET /api/drawings/ids",
     "GET /api/picture",
     "POST /api/drawings/relabel",
     "POST /api/drawings/put-aside",
