@@ -161,7 +161,7 @@ def reliability(about: str, before: metrics.Reliability, after: metrics.Reliabil
         label = f"{name}, ECE {bins.ece:.3f}"
         upper.scatter(bins.confidence[filled], bins.accuracy[filled], area, alpha=0.8, label=label, **colours)
     filled = after.counts > 0
-    counts, place = after.counts[filled], after.confidence[filled]
+    counts, place = after.counts[filled].astype(float), after.confidence[filled]
     low, high = intervals.binomial(np.round(after.accuracy[filled] * counts), counts)
     upper.vlines(place, low, high, color=_TRAINING, linewidth=1.5, alpha=0.6, label="95% interval")
     upper.set(title="Reliability", ylabel="accuracy", ylim=(-0.03, 1.03))

@@ -138,7 +138,7 @@ def _bins(read: list[Reading]) -> list[Bin]:
     bins = []
     for place in np.unique(places):
         inside = places == place
-        (low,), (high,) = intervals.binomial(right[inside].sum(keepdims=True), inside.sum(keepdims=True))
+        (low,), (high,) = intervals.binomial(right[inside].sum(keepdims=True), inside.sum(keepdims=True).astype(float))
         bins.append(
             Bin(
                 n=int(inside.sum()),
