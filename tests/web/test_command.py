@@ -83,7 +83,12 @@ def started(folder: Path, *flags: str, **environment: str) -> Iterator[tuple[str
     """Runs a server on a free port; yields its URL and the process, the rest of its output unread."""
     command = [sys.executable, "-m", "gradejax.web", "--port=0", *flags]
     server = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env={**os.environ, **environment}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,  # or the first line would be read with others, which `communicate` then lacks
+        cwd=folder,
+        env={**os.environ, **environment},
     )
     try:
         line = server.stdout.readline().decode()

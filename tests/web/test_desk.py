@@ -376,7 +376,7 @@ def test_the_answer_is_huge_beside_the_visitors_own_hand(desk: Callable[[str], P
 
 def test_the_page_says_which_run_guesses_and_how_good_it_is(open_page: Callable[..., Page], run: Path, server):
     page = open_page(f"{server.url}/guess")
-    expect(page.locator("#source")).to_have_text(re.compile(r"^Guesses by .*run"))
+    expect(page.locator("#source")).to_have_text(re.compile(r"^These guesses are by .*run"))
 
     def with_accuracy(route) -> None:
         answer = route.fetch()
@@ -384,7 +384,7 @@ def test_the_page_says_which_run_guesses_and_how_good_it_is(open_page: Callable[
 
     page.route("**/api/status", with_accuracy)
     page.reload()
-    expect(page.locator("#source")).to_have_text("Guesses by best, 99.8% (99.2 to 100%) on 440 drawings.")
+    expect(page.locator("#source")).to_have_text("These guesses are by best, 99.8% (99.2 to 100%) on 440 drawings.")
 
 
 # Printed, and in the system's own colours.

@@ -38,7 +38,7 @@ def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(
     for count in ("1 drawing is", "2 drawings are"):
         page.locator("#paper").click()  # a dot
         page.get_by_role("button", name="Save").click()
-        expect(note).to_have_text(f"{count} waiting to be sent. The store is not answering at the moment.")
+        expect(note).to_contain_text(f"{count} waiting to be sent. The store is not answering at the moment.")
     gallery.reload()
     expect(gallery.locator("#note")).to_have_text("The store is not answering at the moment.")
     other = open_page(f"{address}guess")  # the pages themselves need no store

@@ -329,8 +329,8 @@ def test_refused_drawings_are_retagged_or_discarded_by_the_visitor(drawing_page:
 def test_a_drawing_whose_id_is_taken_gets_a_new_one(drawing_page: Page, server, tag: str):
     """Even if two tabs send it at the same time, it is saved once."""
     ids = [new_id() for _ in range(5)]
-    theirs = [document(f"{tag}-theirs", one) for one in write_drawings(5, seed=3)]
-    server.store.add([replace(one, id=id) for one, id in zip(theirs, ids, strict=True)])
+    theirs = zip(write_drawings(5, seed=3), ids, strict=True)
+    server.store.add([replace(one, id=id, tags=(f"{tag}-theirs",)) for one, id in theirs])
     leave_behind(drawing_page, *(("A", [tag], id) for id in ids))
     other_tab = drawing_page.context.new_page()
     for page in (drawing_page, other_tab):
@@ -582,7 +582,7 @@ def test_the_page_names_the_shipped_recogniser_until_there_is_a_run(
         deadline = time.monotonic() + 30
         while not has_changed():
             assert time.monotonic() < deadline
-        expect(source).to_have_text(re.compile("^Guesses by .*mine"))
+        expect(source).to_have_text(re.compile("^These guesses are by .*mine"))
 
 
 def test_a_wrong_guess_is_corrected(guess_page: Page, server, tag: str):
