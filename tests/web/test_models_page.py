@@ -274,11 +274,11 @@ def test_train_follow_reload_and_use(classroom: Path, open_page: Callable[..., P
         assert not (classroom / "runs/.training.json").exists()
 
         guess = open_page(f"{server.url}/guess")
-        expect(guess.locator("#shipped")).to_contain_text(f"These guesses are by {name}, ")
+        expect(guess.locator("#source")).to_contain_text(f"These guesses are by {name}, ")
         page.get_by_role("button", name="Use this one: shipped").click()
         expect(page.locator("#note")).to_have_text("shipped guesses from now on, for everybody.")
         guess.reload()
-        expect(guess.locator("#shipped")).to_contain_text("the model that comes with gradejax")
+        expect(guess.locator("#source")).to_contain_text("the model that comes with gradejax")
 
 
 def test_cancel(classroom: Path, open_page: Callable[..., Page]):

@@ -582,7 +582,7 @@ def test_the_page_names_the_shipped_recogniser_until_there_is_a_run(
         deadline = time.monotonic() + 30
         while not has_changed():
             assert time.monotonic() < deadline
-        expect(source).to_have_text(re.compile("^These guesses are by .*mine"))
+        expect(source).to_have_text(re.compile("^These guesses are by .*run"))
 
 
 def test_a_wrong_guess_is_corrected(guess_page: Page, server, tag: str):
