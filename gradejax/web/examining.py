@@ -14,12 +14,12 @@ from gradejax.dataset import TEST_TAG
 from gradejax.errors import UserError
 from gradejax.recogniser import Recogniser
 from gradejax.stores import Query, Store
-from gradejax.web.model import Model
+from gradejax.web.model import Model, judge_ink
 from gradejax.web.run_messages import TestScore
 
 QUERY = Query(tags=(TEST_TAG,))
 _FILE = ".test-set.json"
-_TOGETHER = 8  # drawings; a guess may have to wait for them
+_TOGETHER = 16  # drawings; a guess may have to wait for them
 
 
 class TestSet:
@@ -82,9 +82,8 @@ class TestSet:
         """The likeliest label of each drawing, a few at a time: whoever draws meanwhile comes first."""
         for start in range(0, len(ink), _TOGETHER):
             self._model.wait_for_urgent()
-            part = ink[start : start + _TOGETHER]
-            padded = np.resize(part, (_TOGETHER, *ink.shape[1:]))  # one size, so that one program is compiled
-            yield recogniser.confidences(padded)[: len(part)].argmax(axis=1)
+            judged = judge_ink(recogniser, list(ink[start : start + _TOGETHER]))
+            yield np.array([judgement.confidences.argmax() for judgement in judged])
 
 
 def _kept() -> dict[str, dict[str, Any]]:

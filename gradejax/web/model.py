@@ -76,9 +76,8 @@ class Model:
             Thread(target=self.get, daemon=True).start()
         return self._loaded
 
-    def about(self) -> str | None:
-        """Says which run guesses and how good it is; None for the shipped recogniser. Raises what `get` does."""
-        chosen = self.get()
+    def about(self, chosen: Chosen) -> str | None:
+        """Says which run `chosen`, from `get`, is and how good it is; None for the shipped recogniser."""
         if chosen is not self._described[0]:
             text = results.sentence(chosen.name, results.read(chosen.run)) if chosen.run else None
             self._described = chosen, text

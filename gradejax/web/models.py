@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from gradejax import choice, recipe, shipped
 from gradejax.dataset import TEST_TAG
 from gradejax.errors import UserError
-from gradejax.recogniser import Recogniser, load, load_shipped
+from gradejax.recogniser import Chosen, Recogniser, load, load_shipped
 from gradejax.web import listing
 from gradejax.web.examining import TestSet
 from gradejax.web.limits import bounded, no_repeats
@@ -111,19 +111,20 @@ def _finished(name: str):
 
 
 def _models(model: Model, test_set: TestSet) -> Models:
+    chosen = model.get()
     return Models(
-        runs=_runs(model, test_set),
-        about=model.about() or "the recogniser that comes with gradejax",
+        runs=_runs(chosen, test_set),
+        about=model.about(chosen) or "the recogniser that comes with gradejax",
         is_fixed=model.workdir is not None,
-        note=None if model.workdir else listing.note(model.get()),
+        note=None if model.workdir else listing.note(chosen),
         recipes=list(_recipes()),
         test_tag=TEST_TAG,
         n_test=len(test_set),
     )
 
 
-def _runs(model: Model, test_set: TestSet) -> list[RunShown]:
-    used, scores = model.get().run, test_set.known()
+def _runs(chosen: Chosen, test_set: TestSet) -> list[RunShown]:
+    used, scores = chosen.run, test_set.known()
     shown = [listing.shown_run(run, run == used) for run in listing.runs.finished_runs()]
     shown.append(listing.shown_shipped(_shipped(), used is None))
     return [one.model_copy(update={"test": scores.get(one.name)}) for one in shown]

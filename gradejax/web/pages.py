@@ -37,12 +37,12 @@ PAGES = {
 }
 """In the order of the links."""
 _TEACHER_ONLY = "teacher-only.html"
-_NAV = '<nav aria-label="Pages"></nav>'
-_SIGN_OUT = (
-    '<script type="module" src="/static/sign-out.js"></script>',
-    '<button class="plain" id="sign-out" disabled>Sign out</button>',
-)
-"""In each page, unless there is nothing to sign out of. Appearing later, the button would move the links in the bar."""
+_BAR = '<header class="bar"></header>'
+"""In each page, where the bar goes."""
+_SIGN_OUT = """
+    <button class="plain" id="sign-out" disabled>Sign out</button>
+    <script type="module" src="/static/sign-out.js"></script>"""
+"""In the bar, if there is something to sign out of. Appearing later, the button would move the links."""
 
 
 def router(*, needs_code: bool) -> APIRouter:
@@ -69,18 +69,14 @@ def _route(path: str, page: Page, needs_code: bool) -> Callable[[Request], Await
 
 
 def _html(path: str, file: str, role: Role, needs_code: bool) -> str:
-    """Reads a page and completes the bar: links for `role`, and a button to sign out if there is something to."""
-    html = (STATIC / file).read_text("utf-8").replace(_NAV, _nav(path, role))
-    if not needs_code:
-        for part in _SIGN_OUT:
-            html = html.replace(part, "")
-    return html
-
-
-def _nav(current: str, role: Role) -> str:
+    """Reads a page and fills its bar: links for `role`, and a button to sign out if there is something to."""
     links = []
-    for path, page in PAGES.items():
+    for other, page in PAGES.items():
         if role in page.roles:
-            mark = ' aria-current="page"' if path == current else ""
-            links.append(f'<a href="{path}"{mark}>{escape(page.name)}</a>')
-    return _NAV.replace("><", f">{''.join(links)}<")
+            mark = ' aria-current="page"' if other == path else ""
+            links.append(f'<a href="{other}"{mark}>{escape(page.name)}</a>')
+    content = f"""
+    <span class="brand">gradejax</span>
+    <nav aria-label="Pages">{"".join(links)}</nav>{_SIGN_OUT if needs_code else ""}
+  """
+    return (STATIC / file).read_text("utf-8").replace(_BAR, _BAR.replace("><", f">{content}<"))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends
 
 from gradejax.errors import StoreError, UserError
 from gradejax.grades import LABELS
+from gradejax.recogniser import Chosen
 from gradejax.stores import Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Counts, Status, TagCounts
@@ -91,8 +92,8 @@ async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[M
     """Returns how many drawings the store holds, and whether there is a model."""
     name, missing, about, trained_on = None, None, None, None
     try:
-        chosen = await workers.run(model.get)
-        name, about = chosen.name, await workers.run(model.about)
+        chosen, about = await workers.run(_chosen, model)
+        name = chosen.name
         trained_on = None if chosen.run else chosen.recogniser.trained_on
     except UserError as error:
         missing = str(error)
@@ -107,6 +108,11 @@ async def counts(totals: TotalsDep) -> Counts:
     summary = await totals.get()
     tags = [TagCounts(tag=tag, grades=grades) for tag, grades in summary.tags.items()]
     return Counts(grades=summary.grades, tags=tags, more_tags=summary.more_tags)
+
+
+def _chosen(model: Model) -> tuple[Chosen, str | None]:
+    chosen = model.get()
+    return chosen, model.about(chosen)
 
 
 def _summary(store: Store) -> Summary:
