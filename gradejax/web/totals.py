@@ -40,7 +40,7 @@ class Summary:
 
 
 class Totals:
-    """The store's summary, at most a second old, or ten times as old as counting takes.
+    """The store's summary, at most a second old, or ten times as old as counting takes; an error is a second old.
 
     While a class draws, every phone asks for it.
 
@@ -76,10 +76,10 @@ class Totals:
         edits, began = self.edits, time.monotonic()
         try:
             self._summary = await self._thread.run(_summary, self._store)
+            pause = (time.monotonic() - began) / _SHARE
         except StoreError as error:  # remembered, or everybody who waits would try, one after the other
-            self._summary = error
-        ended = time.monotonic()
-        self._edits_counted, self._valid_until = edits, ended + max(_SECONDS, (ended - began) / _SHARE)
+            self._summary, pause = error, 0.0
+        self._edits_counted, self._valid_until = edits, time.monotonic() + max(_SECONDS, pause)
 
 
 TotalsDep = Annotated[Totals, from_state("totals")]

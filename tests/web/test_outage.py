@@ -46,8 +46,7 @@ def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(
     mortal_mongodb.start()
     expect(page.locator("#mine")).to_have_text("2", timeout=60_000)
     expect(note).to_have_text(re.compile("saved"))
-    gallery.reload()
-    expect(gallery.get_by_role("heading", name="32 drawings")).to_be_visible()
+    expect(gallery.get_by_role("heading", name="32 drawings")).to_be_visible()  # by itself
     store = open_store(mortal_mongodb.uri)
     assert store.count() == 32
     store.close()

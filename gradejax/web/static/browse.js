@@ -12,6 +12,7 @@ import { Viewer } from "/static/viewer.js";
 
 const PAGE_SIZE = 120; // drawings
 const POLL = 500; // milliseconds
+const RETRY = 3000; // milliseconds
 const AS_GUESSED = "";
 
 const element = (id) => document.getElementById(id);
@@ -49,20 +50,21 @@ function fetchPage(after) {
   return ask(`/api/drawings?${parameters}`);
 }
 
-async function show() {
+async function show({ isRetry = false } = {}) {
   const current = ++version;
   next = null;
   known = new Map();
   edits.forget();
-  say("");
+  if (!isRetry) say(""); // else the same error would be read out again and again
   announce(0);
   filters.keepInAddress();
   element("download").href = `/api/export?${filters.query()}`;
   try {
     const began = performance.now();
-    const [isGone, first] = await Promise.all([count(), fetchPage()]);
+    const [isUnknown, first] = await Promise.all([count(), fetchPage()]);
     if (current !== version) return;
-    if (isGone) {
+    // The counts may be older than the page: only together they say that the tag is gone.
+    if (isUnknown && !first.total) {
       goneTag = filters.tag;
       filters.leaveTag();
       return show();
@@ -79,7 +81,7 @@ async function show() {
     next = page.next;
     gallery.show(page.drawings, page.total);
     showTotal();
-    if (page.ranked_by) say(`Ranked by ${page.ranked_by}.`);
+    say(page.ranked_by ? `Ranked by ${page.ranked_by}.` : "");
     const isFiltered = String(filters.query()) || filters.guess;
     if (!page.total) say(isFiltered ? "No drawings match: clear the filters." : "No drawings yet: draw some.");
   } catch (error) {
@@ -89,6 +91,8 @@ async function show() {
     element("select-all").hidden = true;
     gallery.show([], 0);
     say(reason(error), true);
+    const mayPass = !(error.isFinal || error.status === 401);
+    if (mayPass) setTimeout(() => current === version && show({ isRetry: true }), RETRY);
   }
 }
 
@@ -135,7 +139,7 @@ async function showMore() {
 
 let goneTag = null; // the tag that was filtered by until it was gone
 
-// Counts, and offers the tags that there are. Returns whether no drawing in use has the tag that is filtered by.
+// Counts, and offers the tags that there are. Returns whether the counts do not know the tag that is filtered by.
 async function count() {
   const counts = await ask("/api/counts");
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
@@ -267,7 +271,7 @@ form.addEventListener("change", (event) => {
   filters.changed(event);
   show();
 });
-form.addEventListener("reset", () => setTimeout(show)); // the fields are reset after the event
+form.addEventListener("reset", () => setTimeout(() => show())); // the fields are reset after the event
 form.addEventListener("submit", (event) => event.preventDefault());
 element("counting").addEventListener("toggle", () => {
   if (element("counting").open) count().catch((error) => say(reason(error), true));
@@ -287,7 +291,7 @@ element("only-writer").addEventListener("click", () => {
   filters.writer = gallery.items.find(({ id }) => gallery.selected.has(id)).writer;
   show();
 });
-element("show-news").addEventListener("click", show);
+element("show-news").addEventListener("click", () => show());
 element("filtering").open = innerWidth >= 736;
 
 show();

@@ -30,7 +30,6 @@ export class Gallery extends EventTarget {
     addEventListener("scroll", () => this.#renderSoon(), { passive: true });
     new ResizeObserver(() => this.#renderSoon()).observe(element.parentElement);
     element.addEventListener("click", (event) => this.#clicked(event));
-    element.addEventListener("dblclick", (event) => event.target.closest("[role=option]") && this.#open());
     element.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
@@ -204,6 +203,8 @@ export class Gallery extends EventTarget {
   }
 
   #clicked(event) {
+    // The first click of two has selected the drawing, and may have scrolled another one under the pointer.
+    if (event.detail > 1) return this.#open();
     const node = event.target.closest("[role=option]");
     if (!node) return;
     const index = Number(node.id.split("-")[1]);
