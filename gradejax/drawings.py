@@ -94,7 +94,7 @@ def from_document(document: Any, *, pictures: bool = True) -> Drawing:
     writer = document.get("writer")
     return Drawing(
         id=_checked_id(document.get("_id")),
-        tags=_checked_tags(document.get("tags")),
+        tags=checked_tags(document.get("tags")),
         label=checked_label(document.get("label")),
         png=_checked_png(document.get("data")) if pictures else b"",
         date=_checked_date(document.get("date"), "date"),
@@ -157,7 +157,8 @@ def _checked_name(value: Any, field: str) -> str:
     return value
 
 
-def _checked_tags(value: Any) -> tuple[str, ...]:
+def checked_tags(value: Any) -> tuple[str, ...]:
+    """Returns a document's tags; raises BadDrawing if there are none, too many, or one is not a name."""
     if value is None or value == []:
         raise BadDrawing("no tags")
     if not isinstance(value, list | tuple):

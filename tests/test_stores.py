@@ -234,6 +234,22 @@ def test_relabelling_from_many_threads_loses_no_label(store, draw):
     assert set(chain) == {"A+", *labels}
 
 
+def test_tags_are_added_and_removed(store, draw):
+    one, other, third = draw(tags=("7a", "red")), draw(id="text id", tags=("7b",)), draw(tags=("red",))
+    store.add([one, other, third])
+    assert store.retag([one.id, other.id, one.id, "nowhere"], add=["7ä", "red"], remove=["7a"]) == 2
+    assert store.get(one.id) == replace(one, tags=("red", "7ä"))
+    assert store.get(other.id) == replace(other, tags=("7b", "7ä", "red"))
+    assert ids(store.find(Query(tags=("7ä",)))) == [one.id, other.id]
+    assert not store.count(Query(tags=("7a",)))
+    assert store.retag([one.id, third.id], remove=["red"]) == 1, "the third would have none left"
+    assert store.retag([one.id], add=["7ä"], remove=["unknown"]) == 0
+    assert store.get(third.id) == third
+    with pytest.raises(BadDrawing):
+        store.retag([one.id], add=["\n"])
+    assert store.retag([], add=["7a"]) == 0
+
+
 def test_excluded_and_restored(store, draw):
     drawings = [draw() for _ in range(4)]
     store.add(drawings)
@@ -258,6 +274,7 @@ def test_the_fingerprint_follows_each_change(store, draw):
         lambda: store.exclude([drawings[1].id]),
         lambda: store.restore([drawings[1].id]),
         lambda: store.relabel([drawings[0].id], drawings[0].label),
+        lambda: store.retag([drawings[0].id], add=["7z"]),
     ]
     seen = {store.fingerprint()}
     for change in changes:

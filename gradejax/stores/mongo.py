@@ -28,13 +28,13 @@ from bson import ObjectId
 from pymongo import IndexModel, UpdateMany
 from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
 
-from gradejax.drawings import Drawing, checked_label, from_document, to_document, utc_milliseconds
+from gradejax.drawings import Drawing, checked_label, checked_tags, from_document, to_document, utc_milliseconds
 from gradejax.errors import BadDrawing, StoreAway, StoreError
 from gradejax.ids import to_text
 from gradejax.stores import mongo_filters as filters
 from gradejax.stores import mongo_order
 from gradejax.stores.mongo_connection import MongoConnection
-from gradejax.stores.store import IN_USE, Query, tag_set, valid_drawings
+from gradejax.stores.store import IN_USE, Query, retagged, tag_set, valid_drawings
 
 _ORDER = (("added", 1), ("_id", 1))
 # Each filter together with the order, so that the server never sorts: documents are large.
@@ -130,29 +130,22 @@ class MongoStore:
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
-        to_change = {**filters.with_ids(ids), "label": {"$ne": checked_label(label)}}
-        changed = 0
-        with self._server.errors():
-            self._create_indexes()
-        with self._server.errors(), self._changing:
-            # The history takes the previous label, so the update matches on it. If another program relabelled first,
-            # nothing matches, and the next round sees that program's label.
-            for _ in range(_ROUNDS):
-                by_label: dict[str, tuple[Any, list[Any]]] = {}
-                for document in self._grades.find(to_change, {"label": 1}):
-                    before = document.get("label")
-                    by_label.setdefault(repr(before), (before, []))[1].append(document["_id"])
-                if not by_label:
-                    break
-                updates = [
-                    UpdateMany(
-                        {"_id": {"$in": raw_ids}, "label": {"$eq": before}},
-                        {"$set": {"label": label}, "$push": {"history": {"label": str(before), "date": _now()}}},
-                    )
-                    for before, raw_ids in by_label.values()
-                ]
-                changed += self._grades.bulk_write(updates, ordered=False).modified_count
-        return changed
+        checked_label(label)
+
+        def change(before: Any) -> dict[str, Any] | None:
+            entry = {"label": str(before), "date": _now()}
+            return None if before == label else {"$set": {"label": label}, "$push": {"history": entry}}
+
+        return self._change_field("label", ids, change)
+
+    def retag(self, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        added = checked_tags(list(add)) if add else ()
+
+        def change(before: Any) -> dict[str, Any] | None:
+            after = retagged(before, added, remove)
+            return None if after is None else {"$set": {"tags": after}}
+
+        return self._change_field("tags", ids, change)
 
     def exclude(self, ids: Sequence[str]) -> int:
         return self._update({**filters.with_ids(ids), "deleted": filters.IN_USE}, {"$set": {"deleted": _now()}})
@@ -229,6 +222,29 @@ class MongoStore:
             if document is not None:
                 return document
         return None
+
+    def _change_field(self, field: str, ids: Sequence[str], change: Callable[[Any], dict[str, Any] | None]) -> int:
+        """Applies to each document the update that `change` returns for what it has in `field`, unless it is None."""
+        changed = 0
+        with self._server.errors():
+            self._create_indexes()
+        with self._server.errors(), self._changing:
+            # The update depends on the value, so it matches on it. If another program was faster, nothing matches, and
+            # the next round sees that program's value.
+            for _ in range(_ROUNDS):
+                by_value: dict[str, tuple[Any, list[Any]]] = {}
+                for document in self._grades.find(filters.with_ids(ids), {field: 1}):
+                    before = document.get(field)
+                    by_value.setdefault(repr(before), (before, []))[1].append(document["_id"])
+                updates = [
+                    UpdateMany({"_id": {"$in": raw_ids}, field: {"$eq": before}}, update)
+                    for before, raw_ids in by_value.values()
+                    if (update := change(before)) is not None
+                ]
+                if not updates:
+                    break
+                changed += self._grades.bulk_write(updates, ordered=False).modified_count
+        return changed
 
     def _update(self, selected: dict[str, Any], change: dict[str, Any]) -> int:
         with self._server.errors():

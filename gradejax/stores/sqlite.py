@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gradejax.drawings import Drawing, checked_label, from_document, utc_milliseconds
+from gradejax.drawings import Drawing, checked_label, checked_tags, from_document, utc_milliseconds
 from gradejax.errors import BadDrawing, StoreError
 from gradejax.stores import sqlite_schema
 from gradejax.stores.sqlite_file import SqliteFile
-from gradejax.stores.store import IN_USE, Query, checked_id, tag_set, valid_drawings
+from gradejax.stores.store import IN_USE, Query, checked_id, retagged, tag_set, valid_drawings
 
 _DELETED = {False: "deleted IS NULL", True: "deleted IS NOT NULL", None: "TRUE"}
 _COLUMNS = "seq, id, label, date, writer, deleted, tags, history, strokes, png"
@@ -109,6 +109,22 @@ class SqliteStore:
             " WHERE id = ? AND label <> ?",
             [(_now(), checked_label(label), checked_id(id), label) for id in ids],
         )
+
+    def retag(self, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        added = checked_tags(list(add)) if add else ()
+        chosen = json.dumps([checked_id(id) for id in ids])
+        changes = []
+        with self._writing, self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for seq, tags in connection.execute(
+                "SELECT seq, tags FROM drawing WHERE id IN (SELECT value FROM json_each(?))", (chosen,)
+            ):
+                changed = retagged(_unpacked(tags), added, remove)
+                if changed is not None:
+                    changes.append((json.dumps(changed, ensure_ascii=False), seq))
+            connection.executemany("UPDATE drawing SET tags = ? WHERE seq = ?", changes)
+            connection.execute("COMMIT")
+        return len(changes)
 
     def exclude(self, ids: Sequence[str]) -> int:
         return self._change(

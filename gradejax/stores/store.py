@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from gradejax.drawings import Drawing, from_document, utc_milliseconds
+from gradejax.drawings import MAX_TAGS, Drawing, from_document, utc_milliseconds
 from gradejax.errors import BadDrawing
 
 log = logging.getLogger(__name__)
@@ -125,6 +125,16 @@ class Store(Protocol):
         """
         ...
 
+    def retag(self, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        """Adds tags to drawings that lack them, and removes others; returns how many drawings changed.
+
+        The tags that remain keep their order; a drawing that would have none or too many stays as it is.
+
+        Raises:
+            BadDrawing: if a tag to add is not valid.
+        """
+        ...
+
     def exclude(self, ids: Sequence[str]) -> int:
         """Takes drawings out of use by setting `deleted`, without losing them; returns how many changed."""
         ...
@@ -156,6 +166,15 @@ def valid_drawings(
                 refused(str(document.get("_id")), error)
         else:
             yield drawing
+
+
+def retagged(tags: Any, add: Sequence[str], remove: Sequence[str]) -> list[str] | None:
+    """Returns a document's tags after `Store.retag`; None if they stay as they are."""
+    if not isinstance(tags, list):
+        return None
+    kept = [tag for tag in tags if tag not in remove]
+    changed = [*kept, *(tag for tag in dict.fromkeys(add) if tag not in kept)]
+    return changed if changed != tags and 0 < len(changed) <= MAX_TAGS else None
 
 
 def checked_id(id: Any) -> str:
