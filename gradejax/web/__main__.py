@@ -3,6 +3,7 @@
     python -m gradejax.web
     python -m gradejax.web --host=0.0.0.0                # for a class: prints two codes and a QR code
     python -m gradejax.web --store=mongodb://localhost/tbs --workdir=runs/best
+    python -m gradejax.web --public-url=https://school.example/gradejax/    # behind a reverse proxy: docs/proxy.md
 
 On any address but loopback, visitors need a code: pupils the access code, which lets them draw and guess, and the
 teacher another one, which opens everything. Codes that are not given are generated, anew at each start. Those in the
@@ -32,6 +33,18 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "teacher-code", None, "Code that the teacher must enter; generated if needed and not given.", flag_values=_FLAGS
 )
+flags.DEFINE_string(
+    "public-url",
+    None,
+    "Behind a reverse proxy: the pages' address there, such as https://school.example/gradejax/. Visitors need codes.",
+    flag_values=_FLAGS,
+)
+flags.DEFINE_string(
+    "trusted-proxies",
+    "127.0.0.1,::1",
+    "Addresses and networks of the reverse proxy: only what these say of where a request comes from is believed.",
+    flag_values=_FLAGS,
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -52,6 +65,8 @@ def main(arguments: list[str]) -> None:
         port=_FLAGS.port,
         pupils_code=_FLAGS["access-code"].value or os.environ.get("GRADEJAX_ACCESS_CODE") or None,
         teachers_code=_FLAGS["teacher-code"].value or os.environ.get("GRADEJAX_TEACHER_CODE") or None,
+        public_url=_FLAGS["public-url"].value,
+        proxies=str(_FLAGS["trusted-proxies"].value),
     )
 
 

@@ -33,6 +33,7 @@ from gradejax.web.limits import Turns
 from gradejax.web.messages import Refused
 from gradejax.web.model import Model
 from gradejax.web.pages import STATIC
+from gradejax.web.proxy import PublicAddress
 from gradejax.web.ranking import Rankings
 from gradejax.web.sending import SendBudget
 from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
@@ -50,6 +51,7 @@ def create_app(
     access: Access | None = None,
     invited: invitation.Invitation | None = None,
     uri: str | None = None,
+    public: PublicAddress | None = None,
 ) -> FastAPI:
     """Creates the application.
 
@@ -58,6 +60,7 @@ def create_app(
         model: guesses as soon as there is one.
         access: without it nobody needs a code, and only requests to loopback's names are answered.
         invited: how others get to the pages; without it nobody else can.
+        public: the pages' address at a reverse proxy, if there is one.
         uri: the store's address with its credentials, for trainings; `store.uri` if it needs none.
     """
     rankings = Rankings(store, model)
@@ -71,10 +74,13 @@ def create_app(
 
     app = FastAPI(title="gradejax", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(ShutdownAnswers)
-    app.add_middleware(Guard, access=access, open_paths=_OPEN_PATHS, sign_in_page=STATIC / "sign-in.html")
+    app.add_middleware(
+        Guard, access=access, public=public, open_paths=_OPEN_PATHS, sign_in_page=STATIC / "sign-in.html"
+    )
     refusals.add_handlers(app)
 
     state = app.state
+    state.public = public
     state.store, state.model, state.access, state.rankings = store, model, access, rankings
     state.store_workers = Workers(_STORE_THREADS)
     state.turns = defaultdict(Turns)

@@ -173,7 +173,9 @@ class _Answer(StreamingResponse):
     """A stream, which ends when its page is gone."""
 
     def __init__(self, events: Events, stream: Stream):
-        super().__init__(stream.pieces(), media_type="text/event-stream")
+        # nginx would hold the events back until it has a buffer of them.
+        unbuffered = {"X-Accel-Buffering": "no"}
+        super().__init__(stream.pieces(), headers=unbuffered, media_type="text/event-stream")
         self._close = lambda: events.close(stream)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradejax.web.access import Access
+from gradejax.web.proxy import PublicAddress
 from gradejax.web.rates import Asked, Rates
 from gradejax.web.roles import ROLE, Role
 from gradejax.web.sessions import COOKIE, Session
@@ -45,6 +46,7 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _METHODS = ("GET", "HEAD", "POST")
+_FORWARDED = frozenset({"forwarded", "x-forwarded-for"})
 _MAX_COOKIES = 8
 _SECONDS_BETWEEN_TRACES = 10.0
 
@@ -57,17 +59,27 @@ class Guard:
     rebinding; with it, the cookie is the defence, for a browser sends it only to the name that set it.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access | None, open_paths: Collection[str], sign_in_page: Path):
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access | None,
+        public: PublicAddress | None,
+        open_paths: Collection[str],
+        sign_in_page: Path,
+    ):
         """Creates the middleware.
 
         Args:
             app: the application behind it.
             access: knows the sessions; None if nobody needs a code, and everybody is the teacher.
+            public: the address at a reverse proxy, if there is one.
             open_paths: paths that need no cookie.
             sign_in_page: the page shown to strangers instead of any other.
         """
         self.app = app
         self.access = access
+        self._origin = public.origin if public else None
         self.open_paths = open_paths
         self.sign_in_page = sign_in_page.read_bytes()
         self._rates = Rates(needs_code=access is not None)
@@ -147,7 +159,12 @@ class Guard:
             return _sentence(400, "A request must name exactly one host.")
         if self.access is None and not is_loopback(_host_name(headers["host"])):
             return _sentence(421, "This server answers only to localhost and 127.0.0.1.")
-        if _from_another_origin(scope["method"], headers):
+        if self.access is None and not _FORWARDED.isdisjoint(headers.keys()):
+            # Everybody would be the teacher.
+            return _sentence(
+                421, "This server is behind a proxy: restart it with --public-url, so that it asks for codes."
+            )
+        if _from_another_origin(scope["method"], headers, self._origin):
             return _sentence(403, "Requests from another origin are refused.")
         if not length.isdecimal() or n_bytes > limit:
             # The connection cannot be reused: the body that follows is not read.
@@ -194,7 +211,8 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _from_another_origin(method: str, headers: Headers) -> bool:
+def _from_another_origin(method: str, headers: Headers, own: str | None) -> bool:
+    """Whether a page of neither this host nor the origin `own` makes the request."""
     # Browsers send Origin always, but Sec-Fetch-Site only over HTTPS or to loopback.
     # Another site may link to a page, and nothing else.
     site = headers.get("sec-fetch-site", "none")
@@ -202,7 +220,7 @@ def _from_another_origin(method: str, headers: Headers) -> bool:
     if site not in ("none", "same-origin") and not follows_link:
         return True
     origin = headers.get("origin")
-    return origin is not None and origin.partition("://")[2] != headers.get("host")
+    return origin not in (None, own) and origin.partition("://")[2] != headers.get("host")
 
 
 def _cookies(headers: Headers) -> list[str]:

@@ -20,6 +20,7 @@ from gradejax.web.crowd import Crowd
 from gradejax.web.guard import is_loopback
 from gradejax.web.invitation import Invitation
 from gradejax.web.model import Model
+from gradejax.web.proxy import PublicAddress, public_address, trusted_proxies
 from gradejax.web.roles import Role
 from gradejax.web.sessions import sessions_file
 from gradejax.web.shutdown import GRACE_SECONDS, Server
@@ -42,6 +43,8 @@ def serve(
     port: int,
     pupils_code: str | None,
     teachers_code: str | None,
+    public_url: str | None,
+    proxies: str,
 ) -> None:
     """Serves the pages.
 
@@ -52,17 +55,21 @@ def serve(
         port: 0 for any free one.
         pupils_code: None if it shall be generated, should codes be needed.
         teachers_code: likewise.
+        public_url: the pages' address at a reverse proxy, whose visitors need a code; None without one.
+        proxies: addresses and networks, separated by commas, whose word is taken for whom a request comes from.
 
     Raises:
         UserError: if something in the arguments is wrong.
     """
     uri = store_uri(store)
     access = None
-    if pupils_code is not None or teachers_code is not None or not is_loopback(host):
+    public = None if public_url is None else public_address(public_url)
+    if public or pupils_code is not None or teachers_code is not None or not is_loopback(host):
         access = Access(pupils_code, teachers_code, sessions_file(uri))
     # No patience: a page waits by itself, and tells the visitor meanwhile.
     with closing(open_store(uri, patience=0)) as opened:
-        _serve(opened, uri, workdir, host, port, access, shows_teachers_code=teachers_code is None)
+        shows_teachers_code = teachers_code is None
+        _serve(opened, uri, workdir, host, port, access, public, trusted_proxies(proxies), shows_teachers_code)
 
 
 def _serve(
@@ -72,7 +79,8 @@ def _serve(
     host: str,
     port: int,
     access: Access | None,
-    *,
+    public: PublicAddress | None,
+    proxies: str,
     shows_teachers_code: bool,
 ) -> None:
     model = Model(workdir)
@@ -82,8 +90,9 @@ def _serve(
     except UserError:
         if workdir:
             raise
-    invitation = Invitation(url_of(host, listeners), access.codes[Role.PUPIL] if access else None)
-    app = create_app(store, model=model, access=access, invited=invitation, uri=uri)
+    here = url_of(host, listeners)
+    invitation = Invitation(public.url if public else here, access.codes[Role.PUPIL] if access else None)
+    app = create_app(store, model=model, access=access, invited=invitation, uri=uri, public=public)
     config = uvicorn.Config(
         app,
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]
@@ -92,10 +101,11 @@ def _serve(
         log_level="error",  # uvicorn would warn about every malformed request
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # a forged X-Forwarded-For would evade the limit on wrong codes
+        proxy_headers=public is not None,
+        forwarded_allow_ips=proxies,  # from elsewhere, a forged X-Forwarded-For would evade the limit on wrong codes
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    _welcome(invitation, access, shows_teachers_code)
+    _welcome(here, invitation, access, shows_teachers_code)
     gc.freeze()  # else each full collection walks through all of JAX: 100 ms in which nobody is answered
     # How long a thread that decodes pictures waits for the GIL while requests are read.
     sys.setswitchinterval(0.0005)
@@ -117,8 +127,8 @@ def _raise_file_limit() -> int:
     return wanted * _MAX_CONNECTIONS // _MAX_FILES
 
 
-def _welcome(invitation: Invitation, access: Access | None, shows_teachers_code: bool) -> None:
-    print(f"gradejax is at {invitation.address}", flush=True)
+def _welcome(here: str, invitation: Invitation, access: Access | None, shows_teachers_code: bool) -> None:
+    print(f"gradejax is at {here}", flush=True)
     if access is None:
         return
     teachers = access.codes[Role.TEACHER] if shows_teachers_code else "the one that you chose"

@@ -1,6 +1,7 @@
 """Signing in with one of the two codes, and signing out."""
 
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
@@ -9,6 +10,7 @@ from gradejax.web.events import EventsDep
 from gradejax.web.guard import SESSION, SIGN_IN, source
 from gradejax.web.locks import TooManyAttempts
 from gradejax.web.messages import Code, SignedIn
+from gradejax.web.proxy import PublicAddress
 from gradejax.web.sessions import COOKIE, COOKIE_SECONDS
 from gradejax.web.state import from_state
 
@@ -27,7 +29,7 @@ async def sign_in(message: Code, request: Request, response: Response, access: A
         raise HTTPException(429, "Many wrong codes are being tried. Trying yours again in a moment.", retry) from None
     if role is None:
         raise HTTPException(403, "That is not the code.")
-    response.set_cookie(COOKIE, access.sessions.begin(role), COOKIE_SECONDS, httponly=True, samesite="strict")
+    response.set_cookie(COOKIE, access.sessions.begin(role), COOKIE_SECONDS, **_attributes(request))
     return SignedIn(role=role)
 
 
@@ -38,5 +40,12 @@ async def sign_out(request: Request, access: AccessDep, events: EventsDep) -> Re
     events.close_all(request.scope[SESSION])
     # Not "storage": unsent drawings in the browser belong to whoever drew them.
     response = Response(status_code=204, headers={"Clear-Site-Data": '"cache"'})
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, **_attributes(request))
     return response
+
+
+def _attributes(request: Request) -> dict[str, Any]:
+    """Returns the cookie's attributes. Below a path of a proxy's host there may be another class below another path."""
+    public: PublicAddress | None = request.app.state.public
+    path = public.path if public and urlsplit(public.origin).netloc == request.headers["host"] else "/"
+    return {"path": path, "secure": request.url.scheme == "https", "httponly": True, "samesite": "strict"}
