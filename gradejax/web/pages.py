@@ -41,7 +41,7 @@ _BAR = '<header class="bar"></header>'
 """In each page, where the bar goes."""
 _SIGN_OUT = """
     <button class="plain" id="sign-out" disabled>Sign out</button>
-    <script type="module" src="/static/sign-out.js"></script>"""
+    <script type="module" src="static/sign-out.js"></script>"""
 """In the bar, if there is something to sign out of. Appearing later, the button would move the links."""
 
 
@@ -74,7 +74,7 @@ def _html(path: str, file: str, role: Role, needs_code: bool) -> str:
     for other, page in PAGES.items():
         if role in page.roles:
             mark = ' aria-current="page"' if other == path else ""
-            links.append(f'<a href="{other}"{mark}>{escape(page.name)}</a>')
+            links.append(f'<a href=".{other}"{mark}>{escape(page.name)}</a>')
     content = f"""
     <span class="brand">gradejax</span>
     <nav aria-label="Pages">{"".join(links)}</nav>{_SIGN_OUT if needs_code else ""}

@@ -1,14 +1,14 @@
 // The gallery: filter, select, relabel, exclude, restore, count, download.
 
-import { showCounts } from "/static/counts.js";
-import { byName, LABELS, number, shown, spoken } from "/static/drawings.js";
-import { changedTo, drawings, Edits, fetchAll, guesses, listed } from "/static/edits.js";
-import { Filters } from "/static/filters.js";
-import { Gallery, guessed } from "/static/gallery.js";
-import { follow } from "/static/news.js";
-import { note } from "/static/note.js";
-import { ask, reason } from "/static/server.js";
-import { Viewer } from "/static/viewer.js";
+import { showCounts } from "./counts.js";
+import { byName, LABELS, number, shown, spoken } from "./drawings.js";
+import { changedTo, drawings, Edits, fetchAll, guesses, listed } from "./edits.js";
+import { Filters } from "./filters.js";
+import { Gallery, guessed } from "./gallery.js";
+import { follow } from "./news.js";
+import { note } from "./note.js";
+import { ask, reason } from "./server.js";
+import { Viewer } from "./viewer.js";
 
 const PAGE_SIZE = 120; // drawings
 const POLL = 500; // milliseconds
@@ -47,7 +47,7 @@ function fetchPage(after) {
   const parameters = filters.sortedQuery();
   parameters.set("limit", PAGE_SIZE);
   if (after) parameters.set("after", after);
-  return ask(`/api/drawings?${parameters}`);
+  return ask(`api/drawings?${parameters}`);
 }
 
 async function show({ isRetry = false } = {}) {
@@ -58,7 +58,7 @@ async function show({ isRetry = false } = {}) {
   if (!isRetry) say(""); // else the same error would be read out again and again
   announce(0);
   filters.keepInAddress();
-  element("download").href = `/api/export?${filters.query()}`;
+  element("download").href = `api/export?${filters.query()}`;
   try {
     const began = performance.now();
     const [isUnknown, first] = await Promise.all([count(), fetchPage()]);
@@ -141,7 +141,7 @@ let goneTag = null; // the tag that was filtered by until it was gone
 
 // Counts, and offers the tags that there are. Returns whether the counts do not know the tag that is filtered by.
 async function count() {
-  const counts = await ask("/api/counts");
+  const counts = await ask("api/counts");
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
   filters.offerTags(tags);
   if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
@@ -159,7 +159,7 @@ async function lookAgain() {
   if (isBusy || !element("progress").hidden) return;
   try {
     const query = filters.query();
-    const [, { total }] = await Promise.all([count(), ask(`/api/drawings?${query}&limit=1`)]);
+    const [, { total }] = await Promise.all([count(), ask(`api/drawings?${query}&limit=1`)]);
     // What the model takes the new ones for is known when they are judged.
     if (current !== version || isBusy || filters.guess) return;
     showTotal(total);

@@ -1,11 +1,11 @@
 // For the projector: how to join, how many drawings of each grade there are, and the newest ones as they come.
 
-import { GRADES, NO_GRADE, shown, spoken } from "/static/drawings.js";
-import { Live } from "/static/live.js";
-import { Newest } from "/static/newest.js";
-import { note } from "/static/note.js";
-import { ask, reason } from "/static/server.js";
-import { keep, kept } from "/static/storage.js";
+import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { Live } from "./live.js";
+import { Newest } from "./newest.js";
+import { note } from "./note.js";
+import { ask, reason } from "./server.js";
+import { keep, kept } from "./storage.js";
 
 const DEFAULT_GOAL = 10;
 const MAX_GOAL = 9999;
@@ -22,13 +22,13 @@ function goalFrom(text) {
 }
 
 async function invite() {
-  const { address, code, is_reachable } = await ask("/api/invitation");
+  const { address, code, is_reachable } = await ask("api/invitation");
   const plain = address.replace(/^http:\/\//, "").replace(/\/$/, "");
   element("address").textContent = element("here").textContent = plain;
   element("code").textContent = code ?? "";
   element("code").style.setProperty("--characters", code?.length ?? 1);
   element("code").parentElement.hidden = code === null;
-  if (is_reachable) element("qr").src = "/api/invitation.svg";
+  if (is_reachable) element("qr").src = "api/invitation.svg";
   element("way").hidden = !is_reachable;
   element("alone").hidden = is_reachable;
   element("heading").textContent = is_reachable ? "Join the class" : "Only on this computer";
@@ -88,7 +88,7 @@ live.addEventListener("saved", ({ detail }) => newest.add(detail));
 live.addEventListener("edited", () => newest.refresh().catch(complain));
 live.addEventListener("lost", () => {
   // An EventSource does not say why; another request does, unless it succeeds because all is well again.
-  ask("/api/invitation").catch(complain);
+  ask("api/invitation").catch(complain);
 });
 
 function complain(error) {
@@ -98,7 +98,7 @@ function complain(error) {
 element("pause").addEventListener("click", async () => {
   element("pause").disabled = true;
   try {
-    const { paused } = await ask("/api/collection", { paused: !latest.paused });
+    const { paused } = await ask("api/collection", { paused: !latest.paused });
     latest = { ...latest, paused };
   } catch (error) {
     complain(error);

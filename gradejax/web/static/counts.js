@@ -1,6 +1,6 @@
 // The numbers of drawings: a chart by label, and a table by tag and label.
 
-import { byName, GRADES, LABELS, NO_GRADE, number, shown, spoken } from "/static/drawings.js";
+import { byName, GRADES, LABELS, NO_GRADE, number, shown, spoken } from "./drawings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];

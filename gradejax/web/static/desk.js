@@ -1,12 +1,12 @@
 // What Draw and Guess share: the paper and its buttons, the tags, and a finished drawing's way to the store and back.
 
-import { drawing, keepTags, keptTags, problemWith, shown, tagsIn } from "/static/drawings.js";
-import { enable } from "/static/focus.js";
-import { note } from "/static/note.js";
-import { Pad } from "/static/pad.js";
-import { NOT_KEPT, Queue } from "/static/queue.js";
-import { showRefused } from "/static/refused.js";
-import { keepUnfinished } from "/static/unfinished.js";
+import { drawing, keepTags, keptTags, problemWith, shown, tagsIn } from "./drawings.js";
+import { enable } from "./focus.js";
+import { note } from "./note.js";
+import { Pad } from "./pad.js";
+import { NOT_KEPT, Queue } from "./queue.js";
+import { showRefused } from "./refused.js";
+import { keepUnfinished } from "./unfinished.js";
 
 export const element = (id) => document.getElementById(id);
 export const pad = new Pad(element("paper"));

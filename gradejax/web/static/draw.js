@@ -1,10 +1,10 @@
 // Draw the grades that the page asks for: mostly those that the store has fewest of.
 
-import { drop, element, finish, pad, queue, start } from "/static/desk.js";
-import { GRADES, NO_GRADE, shown, spoken } from "/static/drawings.js";
-import { note } from "/static/note.js";
-import { ask, reason } from "/static/server.js";
-import { keep, kept } from "/static/storage.js";
+import { drop, element, finish, pad, queue, start } from "./desk.js";
+import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { note } from "./note.js";
+import { ask, reason } from "./server.js";
+import { keep, kept } from "./storage.js";
 
 const REFRESH = 15000; // milliseconds between updates of the counts
 const PATIENCE = 4000; // milliseconds that the first prompt waits for them
@@ -40,7 +40,7 @@ function showTotals() {
 
 async function refreshCounts() {
   refreshed = Date.now();
-  const { grades } = await ask("/api/status", undefined, AbortSignal.timeout(PATIENCE));
+  const { grades } = await ask("api/status", undefined, AbortSignal.timeout(PATIENCE));
   for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
   showTotals();
 }

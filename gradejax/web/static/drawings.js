@@ -1,6 +1,6 @@
 // Grades, tags, the anonymous writer, and a drawing as it is sent.
 
-import { keep, kept } from "/static/storage.js";
+import { keep, kept } from "./storage.js";
 
 export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+`, letter, `${letter}-`]);
 

@@ -1,8 +1,8 @@
 // Changes to many drawings: sent in parts, shown in place, and undone.
 
-import { number, shown } from "/static/drawings.js";
-import { guessed } from "/static/gallery.js";
-import { ask } from "/static/server.js";
+import { number, shown } from "./drawings.js";
+import { guessed } from "./gallery.js";
+import { ask } from "./server.js";
 
 const AT_ONCE = 1000; // ids in one request
 
@@ -15,7 +15,7 @@ export async function fetchAll(query, progress) {
   do {
     const parameters = new URLSearchParams(query);
     if (after) parameters.set("after", after);
-    const page = await ask(`/api/drawings/ids?${parameters}`);
+    const page = await ask(`api/drawings/ids?${parameters}`);
     all.push(...page.drawings);
     after = page.next;
     progress(all.length);
@@ -28,7 +28,7 @@ async function send(path, ids, extra, sent) {
   let changed = 0;
   for (let from = 0; from < ids.length; from += AT_ONCE) {
     const part = ids.slice(from, from + AT_ONCE);
-    changed += (await ask(`/api/drawings/${path}`, { ids: part, ...extra })).changed;
+    changed += (await ask(`api/drawings/${path}`, { ids: part, ...extra })).changed;
     sent(part.length);
   }
   return changed;

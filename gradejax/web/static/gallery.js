@@ -1,6 +1,6 @@
 // A listbox of any number of pictures; only those in view are in the page.
 
-import { NO_GRADE, shown, spoken } from "/static/drawings.js";
+import { NO_GRADE, shown, spoken } from "./drawings.js";
 
 const GAP = 10; // CSS pixels
 const CELL_WIDTH = 100; // before it is stretched to fill the row
@@ -171,7 +171,7 @@ export class Gallery extends EventTarget {
     const image = document.createElement("img");
     image.alt = "";
     image.decoding = "async";
-    image.src = `/api/picture?id=${encodeURIComponent(id)}`;
+    image.src = `api/picture?id=${encodeURIComponent(id)}`;
     const caption = document.createElement("span");
     caption.className = "caption";
     node.append(image, caption);

@@ -1,10 +1,10 @@
 // The guess follows the pen: after each stroke, the likeliest grades, or that the drawing is not a grade.
 
-import { element, finish, pad, start } from "/static/desk.js";
-import { LABELS, NO_GRADE, shown, spoken } from "/static/drawings.js";
-import { enable, leave } from "/static/focus.js";
-import { note } from "/static/note.js";
-import { ask, reason, sentence } from "/static/server.js";
+import { element, finish, pad, start } from "./desk.js";
+import { LABELS, NO_GRADE, shown, spoken } from "./drawings.js";
+import { enable, leave } from "./focus.js";
+import { note } from "./note.js";
+import { ask, reason, sentence } from "./server.js";
 
 const PLACEHOLDERS = 5; // empty bars before the first guess, so that nothing moves when it arrives
 const NOTHING = { guesses: [], is_grade: false };
@@ -66,7 +66,7 @@ async function follow() {
   asking = new AbortController();
   const { signal } = asking;
   try {
-    const answer = await ask("/api/guess", { data: pad.png() }, signal);
+    const answer = await ask("api/guess", { data: pad.png() }, signal);
     show(answer);
     remark(answer.is_grade ? "" : "This does not look like a grade.");
     if (answer.model !== model) showSource(); // another one has been chosen since
@@ -80,7 +80,7 @@ async function follow() {
 // Says which model guesses, and how good it is.
 async function showSource() {
   try {
-    const { model: name, model_missing, about, trained_on } = await ask("/api/status");
+    const { model: name, model_missing, about, trained_on } = await ask("api/status");
     model = name;
     const shipped = "These guesses are by the model that comes with gradejax, until you train your own.";
     const text = trained_on ? `${shipped} ${trained_on}` : about ? `These guesses are by ${about}.` : "";

@@ -24,7 +24,7 @@ export class Live extends EventTarget {
 
   #open() {
     this.#close();
-    const source = (this.#source = new EventSource("/api/events"));
+    const source = (this.#source = new EventSource("api/events"));
     for (const name of ["counts", "saved", "edited"]) {
       source.addEventListener(name, ({ data }) =>
         this.dispatchEvent(new CustomEvent(name, { detail: JSON.parse(data) })),

@@ -1,10 +1,10 @@
 // The Models page: runs, which of them guesses, the test set, and trainings.
 
-import { byName } from "/static/drawings.js";
-import { note } from "/static/note.js";
-import { accuracyText, showRun } from "/static/run.js";
-import { ask, reason } from "/static/server.js";
-import { TrainingPanel } from "/static/training.js";
+import { byName } from "./drawings.js";
+import { note } from "./note.js";
+import { accuracyText, showRun } from "./run.js";
+import { ask, reason } from "./server.js";
+import { TrainingPanel } from "./training.js";
 
 const SHIPPED = "shipped";
 const element = (id) => document.getElementById(id);
@@ -38,7 +38,7 @@ function nameOf(run) {
   const link = document.createElement(run.name === SHIPPED ? "span" : "a");
   link.textContent = run.name;
   if (run.name !== SHIPPED) {
-    link.href = `/models?${new URLSearchParams({ run: run.name })}`;
+    link.href = `models?${new URLSearchParams({ run: run.name })}`;
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
@@ -112,13 +112,13 @@ function showTest() {
   const there = n_test === 1 ? "is 1 drawing" : `are ${n_test ? number(n_test) : "no"} drawings`;
   element("test-about").textContent =
     `There ${there} tagged ${test_tag}. No training uses them, so they show how well a run reads what it never met.`;
-  element("draw-test").href = `/?${new URLSearchParams({ tags: test_tag })}`;
+  element("draw-test").href = `./?${new URLSearchParams({ tags: test_tag })}`;
   element("score").disabled = !n_test;
 }
 
 async function refresh() {
   try {
-    show(await ask("/api/models"));
+    show(await ask("api/models"));
   } catch (error) {
     note(reason(error), true);
   }
@@ -128,7 +128,7 @@ async function use(name, button) {
   button.disabled = true;
   note(`Loading ${name} …`);
   try {
-    show(await ask("/api/models/use", { name }));
+    show(await ask("api/models/use", { name }));
     note(`${name} guesses from now on, for everybody.`);
     element("runs").focus();
   } catch (error) {
@@ -143,8 +143,8 @@ async function scoreAll() {
     for (const { name, test } of models.runs) {
       if (test) continue;
       note(`Scoring ${name} …`);
-      await ask("/api/models/test", { name });
-      show(await ask("/api/models"));
+      await ask("api/models/test", { name });
+      show(await ask("api/models"));
       element("score").disabled = true;
     }
     note("All runs are scored on the test set.");
@@ -162,7 +162,7 @@ async function openRun(focus = false) {
     return;
   }
   try {
-    const detail = await ask(`/api/models/run?${new URLSearchParams({ name })}`);
+    const detail = await ask(`api/models/run?${new URLSearchParams({ name })}`);
     if (new URLSearchParams(location.search).get("run") !== name) return; // another one was opened since
     showRun(section, detail);
     if (focus) section.focus();
@@ -176,7 +176,7 @@ async function ended({ ended: run, outcome, reason: why }) {
   await refresh();
   if (outcome === "failed") return note(`The training of ${run} failed: ${why}`, true);
   if (outcome === "cancelled") return note("The training was cancelled.");
-  history.pushState(null, "", `/models?${new URLSearchParams({ run })}`);
+  history.pushState(null, "", `models?${new URLSearchParams({ run })}`);
   await openRun();
   return note(`${run} is trained.`);
 }
@@ -186,7 +186,7 @@ element("score").addEventListener("click", scoreAll);
 refresh();
 panel.look();
 openRun();
-ask("/api/counts").then(
+ask("api/counts").then(
   ({ tags }) => element("known-tags").append(...tags.map(({ tag }) => tag).sort(byName).map((tag) => new Option(tag))),
   () => {}, // tags can be typed
 );

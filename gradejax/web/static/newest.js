@@ -1,7 +1,7 @@
 // The newest drawings: a new one takes the place of the oldest, so that nothing else moves.
 
-import { shown, spoken } from "/static/drawings.js";
-import { ask } from "/static/server.js";
+import { shown, spoken } from "./drawings.js";
+import { ask } from "./server.js";
 
 const MOST = 24;
 const PAUSE = 250; // milliseconds between two that appear
@@ -26,7 +26,7 @@ export class Newest {
 
   // Takes away what is no longer in use, corrects labels, and fills free places.
   async refresh() {
-    const { drawings } = await ask(`/api/drawings?limit=${4 * MOST}`);
+    const { drawings } = await ask(`api/drawings?limit=${4 * MOST}`);
     const labels = new Map(drawings.map(({ id, label }) => [id, label]));
     for (const [id, tile] of this.#tiles) {
       if (labels.has(id)) this.#name(tile, labels.get(id));
@@ -51,7 +51,7 @@ export class Newest {
     const tile = document.createElement("li");
     const picture = document.createElement("img");
     picture.alt = "";
-    picture.src = `/api/picture?id=${encodeURIComponent(id)}`;
+    picture.src = `api/picture?id=${encodeURIComponent(id)}`;
     picture.addEventListener("load", () => tile.classList.add("shown"));
     picture.addEventListener("error", () => this.#remove(id)); // it was excluded or erased meanwhile
     const visible = document.createElement("span");

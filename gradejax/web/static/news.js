@@ -1,6 +1,6 @@
 // Tells the gallery that drawings have come, changed or gone, whoever did it.
 
-import { Live } from "/static/live.js";
+import { Live } from "./live.js";
 
 const PAUSE = 2000; // milliseconds; while a class draws, news comes all the time
 

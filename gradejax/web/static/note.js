@@ -1,6 +1,6 @@
 // The line on each page that says what happened; screen readers announce it.
 
-import { leave } from "/static/focus.js";
+import { leave } from "./focus.js";
 
 // Text between `backquotes` is shown as code. `offer`, if any, is a button: its `name`, and what it does, `act`.
 export function note(text, isError = false, offer = null) {

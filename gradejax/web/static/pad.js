@@ -1,6 +1,6 @@
 // The drawing area: signature_pad follows the pen; strokes are kept in canvas units, and inked from these.
 
-import SignaturePad from "/static/vendor/signature_pad.js";
+import SignaturePad from "./vendor/signature_pad.js";
 
 export const SIDE = 280; // canvas units, and pixels of the PNG
 const PEN = 20; // canvas units across

@@ -1,6 +1,6 @@
 // Plots as SVG: curves of a training, a confusion matrix, a reliability diagram. Each says in its title what it shows.
 
-import { shown, spoken } from "/static/drawings.js";
+import { shown, spoken } from "./drawings.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 

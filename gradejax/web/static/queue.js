@@ -1,8 +1,8 @@
 // Drawings on their way to the store. They wait in IndexedDB, so that neither a lost connection nor a closed page
 // loses one. The server recognises a drawing that it already has, so each may be sent again.
 
-import { newId, sendable } from "/static/drawings.js";
-import { ask, reason, Refusal } from "/static/server.js";
+import { newId, sendable } from "./drawings.js";
+import { ask, reason, Refusal } from "./server.js";
 
 export const NOT_KEPT = "This browser cannot store anything for this page: keep the tab open until everything is saved.";
 
@@ -167,8 +167,8 @@ export class Queue extends EventTarget {
     const isUnwanted = () => unwanted || this.#unwanted.has(drawing.id); // also while it is being sent
     this.#tried.add(drawing.id);
     try {
-      const { id, receipt } = await ask("/api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
-      if (isUnwanted()) await ask("/api/drawings/take-back", { id, receipt }, AbortSignal.timeout(PATIENCE));
+      const { id, receipt } = await ask("api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
+      if (isUnwanted()) await ask("api/drawings/take-back", { id, receipt }, AbortSignal.timeout(PATIENCE));
     } catch (error) {
       if (!(error instanceof Refusal) || !error.isFinal) {
         if (error.status === SERVER_ERROR) this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);

@@ -1,8 +1,8 @@
 // Drawings that the server refused: why, and what to do about it. None is discarded unless the visitor says so.
 
-import { problemWith, shown, tagsIn } from "/static/drawings.js";
-import { note } from "/static/note.js";
-import { reason } from "/static/server.js";
+import { problemWith, shown, tagsIn } from "./drawings.js";
+import { note } from "./note.js";
+import { reason } from "./server.js";
 
 const MAX_LABELS = 6; // listed one by one
 

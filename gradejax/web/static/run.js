@@ -1,7 +1,7 @@
 // A finished run in detail: figures, curves, confusion, reliability, mistakes, and the rest of its summary.
 
-import { shown, spoken } from "/static/drawings.js";
-import { confusion, curves, percent, reliability } from "/static/plots.js";
+import { shown, spoken } from "./drawings.js";
+import { confusion, curves, percent, reliability } from "./plots.js";
 
 function element(name, text = "", className = "") {
   const node = document.createElement(name);
@@ -43,7 +43,7 @@ function mistakes({ mistakes, n_mistakes, confusion }) {
     const item = element("li");
     const picture = element("img");
     picture.alt = `A drawing labelled ${spoken(label)}`;
-    picture.src = `/api/picture?id=${encodeURIComponent(id)}`;
+    picture.src = `api/picture?id=${encodeURIComponent(id)}`;
     picture.addEventListener("error", () => picture.replaceWith(element("span", "no longer in the store", "quiet gone")));
     const caption = element("span");
     caption.append(element("b", shown(label)), ` read as `, element("b", shown(guess)), ` ${percent(confidence, 0)}`);
@@ -69,7 +69,7 @@ export function showRun(section, detail) {
   if (history.length) section.append(curves(history, history.length, run.name));
   const data = `${run.name}, ${run.split === "writer" ? "unseen writers" : `${run.split} split`}`;
   if (counts) {
-    const link = (label, guess) => `/browse?${new URLSearchParams({ label, guess, by: "disagreement" })}`;
+    const link = (label, guess) => `browse?${new URLSearchParams({ label, guess, by: "disagreement" })}`;
     const pair = element("div", "", "pair");
     pair.append(confusion(labels, counts, data, link), reliability(bins, run.ece, data));
     section.append(pair);

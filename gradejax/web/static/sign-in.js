@@ -11,7 +11,7 @@ const refusal = document.getElementById("refusal");
 async function signIn() {
   refusal.textContent = "";
   try {
-    const response = await fetch("/sign-in", {
+    const response = await fetch("sign-in", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ code: code.value }),

@@ -1,9 +1,9 @@
 // The training that is going on: begun here, followed live, cancelled here. The server keeps it; this page only looks.
 
-import { tagsIn } from "/static/drawings.js";
-import { note } from "/static/note.js";
-import { curves } from "/static/plots.js";
-import { ask, reason } from "/static/server.js";
+import { tagsIn } from "./drawings.js";
+import { note } from "./note.js";
+import { curves } from "./plots.js";
+import { ask, reason } from "./server.js";
 
 const POLL = 1000; // milliseconds, while something is trained
 const REST = 10000; // else: somebody may begin a training on another page
@@ -53,7 +53,7 @@ export class TrainingPanel {
   async look() {
     clearTimeout(this.#timer);
     try {
-      this.#show(await ask("/api/models/training"));
+      this.#show(await ask("api/models/training"));
     } catch (error) {
       note(reason(error), true);
     }
@@ -107,7 +107,7 @@ export class TrainingPanel {
     };
     note("");
     try {
-      this.#show(await ask("/api/models/training", order));
+      this.#show(await ask("api/models/training", order));
       element("cancel").focus();
     } catch (error) {
       note(reason(error), true);
@@ -131,7 +131,7 @@ export class TrainingPanel {
     }
     button.disabled = true;
     try {
-      await ask("/api/models/training/cancel", {});
+      await ask("api/models/training/cancel", {});
     } catch (error) {
       note(reason(error), true);
       this.#resetCancel();

@@ -1,6 +1,6 @@
 // A drawing that is still on the paper when its page is left: kept, and brought back by the next visit.
 
-import { forget, keep, kept } from "/static/storage.js";
+import { forget, keep, kept } from "./storage.js";
 
 // Keeps the strokes on `pad`, with the label that `labelled` returns, as `name`. Returns what an earlier visit left,
 // as {label, strokes}, or null.

@@ -1,7 +1,7 @@
 // One drawing, large, in a dialog over the gallery.
 
-import { number, shown, spoken } from "/static/drawings.js";
-import { guessed } from "/static/gallery.js";
+import { number, shown, spoken } from "./drawings.js";
+import { guessed } from "./gallery.js";
 
 const element = (name) => document.getElementById(name ? `viewer-${name}` : "viewer");
 
@@ -42,7 +42,7 @@ export class Viewer {
     const guess = guessed(item);
     element("title").textContent = shown(item.label);
     element("title").ariaLabel = spoken(item.label);
-    element("picture").src = `/api/picture?id=${encodeURIComponent(item.id)}`;
+    element("picture").src = `api/picture?id=${encodeURIComponent(item.id)}`;
     element("picture").alt = `A drawing labelled ${spoken(item.label)}`;
     const details = {
       Guess: guess && shown(guess),
