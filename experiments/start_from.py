@@ -5,7 +5,7 @@
 From scratch, the recipe is configs/cnn.py, as in experiments/train_size.py: the fewer drawings, the more epochs. From
 the shipped recogniser, the network and its distortions are those of configs/best.py, with a tenth of its learning rate,
 20 epochs and no synthetic drawings. Smaller training sets are subsets of larger ones. The shipped recogniser has seen
-no drawing of Chars74K. 6 variants x 3 folds.
+no drawing of Chars74K. 8 variants x 3 folds.
 """
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import best, cnn
 from gradejax.recipe import as_json
 
-SIZES = {"50": (50, 400), "200": (200, 200), "all": (0, 40)}
+SIZES = {"50": (50, 400), "200": (200, 200), "400": (400, 100), "all": (0, 40)}
 """For each size its number of drawings, and the epochs from scratch."""
 
 
