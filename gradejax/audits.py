@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from gradejax.errors import UserError
 from gradejax.grades import GRADES
 
 FOLDER = Path(".cache/audits")
+PICTURE = Path("audit.png")
+"""Of the most suspect drawings, unless `data audit --out` names another."""
 _MAX_BYTES = 2**28  # a drawing takes 200
 _DECIMALS = 4
 
@@ -59,6 +61,20 @@ def load(uri: str, folder: Path = FOLDER) -> Audit | None:
     except (OSError, regular.Irregular, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         pass
     return None
+
+
+def names_any(uri: str, ids: Collection[str], folder: Path = FOLDER) -> bool:
+    """Whether the last audit of the store `uri` read one of these drawings."""
+    audit = load(uri, folder)
+    return audit is not None and not audit.confidences.keys().isdisjoint(ids)
+
+
+def erase(uri: str, ids: Collection[str], folder: Path = FOLDER) -> None:
+    """Removes drawings from the audit kept of the store `uri`. Raises OSError when it cannot be written."""
+    path = _path(uri, folder)
+    content = json.loads(regular.read(path, _MAX_BYTES))
+    content["drawings"] = {id: row for id, row in content["drawings"].items() if id not in ids}
+    runs.write_text(path, json.dumps(content))
 
 
 def _path(uri: str, folder: Path) -> Path:

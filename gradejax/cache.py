@@ -9,10 +9,11 @@ import errno
 import hashlib
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 4
 """Raise it when decoding or resampling changes its results: caches of another format are rebuilt."""
+_DIGITS = 16
+_NAME = re.compile(f"[0-9a-f]{{{_DIGITS}}}[a-z0-9_]*")  # with what `mkdtemp` adds while it is written
 _DECODED_TOGETHER = 32
 """Pictures a thread takes at a time. Handing over each one alone would take a fifth of the time of decoding it."""
 
@@ -64,7 +67,7 @@ def decode(
     about = {"format": FORMAT, "size": size, "resampling": resampling, **source}
     if folder is None:
         return _decode_in_memory(pictures, count, refused, about)
-    home = folder / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    home = folder / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:_DIGITS]
     about["fingerprint"] = fingerprint
     try:
         return _read(home, about)
@@ -92,6 +95,27 @@ def decode(
         refused.clear()
         return _decode_in_memory(pictures, count, refused, about)
     return _read(home, about)
+
+
+def erase(folder: Path, ids: Collection[str]) -> None:
+    """Deletes the caches that hold one of the drawings, and those that are not complete.
+
+    A training that is writing an incomplete one decodes the drawings again, in memory.
+
+    Args:
+        folder: of all caches.
+        ids: of the drawings.
+
+    Raises:
+        OSError: when a file cannot be deleted.
+    """
+    names = {id.encode() for id in ids}
+    for home in folder.glob("*"):
+        if not _NAME.fullmatch(home.name) or home.is_symlink() or not home.is_dir():
+            continue
+        is_complete = len(home.name) == _DIGITS and (home / "about.json").exists()
+        if not is_complete or not names.isdisjoint((home / "ids").read_bytes().split(b"\n")):
+            shutil.rmtree(home)
 
 
 def _decode_in_memory(

@@ -17,7 +17,7 @@ import csv
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -119,6 +119,31 @@ def readings(workdir: Path) -> list[Reading] | None:
         UserError: when the list cannot be read, or is damaged.
     """
     return _from_lines(workdir, lambda lines: list(_readings(lines)))
+
+
+def misread(workdir: Path) -> set[str] | None:
+    """The ids of the drawings that were read wrongly; None if the run does not list its drawings.
+
+    Raises:
+        UserError: when the list cannot be read, or is damaged.
+    """
+    return _from_lines(
+        workdir, lambda lines: {id for id, _, _, _, label, guess, *_ in lines if guess not in ("", label)}
+    )
+
+
+def erase(workdir: Path, ids: Collection[str]) -> None:
+    """Removes drawings from a run's list. It has its name when it is complete.
+
+    Raises:
+        UserError: when the list cannot be read, or is damaged.
+        OSError: when it cannot be written.
+    """
+    lines = _from_lines(workdir, list) or []
+    kept = [line for line in lines if line[0] not in ids]
+    if len(kept) < len(lines):
+        with runs.writing(workdir / FILE) as file:
+            csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *kept])
 
 
 def trained_on(workdir: Path) -> Digests | None:

@@ -35,6 +35,7 @@ from gradejax import (
     prepare,
     recipe,
     report,
+    run_erasure,
     runs,
     shipped,
     stores,
@@ -115,6 +116,7 @@ def run(config: ConfigDict, store_flag: str | None, workdir: Path | None, began:
         runs.write_json(workdir / "summary.json", summary)
         about = _plot_title(config, uri, workdir)
         plots.write_plots(workdir / "plots", about, history, result, config.evaluate.mistakes, len(prepared.folds))
+        run_erasure.finish(workdir)
     return {**summary, "workdir": str(workdir)}
 
 

@@ -72,7 +72,7 @@ class MongoServer:
 
     def __init__(self, program: str, folder: str):
         self._program = program
-        self._folder = folder
+        self.folder = folder
         self._port = 0
         self.process = self.start()
 
@@ -85,10 +85,10 @@ class MongoServer:
         for _ in range(5):
             port = self._port or _free_port()
             if Path(self._program).name == "mongod":
-                arguments = ["--bind_ip=127.0.0.1", f"--port={port}", f"--dbpath={self._folder}", "--nounixsocket"]
+                arguments = ["--bind_ip=127.0.0.1", f"--port={port}", f"--dbpath={self.folder}", "--nounixsocket"]
             else:
-                arguments = [f"-address=127.0.0.1:{port}", f"-dir={self._folder}"]
-            with Path(self._folder, "log").open("ab") as log:
+                arguments = [f"-address=127.0.0.1:{port}", f"-dir={self.folder}"]
+            with Path(self.folder, "log").open("ab") as log:
                 self.process = subprocess.Popen([self._program, *arguments], stdout=log, stderr=log)
             deadline = time.monotonic() + 20
             while self.process.poll() is None and time.monotonic() < deadline:
@@ -100,7 +100,7 @@ class MongoServer:
                     self._port = port
                     return self.process
             self.kill()
-        raise RuntimeError(f"{self._program} does not start: {Path(self._folder, 'log').read_text()[-500:]}")
+        raise RuntimeError(f"{self._program} does not start: {Path(self.folder, 'log').read_text()[-500:]}")
 
     def kill(self) -> None:
         """Kills it with SIGKILL."""

@@ -619,7 +619,7 @@ class TestCommand:
             (["export", ""], "Its name is empty"),
             (["generate", "-5"], "Unknown command line flag"),
             (["generate", "²"], "'²' is not a number from 1"),
-            ([], r"choose one of import, .*, audit, relabel: python -m gradejax\.data --help"),
+            ([], r"choose one of import, .*, audit, relabel, erase: python -m gradejax\.data --help"),
             (["improt", "x"], "choose one of import, export"),
             (["import"], r"write python -m gradejax\.data import FILE\|FOLDER"),
             (["stats", "x"], r"write python -m gradejax\.data stats$"),

@@ -1,4 +1,4 @@
-"""Drawings in and out of a store, counted, generated, checked and audited.
+"""Drawings in and out of a store, counted, generated, checked, audited and erased.
 
     python -m gradejax.data import FILE|FOLDER [--tags=a,b] [--as-no-grade]
         FILE is NDJSON (what mongoexport writes), JSON documents one after another or arrays of them, gzipped or not;
@@ -29,6 +29,10 @@
     python -m gradejax.data relabel FILE
         reads back what audit wrote: a drawing whose label still is label gets guess, and keeps the earlier one in its
         history. Look at the drawings first, and delete the lines that you disagree with.
+    python -m gradejax.data erase --writer=NAME | --tags=a,b | --before=YYYY-MM-DD [--dry-run] [--yes]
+        erases drawings for good, excluded ones too: from the store, from caches, and from the lists and pictures of
+        runs in this folder. Several filters together select what matches all of them. It asks twice, unless --yes says
+        that you are sure; --dry-run only counts. It prints what it cannot reach; docs/privacy.md says more.
 
 All take --store, the address of the drawings.
 """
@@ -38,6 +42,7 @@ from absl import flags
 from gradejax import cli
 from gradejax.data.backup import back_up
 from gradejax.data.check import check
+from gradejax.data.erasing import erase
 from gradejax.data.exporting import export_drawings
 from gradejax.data.generate import generate
 from gradejax.data.importing import import_drawings
@@ -48,13 +53,19 @@ from gradejax.stores import store_uri
 
 _FLAGS = flags.FlagValues()
 cli.define_store(_FLAGS)
-flags.DEFINE_list("tags", [], "import: adds these; export, audit: only drawings with one of these.", flag_values=_FLAGS)
+flags.DEFINE_list(
+    "tags", [], "import: adds these; export, audit, erase: only drawings with one of these.", flag_values=_FLAGS
+)
 flags.DEFINE_integer("seed", 0, "generate: another seed makes other drawings.", 0, flag_values=_FLAGS)
 flags.DEFINE_integer("writers", 30, "generate: how many synthetic writers.", 1, flag_values=_FLAGS)
 flags.DEFINE_bool(
     "as-no-grade", False, "import: takes drawings of anything else as drawings of no grade.", flag_values=_FLAGS
 )
 flags.DEFINE_string("out", "", "audit: the NDJSON file for relabel.", flag_values=_FLAGS)
+flags.DEFINE_string("writer", "", "erase: drawings by this writer.", flag_values=_FLAGS)
+flags.DEFINE_string("before", "", "erase: drawings made before this day (UTC), YYYY-MM-DD.", flag_values=_FLAGS)
+flags.DEFINE_bool("dry-run", False, "erase: only counts.", flag_values=_FLAGS)
+flags.DEFINE_bool("yes", False, "erase: does not ask.", flag_values=_FLAGS)
 
 # Each command's operands and the flags it takes besides --store.
 _COMMANDS: dict[str, tuple[str, set[str]]] = {
@@ -66,6 +77,7 @@ _COMMANDS: dict[str, tuple[str, set[str]]] = {
     "check": ("", set()),
     "audit": ("", {"tags", "out"}),
     "relabel": ("FILE", set()),
+    "erase": ("", {"writer", "tags", "before", "dry-run", "yes"}),
 }
 
 
@@ -100,6 +112,9 @@ def main(arguments: list[str]) -> None:
             audit(uri, tags, _FLAGS.out)
         case ["relabel", source]:
             relabel(uri, source)
+        case ["erase"]:
+            dry_run, sure = bool(_FLAGS["dry-run"].value), bool(_FLAGS.yes)
+            erase(uri, _FLAGS.writer, tags, _FLAGS.before, dry_run=dry_run, sure=sure)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,6 @@ _FEWEST_SEEN = 8_000  # drawings, counted again in each epoch
 _SHOWN, _SHOWN_PAIRS = 20, 10  # rows of the printed tables
 _PICTURES = 60
 _CONSOLE_WIDTH = 120
-_DEFAULT_PICTURE = Path("audit.png")
 
 
 class Findings(NamedTuple):
@@ -71,7 +70,7 @@ def audit(uri: str, tags: tuple[str, ...], out: str) -> None:
         tags: only drawings with one of these; empty for all.
         out: gets the findings as NDJSON; none if empty. The picture of the suspects goes beside it.
     """
-    picture = Path(out).with_suffix(".png") if out else _DEFAULT_PICTURE
+    picture = Path(out).with_suffix(".png") if out else audits.PICTURE
     with closing(open_store(uri)) as store:
         _check_output(store, Path(out) if out else None, picture)
         settings = recipe.base().data

@@ -13,7 +13,6 @@ documents without a lock: threads of one store take turns, but if two programs r
 moment, one change may be lost.
 """
 
-import random
 import threading
 import time
 from collections import Counter
@@ -25,25 +24,22 @@ from itertools import islice
 from typing import Any
 
 from bson import ObjectId
-from pymongo import IndexModel, UpdateMany
-from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
+from pymongo import UpdateMany
+from pymongo.errors import BulkWriteError
 
 from gradejax.drawings import Drawing, checked_label, checked_tags, from_document, to_document, utc_milliseconds
 from gradejax.errors import BadDrawing, StoreAway, StoreError
 from gradejax.ids import to_text
+from gradejax.stores import mongo_erasing, mongo_indexes, mongo_order
 from gradejax.stores import mongo_filters as filters
-from gradejax.stores import mongo_order
 from gradejax.stores.mongo_connection import MongoConnection
+from gradejax.stores.mongo_indexes import ORDER
 from gradejax.stores.store import IN_USE, Query, retagged, tag_set, valid_drawings
 
-_ORDER = (("added", 1), ("_id", 1))
-# Each filter together with the order, so that the server never sorts: documents are large.
-_INDEXES = [list(_ORDER), *([(field, 1), *_ORDER] for field in ("tags", "label", "writer"))]
 _NO_PICTURES = {"data": 0, "strokes": 0}
 _NO_STROKES = {"strokes": 0}
 _BATCH = 500  # documents that a cursor fetches at a time
-_ROUNDS = 10  # tries while other programs relabel the same drawings, or create the same indexes
-_FEW = 32  # ids that FerretDB looks up faster one by one than by a scan
+_ROUNDS = 10  # tries while other programs relabel the same drawings
 _DUPLICATE_KEY = 11000
 
 _Document = Mapping[str, Any]
@@ -91,7 +87,7 @@ class MongoStore:
         if not ids:
             return {}
         fields = None if pictures else _NO_PICTURES
-        if self._nests_lists or len(ids) > _FEW:
+        if self._nests_lists or len(ids) > mongo_erasing.FEW:
             selected = filters.with_ids(ids)
             documents = self._server.retried(lambda: list(self._grades.find(selected, fields)))
         else:
@@ -153,11 +149,22 @@ class MongoStore:
     def restore(self, ids: Sequence[str]) -> int:
         return self._update({**filters.with_ids(ids), "deleted": filters.EXCLUDED}, {"$unset": {"deleted": ""}})
 
+    def erase(self, ids: Sequence[str]) -> int:
+        erased = 0
+        for start in range(0, len(ids), mongo_erasing.TOGETHER):
+            erased += self._server.retried(partial(self._erase, ids[start : start + mongo_erasing.TOGETHER]))
+        if self._server.is_ferretdb:
+            self._server.retried(partial(mongo_erasing.write_anew, self._grades))
+        return erased
+
+    def remains(self) -> list[str]:
+        return [mongo_erasing.REMAINS[self._server.is_ferretdb]]
+
     def fingerprint(self, query: Query = IN_USE) -> str:
         def digest() -> str:
             digest = sha256()
             for batch in self._grades.find_raw_batches(
-                filters.matching(query), sort=list(_ORDER), batch_size=_BATCH, allow_disk_use=True
+                filters.matching(query), sort=list(ORDER), batch_size=_BATCH, allow_disk_use=True
             ):
                 digest.update(batch)
             return digest.hexdigest()[:16]
@@ -182,7 +189,7 @@ class MongoStore:
         search_strange = last is not None
         away_since = None
         while True:
-            order = [(field, direction) for field, _ in _ORDER[strange:]]
+            order = [(field, direction) for field, _ in ORDER[strange:]]
             conditions = [filters.matching(query)]
             if strange:
                 conditions.append(mongo_order.strange(ferretdb=ferretdb))
@@ -246,6 +253,10 @@ class MongoStore:
                 changed += self._grades.bulk_write(updates, ordered=False).modified_count
         return changed
 
+    def _erase(self, ids: Sequence[str]) -> int:
+        with self._changing:
+            return mongo_erasing.delete(self._grades, ids, ferretdb=self._server.is_ferretdb)
+
     def _update(self, selected: dict[str, Any], change: dict[str, Any]) -> int:
         with self._server.errors():
             self._create_indexes()
@@ -261,20 +272,9 @@ class MongoStore:
     def _create_indexes(self) -> None:
         """Called before the first write only, so that a user without the right to write can still read."""
         with self._changing:
-            for tries_left in reversed(range(_ROUNDS)):
-                if self._indexed:
-                    return
-                try:
-                    existing = self._grades.index_information()
-                    missing = [index for index in map(IndexModel, _INDEXES) if index.document["name"] not in existing]
-                    if missing:
-                        self._grades.create_indexes(missing)
-                    self._indexed = True
-                except AutoReconnect as error:
-                    # FerretDB drops the connection if two programs create the same index at once.
-                    if not tries_left or isinstance(error, ServerSelectionTimeoutError):
-                        raise
-                    time.sleep(random.uniform(0.05, 0.2))
+            if not self._indexed:
+                mongo_indexes.create(self._grades)
+                self._indexed = True
 
 
 def _with_text_id(document: _Document) -> _Document:

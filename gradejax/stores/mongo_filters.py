@@ -22,6 +22,9 @@ def matching(query: Query) -> dict[str, Any]:
         conditions["deleted"] = EXCLUDED if query.deleted else IN_USE
     if query.tags:
         conditions["tags"] = {"$in": list(query.tags)}
+    one_tag = {"$eq": query.with_tag, "$ne": query.without_tag}
+    if of_tag := [{"tags": {operator: tag}} for operator, tag in one_tag.items() if tag is not None]:
+        conditions["$and"] = of_tag
     if query.label is not None:
         conditions["label"] = {"$eq": query.label}
     if query.writer is not None:

@@ -22,17 +22,22 @@ from tempfile import NamedTemporaryFile
 from urllib.parse import quote
 
 from gradejax.errors import StoreAway, StoreError, StoreFull
+from gradejax.stores.sqlite_copy import copy
+from gradejax.stores.sqlite_erasing import Erasures, erasures
 
 log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 30.0  # how long a write waits for another program's
 _CLOSING_SECONDS = 1.0  # how long closing waits for programs that read
 _LARGEST_LOG = 4 * 2**20  # bytes; a longer log is truncated once it has been moved into the file
-_PAGES = 1000  # copied at a time
 
 
 class SqliteFile:
-    """Connections to one SQLite file, for all threads of a program."""
+    """Connections to one SQLite file, for all threads of a program.
+
+    Attributes:
+        writable: whether the file may be changed.
+    """
 
     def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection, bool], None]) -> None:
         """Opens the file; a missing file or folder is created, for its owner only.
@@ -48,6 +53,7 @@ class SqliteFile:
         self._in_use = 0
         # Always open: otherwise another program could be the last to close, and remove the log.
         self._anchor: sqlite3.Connection | None = None
+        self._erasures = Erasures()
         try:
             if not self._place.exists():
                 self._create()
@@ -59,8 +65,8 @@ class SqliteFile:
                 raise StoreError(f"you have no permission to read {path}: ask its owner, or name another with --store")
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror}") from error
-        self._writable = os.access(self._real, os.W_OK) and os.access(self._real.parent, os.W_OK | os.X_OK)
-        if self._writable:
+        self.writable = os.access(self._real, os.W_OK) and os.access(self._real.parent, os.W_OK | os.X_OK)
+        if self.writable:
             with self._lock, self._errors():
                 self._attach(lambda connection: prepare(connection, True))
         else:
@@ -75,7 +81,7 @@ class SqliteFile:
             StoreError: for an error of SQLite. Also if the files are no longer those that were opened: then nothing
                 written counts as saved.
         """
-        with self._errors(), self._borrowed() if self._writable else self._opened_to_read() as connection:
+        with self._errors(), self._borrowed() if self.writable else self._opened_to_read() as connection:
             yield connection
 
     def copy_to(self, target: Path, progress: Callable[[int, int], None]) -> None:
@@ -151,6 +157,7 @@ class SqliteFile:
             # A commit is on the disk before it returns, even without a log, so it survives a power cut.
             connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("PRAGMA secure_delete = ON")  # what is erased or changed is overwritten
             connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
             # Malformed text from another program must spoil its own drawing only.
             connection.text_factory = lambda text: text.decode(errors="replace")
@@ -176,6 +183,7 @@ class SqliteFile:
             _use_write_ahead_log(connection)
             _read(connection)
             self._anchor, (self._files, self._size) = connection, self._snapshot()
+            self._erasures = erasures(connection)
         except BaseException:
             connection.close()
             raise
@@ -187,9 +195,19 @@ class SqliteFile:
             with self._lock:
                 self._release()
             raise self._gone()
-        if size < self._size:
+        if size < self._size and not self._has_erased():
             raise StoreAway(f"{self._path} was overwritten while in use: stop this program before you replace the file")
         self._size = size
+
+    def _has_erased(self) -> bool:
+        """Whether the file became shorter because somebody erased drawings since this was last asked."""
+        with self._lock:
+            known = self._erasures
+            try:
+                self._erasures = erasures(self._anchor) if self._anchor else known
+            except sqlite3.Error:  # this is no store any more
+                return False
+            return self._erasures.completed > known.completed or not self._erasures.is_complete
 
     def _release(self) -> None:
         """Closes idle connections, and the others after use; the last one closed merges the log into the file."""
@@ -235,36 +253,6 @@ class SqliteFile:
                 sqlite3.SQLITE_CORRUPT: ": put a backup in its place (see docs/backup.md)",
             }.get(kind, "")
             raise StoreError(f"{self._path}: {error}{advice}") from error
-
-
-def copy(source: sqlite3.Connection, target: Path, progress: Callable[[int, int], None]) -> None:
-    """Writes the present content of `source` to a new file that only its owner may read.
-
-    The copy is durable and checked when this returns. Others may write to the source meanwhile.
-
-    Args:
-        source: an open store.
-        target: the file to create.
-        progress: called now and then with the number of pages written and their total.
-
-    Raises:
-        StoreError: if the disk is full, or the store is damaged.
-        OSError: if the file exists already or cannot be created.
-    """
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    with closing(sqlite3.connect(target.absolute().as_uri(), uri=True)) as copied:
-        source.execute("BEGIN")
-        try:
-            # This starts the transaction: otherwise the copy would start again whenever somebody writes.
-            _read(source)
-            source.backup(copied, pages=_PAGES, progress=lambda _, left, total: progress(total - left, total))
-            (result,) = copied.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot copy the store to {target}: {error}") from error
-        finally:
-            source.execute("COMMIT")
-    if result != "ok":
-        raise StoreError(f"the store is damaged, and not copied: {' '.join(result.split())}")
 
 
 def _read(connection: sqlite3.Connection) -> None:

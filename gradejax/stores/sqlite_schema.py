@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gradejax.errors import StoreError
-from gradejax.stores.sqlite_file import copy
+from gradejax.stores.sqlite_copy import copy
 
 SCHEMA_VERSION = 1
 # In the file's header: the program that owns it (https://www.sqlite.org/pragma.html#pragma_application_id).

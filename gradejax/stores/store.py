@@ -24,6 +24,8 @@ class Query:
         since: drawn at this time or later.
         until: drawn before this time.
         deleted: False for drawings in use, True for excluded ones, None for both.
+        with_tag: drawings with this tag only, whatever else `tags` asks for.
+        without_tag: drawings without this tag only.
     """
 
     tags: tuple[str, ...] = ()
@@ -32,11 +34,15 @@ class Query:
     since: datetime | None = None
     until: datetime | None = None
     deleted: bool | None = False
+    with_tag: str | None = None
+    without_tag: str | None = None
 
     def selects(self, drawing: Drawing) -> bool:
         """Whether this query selects a drawing."""
         return (
             (not self.tags or not set(self.tags).isdisjoint(drawing.tags))
+            and (self.with_tag is None or self.with_tag in drawing.tags)
+            and self.without_tag not in drawing.tags
             and self.label in (None, drawing.label)
             and self.writer in (None, drawing.writer)
             and (self.since is None or drawing.date >= utc_milliseconds(self.since))
@@ -141,6 +147,19 @@ class Store(Protocol):
 
     def restore(self, ids: Sequence[str]) -> int:
         """Puts excluded drawings back in use; returns how many changed."""
+        ...
+
+    def erase(self, ids: Sequence[str]) -> int:
+        """Deletes drawings for good, excluded ones too; returns how many. Ids that no drawing has are ignored.
+
+        In SQLite all or none of them go, and no byte of them is left in the store's files when this returns; if a
+        program that reads prevents that, the log says so, and it is done as soon as possible. In MongoDB they go in
+        parts, and its server uses the space again as it likes.
+        """
+        ...
+
+    def remains(self) -> list[str]:
+        """Returns sentences that say where erased drawings may be left, because the store cannot erase there."""
         ...
 
     def fingerprint(self, query: Query = IN_USE) -> str:
