@@ -19,7 +19,7 @@ _COMMANDS = {
     "predict": ("predict", "Read the grades in PNG files."),
     "export": ("export", "Write a trained model as a file that other programs run."),
     "ablate": ("ablate", "Train variants of a recipe and compare them."),
-    "web": ("web", "Serve the pages: draw, guess, browse, models, class."),
+    "web": ("web", "Serve the pages: draw, guess, mine, browse, models, class."),
 }
 """Each command's module and what it does."""
 

@@ -14,6 +14,8 @@ LET_IN = 0.04
 """Fraction of synthetic drawings of no grade that a network with an output for them accepts."""
 _BOUNDS = {"temperature": (1e-3, 1e3), "threshold": (0, 1)}
 _FOLDS = 10
+_DRAWN = 32
+"""Of 255: fainter ink is none."""
 _MIN_EXTENT = 0.2
 """Fraction of the canvas's side. The smallest of 2,198 real grades is 0.46 long, a dot of the pages' pen 0.07."""
 
@@ -46,14 +48,18 @@ class Calibration(NamedTuple):
 
     def are_grades(self, logits: Logits, ink: UInt8[np.ndarray, "n size size"]) -> Bool[np.ndarray, " n"]:
         """Whether each drawing is accepted as a grade. Blank paper and dots never are, whatever the network says."""
-        drawn = ink >= 32
-        extent = np.maximum(drawn.any(axis=1).sum(axis=1), drawn.any(axis=2).sum(axis=1)) / ink.shape[1]
-        return (self.scores(logits) >= self.threshold) & (extent >= _MIN_EXTENT)
+        return (self.scores(logits) >= self.threshold) & ~np.array([is_too_small(one) for one in ink], bool)
 
     def _softmax(self, logits: Logits) -> Float[np.ndarray, "n outputs"]:
         scaled = np.asarray(logits, np.float64) / self.temperature
         exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def is_too_small(ink: UInt8[np.ndarray, "height width"]) -> bool:
+    """Whether a picture shows nothing, or hardly more than a dot: too little for a grade."""
+    extent = max(int((ink.max(axis=axis) >= _DRAWN).sum()) for axis in (0, 1))
+    return extent < _MIN_EXTENT * max(ink.shape)
 
 
 def read(value: object) -> Calibration:

@@ -12,6 +12,8 @@ from gradejax.grades import LABELS
 
 TEST_TAG = "test-set"
 """Drawings with this tag are neither trained nor validated on: they say how good a model is on what it never met."""
+QUARANTINE_TAG = "quarantine"
+"""An excluded drawing with this tag waits for the teacher: it looks like no grade. Nobody can give it by hand."""
 
 
 @dataclass(frozen=True)

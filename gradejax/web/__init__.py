@@ -1,1 +1,1 @@
-"""The pages: draw, guess, browse, models, class. `python -m gradejax.web` serves them."""
+"""The pages: draw, guess, mine, browse, models, class. `python -m gradejax.web` serves them."""

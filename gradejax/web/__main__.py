@@ -1,8 +1,9 @@
-"""Serves the pages: draw, guess, browse, models, class.
+"""Serves the pages: draw, guess, mine, browse, models, class.
 
     python -m gradejax.web
     python -m gradejax.web --host=0.0.0.0                # for a class: prints two codes and a QR code
     python -m gradejax.web --store=mongodb://localhost/tbs --workdir=runs/best
+    python -m gradejax.web --retention=30d               # erases drawings that are older, now and every hour
     python -m gradejax.web --public-url=https://school.example/gradejax/    # behind a reverse proxy: docs/proxy.md
 
 On any address but loopback, visitors need a code: pupils the access code, which lets them draw and guess, and the
@@ -45,6 +46,9 @@ flags.DEFINE_string(
     "Addresses and networks of the reverse proxy: only what these say of where a request comes from is believed.",
     flag_values=_FLAGS,
 )
+flags.DEFINE_string(
+    "retention", None, "Erase drawings for good that are older than this: 30d for 30 days.", flag_values=_FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -54,9 +58,11 @@ def main(arguments: list[str]) -> None:
     log.info("gradejax is starting")  # importing the rest takes seconds
     end_on_interrupt()
     try:
+        from gradejax.web import retention
         from gradejax.web.serving import serve
     except ModuleNotFoundError as error:
         sys.exit(f"error: the pages need {error.name}: pip install 'gradejax[web]'")
+    age = None if _FLAGS.retention is None else retention.parsed(_FLAGS.retention)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     serve(
         store=_FLAGS.store,
@@ -67,6 +73,7 @@ def main(arguments: list[str]) -> None:
         teachers_code=_FLAGS["teacher-code"].value or os.environ.get("GRADEJAX_TEACHER_CODE") or None,
         public_url=_FLAGS["public-url"].value,
         proxies=str(_FLAGS["trusted-proxies"].value),
+        retention=age,
     )
 
 

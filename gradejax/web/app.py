@@ -4,7 +4,8 @@ import asyncio
 import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
+from datetime import timedelta
 
 from fastapi import APIRouter, FastAPI
 from starlette.staticfiles import StaticFiles
@@ -14,28 +15,36 @@ from gradejax.web import (
     collection,
     downloads,
     editing,
+    erasing,
     events,
     gallery,
     guessing,
     invitation,
+    mine,
     models,
     pages,
     refusals,
+    renaming,
     saving,
     sign_in,
+    tags,
     taking_back,
     totals,
 )
 from gradejax.web.access import Access
 from gradejax.web.examining import TestSet
+from gradejax.web.gone import Gone
 from gradejax.web.guard import SIGN_IN, Guard
 from gradejax.web.limits import Turns
 from gradejax.web.messages import Refused
 from gradejax.web.model import Model
 from gradejax.web.pages import STATIC
 from gradejax.web.proxy import PublicAddress
+from gradejax.web.quarantine import Quarantine
 from gradejax.web.ranking import Rankings
+from gradejax.web.retention import Retention
 from gradejax.web.sending import SendBudget
+from gradejax.web.settings import Settings
 from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
 from gradejax.web.training import Trainings
 from gradejax.web.workers import Workers
@@ -52,6 +61,7 @@ def create_app(
     invited: invitation.Invitation | None = None,
     uri: str | None = None,
     public: PublicAddress | None = None,
+    retention: timedelta | None = None,
 ) -> FastAPI:
     """Creates the application.
 
@@ -62,14 +72,21 @@ def create_app(
         invited: how others get to the pages; without it nobody else can.
         public: the pages' address at a reverse proxy, if there is one.
         uri: the store's address with its credentials, for trainings; `store.uri` if it needs none.
+        retention: the age at which drawings are erased; None keeps them.
     """
     rankings = Rankings(store, model)
+    workers, counts = Workers(_STORE_THREADS), totals.Totals(store)
+    editor = editing.Editor(store, workers, counts, rankings)
+    held = Quarantine(store, model, editor.apply_here)
     trainings = Trainings(uri or store.uri, finished=model.look_now)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with closing(store), rankings.open(), trainings.open():
+        erasing = Retention(store, retention, rankings, counts).open() if retention else nullcontext()
+        with closing(store), rankings.open(), trainings.open(), erasing:
+            recovering = asyncio.create_task(held.recover(workers))
             yield
+            await held.finish(recovering)
             await asyncio.sleep(LAST_ANSWERS_SECONDS)
 
     app = FastAPI(title="gradejax", docs_url=None, redoc_url=None, lifespan=lifespan)
@@ -82,15 +99,19 @@ def create_app(
     state = app.state
     state.public = public
     state.store, state.model, state.access, state.rankings = store, model, access, rankings
-    state.store_workers = Workers(_STORE_THREADS)
+    state.store_workers = workers
     state.turns = defaultdict(Turns)
-    state.totals = totals.Totals(store)
-    state.collection = collection.Collection(store.uri)
-    state.events = events.Events(state.totals, state.collection)
+    state.totals = counts
+    state.settings = Settings(store.uri)
+    state.collection = collection.Collection(state.settings)
+    state.events = events.Events(counts, state.collection)
     state.invitation = invited or invitation.Invitation("http://localhost:8000/")
-    state.saver = saving.Saver(store)
+    state.gone, state.retention_days = Gone(), retention and retention.days
+    state.saver = saving.Saver(store, workers, held, state.gone, retention)
     state.guesser = guessing.Guesser(model)
-    state.editor = editing.Editor(store, state.store_workers, state.totals, rankings)
+    state.editor = editor
+    state.renamer = renaming.Renamer(editor, state.settings, workers)
+    state.eraser = erasing.Eraser(editor, rankings, state.gone)
     state.trainings, state.test_set = trainings, TestSet(store, model)
     state.send_budget = SendBudget()
     key = secrets.token_bytes() if access is None else access.sessions.derive_key("receipts")
@@ -102,6 +123,7 @@ def create_app(
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
     routed = saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation, models
+    routed += tags, renaming, mine, erasing
     for module in routed:
         api.include_router(module.router)
     refusals.describe_roles(app, [module.router for module in routed], api.prefix)

@@ -1,9 +1,7 @@
 """The collection: whether drawings are saved at the moment, and how many devices take part."""
 
-import logging
 import time
 from collections import OrderedDict
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException
@@ -13,9 +11,8 @@ from gradejax.web.guard import SESSION, source
 from gradejax.web.limits import bounded
 from gradejax.web.messages import Collecting
 from gradejax.web.roles import TEACHER_ONLY
+from gradejax.web.settings import Settings, SettingsDep
 from gradejax.web.state import StoreWorkersDep, from_state
-
-log = logging.getLogger(__name__)
 
 ACTIVE_SECONDS = 60.0
 """A device takes part for this long after it saved or guessed."""
@@ -31,36 +28,21 @@ def device_of(scope: Scope) -> str:
 
 
 class Collection:
-    """What the teacher pauses and resumes.
+    """What the teacher pauses and resumes, also for the next start."""
 
-    Attributes:
-        paused: whether saves are refused. The pages keep what is drawn meanwhile, and send it later.
-    """
-
-    def __init__(self, store_uri: str):
-        """A collection over a SQLite file that was paused is still paused after a restart."""
-        scheme, _, path = store_uri.partition("://")
-        self._file = Path(f"{path[1:]}-paused") if scheme == "sqlite" else None
-        self.paused = self._file is not None and self._file.exists()
+    def __init__(self, settings: Settings):
+        self._settings = settings
         self._devices: OrderedDict[str, float] = OrderedDict()  # when each was last active, the longest ago first
+
+    @property
+    def paused(self) -> bool:
+        """Whether saves are refused. The pages keep what is drawn meanwhile, and send it later."""
+        return self._settings.now.paused
 
     def require_open(self) -> None:
         """Raises HTTPException while the collection is paused."""
         if self.paused:
             raise HTTPException(503, "The teacher has paused the collection.", _RETRY)
-
-    def keep(self, paused: bool) -> None:
-        """Pauses or resumes, also for the next start."""
-        self.paused = paused
-        if self._file is None:
-            return
-        try:
-            if paused:
-                self._file.touch()
-            else:
-                self._file.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("a restart will not know whether the collection is paused: %s: %s", self._file, error.strerror)
 
     def note(self, device: str) -> None:
         """Notes that `device` has saved or guessed."""
@@ -83,7 +65,7 @@ router = APIRouter(dependencies=[TEACHER_ONLY], route_class=bounded(_MAX_PARTS))
 
 
 @router.post("/collection")
-async def pause_or_resume(wanted: Collecting, collection: CollectionDep, workers: StoreWorkersDep) -> Collecting:
+async def pause_or_resume(wanted: Collecting, settings: SettingsDep, workers: StoreWorkersDep) -> Collecting:
     """Pauses or resumes the collection. While it is paused, saves are answered with 503; the pages send them later."""
-    await workers.run(collection.keep, wanted.paused)
+    await workers.run(settings.change, paused=wanted.paused)
     return wanted

@@ -1,4 +1,4 @@
-"""Changes to drawings in the gallery: relabel, exclude, restore."""
+"""Changes to drawings in the gallery: relabel, exclude, restore, hold in quarantine."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 
 from gradejax.stores import Store
+from gradejax.web import quarantine
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import MAX_SELECTED, Changed, Relabelling, Selection
 from gradejax.web.ranking import Rankings
@@ -27,9 +28,10 @@ class Editor:
 
     async def apply(self, ids: Sequence[str], edit: Callable[[Sequence[str]], int]) -> Changed:
         """Calls `edit` with ids; it returns how many of these drawings it changed."""
-        return await self._workers.run(self._apply, ids, edit)
+        return await self._workers.run(self.apply_here, ids, edit)
 
-    def _apply(self, ids: Sequence[str], edit: Callable[[Sequence[str]], int]) -> Changed:
+    def apply_here(self, ids: Sequence[str], edit: Callable[[Sequence[str]], int]) -> Changed:
+        """Does as `apply`, in the thread that calls it."""
         changed = self._rankings.edit(ids, lambda: edit(ids))
         self._totals.forget()
         return Changed(changed=changed)
@@ -50,11 +52,17 @@ async def relabel(selection: Relabelling, editor: EditorDep) -> Changed:
 
 @router.post("/put-aside")
 async def put_aside(selection: Selection, editor: EditorDep) -> Changed:
-    """Excludes drawings from use; they can be restored."""
-    return await editor.apply(selection.ids, editor.store.exclude)
+    """Excludes drawings from use; they can be restored. Those in quarantine no longer wait there."""
+    return await editor.apply(selection.ids, partial(quarantine.reject, editor.store))
 
 
 @router.post("/restore")
 async def restore(selection: Selection, editor: EditorDep) -> Changed:
-    """Restores excluded drawings."""
-    return await editor.apply(selection.ids, editor.store.restore)
+    """Restores excluded drawings, and accepts those in quarantine."""
+    return await editor.apply(selection.ids, partial(quarantine.accept, editor.store))
+
+
+@router.post("/hold")
+async def hold(selection: Selection, editor: EditorDep) -> Changed:
+    """Puts drawings in quarantine: the undoing of what was decided about those that were there."""
+    return await editor.apply(selection.ids, partial(quarantine.hold, editor.store))

@@ -159,10 +159,12 @@ class Events:
             self._following = None
 
     async def _counts(self) -> bytes:
-        grades = (await self._totals.get()).grades
+        summary = await self._totals.get()
+        grades = summary.grades
         live = Live(
             total=sum(grades.values()),
             grades=grades,
+            waiting=summary.waiting,
             devices=self._collection.devices(),
             paused=self._collection.paused,
         )

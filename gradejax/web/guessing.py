@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 
-from gradejax.errors import BadDrawing
+from gradejax.errors import BadDrawing, UserError
 from gradejax.recogniser import Chosen
 from gradejax.web.batcher import Batcher
 from gradejax.web.collection import CollectionDep, device_of
@@ -14,6 +14,7 @@ from gradejax.web.limits import bounded
 from gradejax.web.messages import Guess, Guesses, ToGuess
 from gradejax.web.model import BATCH_SIZES, Judgement, Model, judge
 from gradejax.web.pictures import picture_from
+from gradejax.web.roles import NO_RECOGNISER, ROLE, Role
 from gradejax.web.state import from_state
 
 _LIKELIEST = 5
@@ -47,7 +48,14 @@ async def guess(
 ) -> Guesses:
     """Returns the grades that the model takes a drawing for, likeliest first; 503 if there is no model."""
     collection.note(device_of(request.scope))
-    return await guesser.guess(picture_from(drawing.data))
+    try:
+        return await guesser.guess(picture_from(drawing.data))
+    except BadDrawing:
+        raise
+    except UserError as error:
+        if request.scope.get(ROLE) is Role.TEACHER:
+            raise
+        raise HTTPException(503, NO_RECOGNISER) from error
 
 
 def _likeliest(chosen: Chosen, judgement: Judgement) -> Guesses:

@@ -56,6 +56,7 @@ class Judgements:
         self._fingerprint: str | None = None
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._unchanged: set[str] = set()  # whose pictures were read when the store had this fingerprint
+        self._erased: set[str] = set()
 
     def use(self, recogniser: Recogniser, fingerprint: str | None) -> None:
         """Chooses whose judgements these are, and says what the store is like now.
@@ -101,12 +102,21 @@ class Judgements:
         """Remembers a judgement; the oldest ones are forgotten if there are too many."""
         entry = _Entry(_picture_digest(png), judgement)
         with self._lock:
+            if id in self._erased:  # after its picture was read
+                return
             self._entries[id] = entry
             self._entries.move_to_end(id)
             self._unchanged.add(id)
             while len(self._entries) > _MAX_REMEMBERED:
                 oldest, _ = self._entries.popitem(last=False)
                 self._unchanged.discard(oldest)
+
+    def forget(self, ids: Collection[str]) -> bool:
+        """Forgets drawings that are erased; returns whether the file, which may be written at this moment, has any."""
+        with self._lock:
+            self._erased.update(ids)
+            self._unchanged.difference_update(ids)
+            return sum(self._entries.pop(id, None) is not None for id in ids) > 0
 
     def keep(self, existing: Callable[[Sequence[str]], Collection[str]]) -> None:
         """Writes the file. What was erased from the store meanwhile is forgotten, here and there.

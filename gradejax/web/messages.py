@@ -2,16 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, NotRequired
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic requires it below Python 3.12
 
+from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
 from gradejax.grades import LABELS
 from gradejax.stores import Query
 from gradejax.web.roles import Role
+from gradejax.web.writers import WriterKey
 
 MAX_POINTS = 5000
 """In all strokes together: 40 s of drawing at 120 points a second; the pages thin out longer drawings."""
@@ -55,7 +58,9 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("a time must be in the years 1 to 9999, in UTC") from None
 
 
-def _not_too_long(tags: Sequence[str]) -> Sequence[str]:
+def _givable(tags: Sequence[str]) -> Sequence[str]:
+    if QUARANTINE_TAG in tags:
+        raise ValueError(f"the tag {QUARANTINE_TAG} is not for people to give: choose another")
     if sum(map(len, tags)) > MAX_TAG_CHARACTERS:
         raise ValueError(f"all tags together may have at most {MAX_TAG_CHARACTERS} characters")
     return tags
@@ -89,11 +94,12 @@ class Point(TypedDict):
 
 class NewDrawing(Message):
     id: NewId
-    tags: Annotated[list[Name], Field(min_length=1, max_length=MAX_TAGS), AfterValidator(_not_too_long)]
+    tags: Annotated[list[Name], Field(min_length=1, max_length=MAX_TAGS), AfterValidator(_givable)]
     label: Label
     data: Picture
     date: Annotated[Moment, Field(description="by the client's clock")]
-    writer: Name | None = None
+    writer: Annotated[Name | None, Field(description="as other programs name one; not together with a key")] = None
+    writer_key: Annotated[WriterKey | None, Field(repr=False)] = None
     strokes: Annotated[
         list[Annotated[list[Point], Field(max_length=MAX_POINTS)]] | None,
         Field(max_length=MAX_POINTS),
@@ -112,6 +118,8 @@ class SignedIn(Message):
 class Saved(Message):
     id: str
     receipt: str = Field(description="for `take-back`, within a day")
+    tags: list[str] = Field(description="as they were saved: the teacher may have renamed some")
+    in_quarantine: bool = Field(description="whether it looks like no grade, and waits for the teacher")
 
 
 class TakingBack(Message):
@@ -134,6 +142,7 @@ class Status(Message):
     trained_on: str | None = Field(
         description="if the recogniser that comes with gradejax guesses: a sentence about what it was trained on"
     )
+    retention_days: int | None = Field(description="after how many days drawings are erased; null for never")
 
 
 class Guess(Message):
@@ -173,10 +182,17 @@ class Filters(BaseModel):
     writer: Name | None = None
     since: Moment | None = None
     until: Moment | None = None
-    aside: bool = False
+    aside: Annotated[
+        bool | Literal["both", "quarantine"],
+        Field(description="excluded drawings instead; `both` for all; or those that wait for the teacher"),
+    ] = False
 
     def query(self) -> Query:
-        return Query(tuple(self.tag), self.label, self.writer, self.since, self.until, self.aside)
+        excluded = None if self.aside == "both" else bool(self.aside)
+        query = Query(tuple(self.tag), self.label, self.writer, self.since, self.until, excluded)
+        if self.aside == "quarantine":
+            return replace(query, with_tag=QUARANTINE_TAG)
+        return replace(query, without_tag=QUARANTINE_TAG) if self.aside is True else query
 
 
 class GuessFilters(Filters):
@@ -257,6 +273,7 @@ class Live(Message):
 
     total: int
     grades: dict[str, int]
+    waiting: int = Field(description="how many drawings are in quarantine")
     devices: int = Field(description="how many have saved or guessed within the last minute")
     paused: bool
 
@@ -279,3 +296,4 @@ class Counts(Message):
     grades: dict[str, int]
     tags: list[TagCounts] = Field(description="the most used first")
     more_tags: int = Field(description="how many less used tags are left out")
+    waiting: int = Field(description="how many drawings are in quarantine, and so not in use")

@@ -68,6 +68,11 @@ class Model:
             self._changing.release()
         return self._loaded
 
+    @property
+    def loaded(self) -> Chosen | None:
+        """The recogniser in use, if one has been loaded."""
+        return self._loaded
+
     def get_at_once(self) -> Chosen:
         """Does as `get`, but looks in the background: somebody waits for a guess."""
         if self._loaded is None:

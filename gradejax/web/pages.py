@@ -31,6 +31,7 @@ _EVERYBODY = frozenset(Role)
 PAGES = {
     "/": Page("draw.html", "Draw", _EVERYBODY),
     "/guess": Page("guess.html", "Guess", _EVERYBODY),
+    "/mine": Page("mine.html", "Mine", _EVERYBODY),
     "/browse": Page("browse.html", "Browse"),
     "/models": Page("models.html", "Models"),
     "/class": Page("class.html", "Class"),

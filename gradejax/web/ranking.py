@@ -147,6 +147,27 @@ class Rankings:
                 self._start()
         return changed
 
+    def erase(self, ids: Sequence[str], erase: Callable[[], int]) -> int:
+        """As `edit`, for drawings that `erase` erases: what was judged of them is forgotten as well."""
+
+        def change() -> int:
+            erased = erase()
+            self.forget(ids)
+            return erased
+
+        return self.edit(ids, change)
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Forgets what was judged of drawings that are erased, here and on disk."""
+        is_on_disk = self._judgements.forget(ids)
+        with self._lock:
+            for ranking in self._rankings.values():
+                gone = ranking.first_drawings.keys() & set(ids)
+                ranking.first_drawings = {id: one for id, one in ranking.first_drawings.items() if id not in gone}
+            if is_on_disk:
+                self._unkept = True
+                self._start()
+
     def _fingerprints(self, rankings: Sequence[Ranking]) -> dict[Query, str]:
         """The store's fingerprints for some rankings, and if there are any, of the whole store."""
         queries = [_WHOLE_STORE, *(one.query for one in rankings)] if rankings else []

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
-from gradejax.web.roles import TEACHER_ONLY
+from gradejax.web.roles import ROLE, TEACHER_ONLY, Role
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,9 @@ DESCRIPTIONS = {
     403: "the request comes from another origin",
     404: "there is no such thing",
     408: "the body takes too long",
-    409: "another drawing has this id, another training is going on, or the model is still checking the drawings",
+    409: "another drawing has this id, another training is going on, or the model is still checking the drawings;"
+    " or both tags have drawings",
+    410: "the drawing was erased while it was on its way",
     413: "the body is over 1 MB",
     421: "the request names another host",
     422: "not a drawing, or not what the schema says",
@@ -74,8 +76,12 @@ async def _refuse_invalid(_: Request, error: RequestValidationError) -> Response
     return JSONResponse({"detail": f"{field}: {problem}" if field else problem}, 422)
 
 
-async def _refuse_mistake(_: Request, error: UserError) -> Response:
-    return JSONResponse({"detail": str(error)}, 422 if isinstance(error, BadDrawing) else 503)
+async def _refuse_mistake(request: Request, error: UserError) -> Response:
+    if isinstance(error, BadDrawing):
+        return JSONResponse({"detail": str(error)}, 422)
+    # What to do about it is a command in a terminal, which is for the teacher.
+    detail = str(error) if request.scope.get(ROLE) is Role.TEACHER else "This does not work now. Tell your teacher."
+    return JSONResponse({"detail": detail}, 503)
 
 
 def _store_handler() -> Callable[[Request, StoreError], Awaitable[Response]]:

@@ -6,6 +6,8 @@ from fastapi import Depends, HTTPException, Request
 
 ROLE = "gradejax.role"
 """The key in a request's scope of the role that it is made in; missing before signing in."""
+NO_RECOGNISER = "There is no recogniser yet. Ask your teacher."
+"""For pupils; the teacher is told what to do about it, in a terminal."""
 
 
 class Role(StrEnum):

@@ -4,23 +4,30 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request
 
+from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import Drawing, from_document
-from gradejax.errors import StoreAway
+from gradejax.errors import BadDrawing, StoreAway
 from gradejax.ink import decode_ink, stripped_png
 from gradejax.stores import Store
 from gradejax.web.batcher import Batcher
 from gradejax.web.collection import CollectionDep, device_of
 from gradejax.web.events import EventsDep
+from gradejax.web.gone import Gone
 from gradejax.web.limits import bounded
 from gradejax.web.messages import MAX_POINTS, NewDrawing, Saved
 from gradejax.web.pictures import picture_from, size_of
+from gradejax.web.quarantine import Quarantine, Unjudged, examined, is_in_quarantine
+from gradejax.web.roles import ROLE
+from gradejax.web.settings import SettingsDep
 from gradejax.web.state import from_state
+from gradejax.web.tags import tags_now, why_refused
 from gradejax.web.taking_back import ReceiptsDep
 from gradejax.web.workers import Workers
+from gradejax.web.writers import writer_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +37,7 @@ PATIENCE = 10.0
 _MAX_BATCH = 128
 _MAX_PARTS = 6 * MAX_POINTS  # a point has five
 _USUAL_PIXELS = 2**18
-_WRITTEN = datetime(2026, 11, 25, tzinfo=UTC)
+WRITTEN = datetime(2026, 11, 25, tzinfo=UTC)
 """When this was written: a clock that shows an earlier time is certainly wrong."""
 _CERTAINLY_WRONG = timedelta(days=3650)
 """A date this far ahead is wrong. A smaller lead is kept as the client sent it, for the server's own clock may be years
@@ -38,45 +45,100 @@ behind, for example on a machine whose clock stops without power."""
 _SUSPICIOUS = timedelta(days=1)
 
 
+class _Saved(NamedTuple):
+    is_new: bool
+    in_quarantine: bool
+
+
 class Saver:
     """Examines drawings and adds them to the store, many in one transaction."""
 
-    def __init__(self, store: Store):
-        self._store = store
+    def __init__(
+        self, store: Store, workers: Workers, quarantine: Quarantine, gone: Gone, age: timedelta | None = None
+    ):
+        """Creates the saver.
+
+        Args:
+            store: takes the drawings.
+            workers: read it.
+            quarantine: takes those that look like no grade.
+            gone: drawings that were erased while they were on their way.
+            age: of drawings that are erased; None keeps them all.
+        """
+        self._store, self._readers = store, workers
+        self._quarantine, self._gone = quarantine, gone
         self._save = Batcher(self._save_all, _MAX_BATCH)
         # Large pictures wait for one another, not ahead of those that the pages send.
         self._decoders, self._slow_decoder = Workers(2), Workers(1)
-        self._dates = _Dates()
+        self._dates = _Dates(age)
 
-    async def save(self, message: NewDrawing) -> None:
-        """Returns when the drawing is in the store.
+    async def save(self, message: NewDrawing) -> bool:
+        """Returns when the drawing is in the store: whether it is in quarantine.
 
         Raises:
             BadDrawing: if it is not a drawing.
-            HTTPException: 409 if another drawing has its id.
+            HTTPException: 409 if another drawing has its id; 410 if it was erased meanwhile.
             StoreError: if the store cannot be written, or does not answer for PATIENCE seconds.
         """
+        try:
+            with self._quarantine.saving():
+                async with asyncio.timeout(PATIENCE):
+                    drawing, unjudged = await self._decoded(message)
+                    saved = await self._save(drawing)
+        except TimeoutError:
+            raise StoreAway(f"{self._store.uri} has not taken a drawing for {PATIENCE:.0f} s") from None
+        if saved.is_new and unjudged:
+            return await self._quarantine.judge(unjudged)
+        return saved.in_quarantine or await self._quarantine.outcome(message.id)
+
+    async def has(self, message: NewDrawing) -> bool:
+        """Whether the drawing is in the store already, and is only sent again.
+
+        Raises:
+            BadDrawing: if it is not a drawing.
+            StoreError: if the store cannot be read.
+        """
+        drawing, _ = await self._decoded(message)
+        kept = await self._readers.run(self._store.get_many, [drawing.id])
+        return drawing.id in kept and _is_same(drawing, kept[drawing.id])
+
+    async def _decoded(self, message: NewDrawing) -> tuple[Drawing, Unjudged | None]:
         png = picture_from(message.data)
         width, height = size_of(png)
         decoders = self._decoders if width * height <= _USUAL_PIXELS else self._slow_decoder
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._save(await decoders.run(self._examine, message, png))
-        except TimeoutError:
-            raise StoreAway(f"{self._store.uri} has not taken a drawing for {PATIENCE:.0f} s") from None
+        return await decoders.run(self._examine, message, png)
 
-    def _examine(self, message: NewDrawing, png: bytes) -> Drawing:
-        decode_ink(png)
-        document = message.model_dump(exclude={"id", "date", "data"})
+    def _examine(self, message: NewDrawing, png: bytes) -> tuple[Drawing, Unjudged | None]:
+        ink = decode_ink(png)
+        document = message.model_dump(exclude={"id", "date", "data", "writer", "writer_key"})
         date = self._dates.plausible(message.date)
-        return from_document({"_id": message.id, "date": date, "data": png, **document})
+        writer = message.writer
+        if message.writer_key is not None:
+            if writer is not None:
+                raise BadDrawing("a writer and a writer_key: send one of them")
+            writer = writer_of(message.writer_key)
+        drawing = from_document({"_id": message.id, "date": date, "data": png, "writer": writer, **document})
+        drawing = examined(drawing, ink)
+        return drawing, self._quarantine.prepare(drawing, ink)
 
-    def _save_all(self, drawings: Sequence[Drawing]) -> list[Exception | None]:
-        if self._store.add(drawings) == len(drawings):
-            return [None] * len(drawings)
-        kept = self._store.get_many([drawing.id for drawing in drawings])
+    def _save_all(self, drawings: Sequence[Drawing]) -> list[_Saved | Exception]:
+        ids = [drawing.id for drawing in drawings]
+        # What the teacher has decided about one that is sent again must stand.
+        earlier = self._store.get_many(ids, pictures=False)
+        are_all_new = self._store.add(drawings) == len(drawings)
+        # Looked for after adding them: whoever erases a drawing marks it first, and so one of both meets it.
+        gone = [drawing.id for drawing in drawings if self._gone.has(drawing.id, drawing.writer)]
+        if gone:
+            self._store.erase(gone)
+        elif are_all_new:
+            return [_Saved(True, is_in_quarantine(drawing)) for drawing in drawings]
+        kept = self._store.get_many(ids)
         return [
-            None if drawing.id in kept and _is_same(drawing, kept[drawing.id]) else _id_is_taken()
+            _was_erased()
+            if drawing.id in gone
+            else _Saved(drawing.id not in earlier, is_in_quarantine(kept[drawing.id]))
+            if drawing.id in kept and _is_same(drawing, kept[drawing.id])
+            else _id_is_taken()
             for drawing in drawings
         ]
 
@@ -92,40 +154,66 @@ async def save(
     receipts: ReceiptsDep,
     collection: CollectionDep,
     events: EventsDep,
+    settings: SettingsDep,
 ) -> Saved:
-    """Answers once the store has the drawing. The same one may be sent again; 409 if another drawing has its id."""
+    """Answers once the store has the drawing. The same one may be sent again; 409 if another drawing has its id.
+
+    410 if it was erased while it was on its way.
+    """
     collection.require_open()
-    await saver.save(message)
+    tags = tags_now(message.tags, settings.now)
+    message = message.model_copy(update={"tags": tags})
+    refusal = why_refused(tags, settings.now, request.scope[ROLE])
+    # A page that lost the answer sends the drawing again, perhaps for the receipt: that must not depend on its tags.
+    if refusal and not await saver.has(message):
+        raise HTTPException(422, refusal)
+    in_quarantine = await saver.save(message)
     collection.note(device_of(request.scope))
-    events.saved(message.id, message.label)
-    return Saved(id=message.id, receipt=receipts.issue(message.id))
+    if not in_quarantine:
+        events.saved(message.id, message.label)
+    return Saved(id=message.id, receipt=receipts.issue(message.id), tags=tags, in_quarantine=in_quarantine)
 
 
 def _is_same(sent: Drawing, kept: Drawing) -> bool:
     """Whether `kept` is `sent`, whose first answer the page lost; it may have been relabelled since."""
     labels = {kept.label, *(entry["label"] for entry in kept.history)}
-    same_source = (sent.tags, sent.writer) == (kept.tags, kept.writer)
+    same_source = (_given_tags(sent), sent.writer) == (_given_tags(kept), kept.writer)
     return same_source and sent.label in labels and sent.png == stripped_png(kept.png)
+
+
+def _given_tags(drawing: Drawing) -> set[str]:
+    return {tag for tag in drawing.tags if tag != QUARANTINE_TAG}
 
 
 def _id_is_taken() -> HTTPException:
     return HTTPException(409, "Another drawing has this id: send it with a new one.")
 
 
+def _was_erased() -> HTTPException:
+    return HTTPException(410, "This drawing has been deleted.")
+
+
 class _Dates:
     """Replaces dates that cannot be right; the log is warned once."""
 
-    def __init__(self) -> None:
+    def __init__(self, age: timedelta | None) -> None:
+        self._age = age
         self._warned = False
 
     def plausible(self, date: datetime) -> datetime:
-        """Returns `date`, or the latest date possible if it is certainly in the future."""
+        """Returns `date`, or the latest date possible if it is certainly in the future.
+
+        A drawing that would be erased by age as soon as it is saved is as old as its save: the clock of its phone is
+        wrong, or it waited there for a connection.
+        """
         now = datetime.now(UTC)
-        if now < _WRITTEN:
+        if now < WRITTEN:
             self._warn("this machine's clock is wrong: it says %s; drawings keep the dates that browsers send", now)
         elif date > now + _SUSPICIOUS:
             self._warn("a drawing arrived with the date %s, ahead of this machine's clock, %s", date, now)
-        latest = max(now, _WRITTEN)
+        latest = max(now, WRITTEN)
+        if self._age is not None and date <= latest - self._age:
+            return latest
         return date if date <= latest + _CERTAINLY_WRONG else latest
 
     def _warn(self, message: str, *args: datetime) -> None:

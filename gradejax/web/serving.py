@@ -3,6 +3,7 @@
 import gc
 import sys
 from contextlib import closing
+from datetime import timedelta
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -45,6 +46,7 @@ def serve(
     teachers_code: str | None,
     public_url: str | None,
     proxies: str,
+    retention: timedelta | None,
 ) -> None:
     """Serves the pages.
 
@@ -57,6 +59,7 @@ def serve(
         teachers_code: likewise.
         public_url: the pages' address at a reverse proxy, whose visitors need a code; None without one.
         proxies: addresses and networks, separated by commas, whose word is taken for whom a request comes from.
+        retention: the age at which drawings are erased; None keeps them.
 
     Raises:
         UserError: if something in the arguments is wrong.
@@ -64,12 +67,13 @@ def serve(
     uri = store_uri(store)
     access = None
     public = None if public_url is None else public_address(public_url)
+    trusted = trusted_proxies(proxies)
     if public or pupils_code is not None or teachers_code is not None or not is_loopback(host):
         access = Access(pupils_code, teachers_code, sessions_file(uri))
     # No patience: a page waits by itself, and tells the visitor meanwhile.
     with closing(open_store(uri, patience=0)) as opened:
         shows_teachers_code = teachers_code is None
-        _serve(opened, uri, workdir, host, port, access, public, trusted_proxies(proxies), shows_teachers_code)
+        _serve(opened, uri, workdir, host, port, access, public, trusted, retention, shows_teachers_code)
 
 
 def _serve(
@@ -81,6 +85,7 @@ def _serve(
     access: Access | None,
     public: PublicAddress | None,
     proxies: str,
+    retention: timedelta | None,
     shows_teachers_code: bool,
 ) -> None:
     model = Model(workdir)
@@ -92,7 +97,7 @@ def _serve(
             raise
     here = url_of(host, listeners)
     invitation = Invitation(public.url if public else here, access.codes[Role.PUPIL] if access else None)
-    app = create_app(store, model=model, access=access, invited=invitation, uri=uri, public=public)
+    app = create_app(store, model=model, access=access, invited=invitation, uri=uri, public=public, retention=retention)
     config = uvicorn.Config(
         app,
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]

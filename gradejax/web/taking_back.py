@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException
@@ -10,6 +11,7 @@ from fastapi import APIRouter, HTTPException
 from gradejax.web.editing import EditorDep
 from gradejax.web.limits import bounded
 from gradejax.web.messages import Changed, Refused, TakingBack
+from gradejax.web.quarantine import reject
 from gradejax.web.state import from_state
 
 RECEIPT_SECONDS = 24 * 3600
@@ -53,4 +55,4 @@ async def take_back(message: TakingBack, receipts: ReceiptsDep, editor: EditorDe
     """Excludes the drawing that the receipt belongs to; the teacher can restore it. 403 after a day."""
     if not receipts.prove(message.id, message.receipt):
         raise HTTPException(403, "This drawing can no longer be taken back: ask the teacher to exclude it.")
-    return await editor.apply([message.id], editor.store.exclude)
+    return await editor.apply([message.id], partial(reject, editor.store))

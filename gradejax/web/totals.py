@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from gradejax.errors import StoreError, UserError
 from gradejax.grades import LABELS
@@ -15,7 +15,8 @@ from gradejax.stores import Store
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Counts, Status, TagCounts
 from gradejax.web.model import Model
-from gradejax.web.roles import TEACHER_ONLY
+from gradejax.web.quarantine import WAITING
+from gradejax.web.roles import NO_RECOGNISER, ROLE, TEACHER_ONLY, Role
 from gradejax.web.state import StoreWorkersDep, from_state
 from gradejax.web.workers import Workers
 
@@ -32,11 +33,13 @@ class Summary:
         grades: by label.
         tags: by tag, the most used first, and label.
         more_tags: how many tags are left out.
+        waiting: how many drawings are in quarantine.
     """
 
     grades: dict[str, int]
     tags: dict[str, dict[str, int]]
     more_tags: int
+    waiting: int
 
 
 class Totals:
@@ -88,18 +91,32 @@ router = APIRouter(dependencies=[Depends(no_repeats)], route_class=bounded(0))
 
 
 @router.get("/status")
-async def status(totals: TotalsDep, workers: StoreWorkersDep, model: Annotated[Model, from_state("model")]) -> Status:
-    """Returns how many drawings the store holds, and whether there is a model."""
+async def status(
+    request: Request,
+    totals: TotalsDep,
+    workers: StoreWorkersDep,
+    model: Annotated[Model, from_state("model")],
+    retention_days: Annotated[int | None, from_state("retention_days")],
+) -> Status:
+    """Returns how many drawings the store holds, whether there is a model, and how long drawings are kept."""
     name, missing, about, trained_on = None, None, None, None
     try:
         chosen, about = await workers.run(_chosen, model)
         name = chosen.name
         trained_on = None if chosen.run else chosen.recogniser.trained_on
     except UserError as error:
-        missing = str(error)
+        missing = str(error) if request.scope.get(ROLE) is Role.TEACHER else NO_RECOGNISER
     grades = (await totals.get()).grades
     total = sum(grades.values())
-    return Status(total=total, grades=grades, model=name, model_missing=missing, about=about, trained_on=trained_on)
+    return Status(
+        total=total,
+        grades=grades,
+        model=name,
+        model_missing=missing,
+        about=about,
+        trained_on=trained_on,
+        retention_days=retention_days,
+    )
 
 
 @router.get("/counts", dependencies=[TEACHER_ONLY])
@@ -107,7 +124,7 @@ async def counts(totals: TotalsDep) -> Counts:
     """Returns how many drawings in use there are of each grade: in all, and for each of the most used tags."""
     summary = await totals.get()
     tags = [TagCounts(tag=tag, grades=grades) for tag, grades in summary.tags.items()]
-    return Counts(grades=summary.grades, tags=tags, more_tags=summary.more_tags)
+    return Counts(grades=summary.grades, tags=tags, more_tags=summary.more_tags, waiting=summary.waiting)
 
 
 def _chosen(model: Model) -> tuple[Chosen, str | None]:
@@ -128,4 +145,5 @@ def _summary(store: Store) -> Summary:
             by_label = by_tag.setdefault(tag, {})
             by_label[label] = by_label.get(label, 0) + n
     most_used = [tag for tag, _ in used.most_common(MAX_TAGS)]
-    return Summary(grades, {tag: by_tag[tag] for tag in most_used}, len(used) - len(most_used))
+    shown_tags = {tag: by_tag[tag] for tag in most_used}
+    return Summary(grades, shown_tags, len(used) - len(most_used), store.count(WAITING))

@@ -132,7 +132,7 @@ def test_idle_and_half_finished_connections_block_nobody(serve, how_often, messa
         assert saves == [201] * len(drawings)
         for path in [*PAGES, "/api/status", "/static/draw.js"]:
             assert web.ask("GET", path)[0] == 200
-    kept = {drawing.id: drawing.png for drawing in store.find(Query(tags=("class",)))}
+    kept = {drawing.id: drawing.png for drawing in store.find(Query(tags=("class",), deleted=None))}
     assert kept == {drawing.id: drawing.png for drawing in drawings}
     store.close()
     n = how_often.connections
@@ -567,7 +567,10 @@ def test_no_body_breaks_signing_in(anybody, how_often):
 
 
 WITHOUT_INPUT = {
-    *(f"GET /api/{name}" for name in ("status", "counts", "invitation", "invitation.svg", "models", "models/training")),
+    *(
+        f"GET /api/{name}"
+        for name in ("status", "counts", "tags", "invitation", "invitation.svg", "models", "models/training")
+    ),
     "POST /api/models/training/cancel",
 }
 

@@ -1,5 +1,6 @@
 """A real store, a real server, a real (small) model and a real browser."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -58,6 +59,11 @@ def serve(folder: Path, *flags: str) -> Iterator[Server]:
         process.communicate(timeout=20)
 
 
+def set_up(folder: Path, **settings: object) -> None:
+    """Writes the settings of the class whose server will run in `folder`; see `gradejax.web.settings`."""
+    (folder / "grades.db-settings.json").write_text(json.dumps(settings))
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -106,9 +112,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[Serv
 
 @pytest.fixture(scope="session")
 def class_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for a class, whose pupils sign in with CODE and whose teacher with TEACHERS_CODE; without a model."""
+    """A server for a class, without a model: pupils sign in with CODE, the teacher with TEACHERS_CODE; free tags."""
     codes = (f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}")
-    with serve(tmp_path_factory.mktemp("class"), *codes) as server:
+    folder = tmp_path_factory.mktemp("class")
+    set_up(folder, free_tags=True)
+    with serve(folder, *codes) as server:
         yield Server(server.url.replace("127.0.0.1", "class.test"), server.store)
 
 

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import CODE, TEACHERS_CODE
+from conftest import CODE, TEACHERS_CODE, serve, set_up
 from playwright.sync_api import Page, expect
 from test_desk import crowd
 from test_pages import A_PLUS, draw
@@ -23,11 +24,11 @@ def assert_accessible(page: Page) -> None:
 
 
 @pytest.fixture(params=[(360, 740), (1440, 900)], ids=["phone", "desk"])
-def visit(request: pytest.FixtureRequest, open_page: Callable[..., Page], class_server) -> Callable[[str], Page]:
+def visit(request: pytest.FixtureRequest, open_page: Callable[..., Page], class_server) -> Callable[..., Page]:
     """Opens a page in a class, over plain HTTP."""
 
-    def visit(path: str) -> Page:
-        page = open_page(f"{class_server.url}{path}")
+    def visit(path: str, url: str = class_server.url) -> Page:
+        page = open_page(f"{url}{path}")
         page.set_viewport_size({"width": request.param[0], "height": request.param[1]})
         return page
 
@@ -53,6 +54,46 @@ def test_draw(visit: Callable[[str], Page]):
     expect(page.get_by_role("button", name="Take back")).to_be_visible()
     assert_accessible(page)
     crowd(page)
+    assert_accessible(page)
+
+
+def test_a_choice_of_tags(visit: Callable[..., Page], tmp_path: Path):
+    set_up(tmp_path, tags=["7b", "8c"])
+    with serve(tmp_path, f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}") as server:
+        page = visit(f"/#code={CODE}", server.url)
+        expect(page.get_by_role("combobox", name="Tag")).to_be_visible()
+        crowd(page)
+        assert_accessible(page)
+        page = visit(f"/class#code={TEACHERS_CODE}", server.url)
+        page.get_by_role("button", name="Tags").click()
+        page.get_by_role("button", name="Withdraw 7b").click()
+        expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        assert_accessible(page)
+        page.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("button", name="Withdraw 7b")).to_be_visible()
+
+
+def test_mine(visit: Callable[[str], Page]):
+    page = visit(f"/#code={CODE}")
+    expect(page.locator("#prompt strong")).to_have_text(re.compile("[A-E]"))
+    page.get_by_role("link", name="My drawings").click()
+    expect(page.locator("#empty")).to_be_visible()
+    assert_accessible(page)
+    page.get_by_role("link", name="Draw a grade").click()
+    expect(page.locator("#prompt strong")).to_have_text(re.compile("[A-E]"))
+    page.get_by_label("Tags").fill("axe-mine")
+    draw(page, A_PLUS)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("button", name="Take back")).to_be_visible()
+    page.get_by_role("link", name="My drawings").click()
+    page.get_by_role("checkbox").check()
+    assert_accessible(page)
+    page.get_by_role("button", name="Delete…").click()
+    for name in ("Delete it", "Yes, delete for good"):
+        expect(page.get_by_role("dialog").get_by_role("button", name=name)).to_be_visible()
+        assert_accessible(page)
+        page.get_by_role("dialog").get_by_role("button", name=name).click()
+    expect(page.locator("#note")).to_contain_text("1 drawing is deleted for good.")
     assert_accessible(page)
 
 
@@ -82,7 +123,20 @@ def test_browse(visit: Callable[[str], Page], class_server):
     tiles.nth(1).click()
     expect(page.get_by_role("region", name="Selected drawings")).to_be_visible()
     assert_accessible(page)
+    page.get_by_role("button", name="Erase the selected drawings").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert_accessible(page)
+    page.get_by_role("dialog").get_by_role("button", name="Erase…").click()
+    expect(page.get_by_label("Type 1 to confirm")).to_be_focused()
+    assert_accessible(page)
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Deselect").click()
+    page.get_by_role("button", name="Rename axe").click()
+    page.get_by_label("New name").fill("axe")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(page.locator("#renaming-note")).to_have_text("The tag is called axe already.")
+    assert_accessible(page)
+    page.get_by_role("button", name="Cancel").click()
     page.get_by_role("combobox", name="Sort").select_option("disagreement")
     expect(page.locator("#gallery .doubt").first).to_be_visible()
     assert_accessible(page)

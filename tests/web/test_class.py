@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import CODE, TEACHERS_CODE, Server, serve
 from playwright.sync_api import Locator, Page, expect
+from test_pages import A_PLUS, draw
 
 from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
@@ -44,14 +45,13 @@ def projector(open_page: Callable[..., Page], server: Server, **options: object)
 def phone(open_page: Callable[..., Page], server: Server) -> Page:
     page = open_page(f"{at_class(server)}/#code={CODE}")
     expect(page.locator("#prompt strong")).to_have_text(re.compile("[A-E]"))
-    page.get_by_label("Tags").fill("7b")
     return page
 
 
-def draw_a_dot(page: Page) -> str:
-    """Saves a dot; returns the grade that it was asked for as."""
+def draw_one(page: Page) -> str:
+    """Saves a drawing; returns the grade that it was asked for as."""
     grade = page.locator("#prompt strong").inner_text()
-    page.locator("#paper").click()
+    draw(page, A_PLUS)
     page.get_by_role("button", name="Save").click()
     return grade
 
@@ -68,7 +68,8 @@ def test_a_phone_can_read_the_invitation(room: Server, open_page: Callable[..., 
     page = projector(open_page, room)
     expect(page.locator("#address")).to_have_text(room.url.removeprefix("http://"))
     expect(page.locator("#code")).to_have_text(CODE)
-    expect(page.locator("#qr")).to_be_visible()
+    expect(page.locator("#qr")).to_have_attribute("src", re.compile("invitation"))
+    expect(page.locator("#qr")).to_have_js_property("complete", True)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert scanned(page.screenshot()) == f"{room.url}/#code={CODE}"
@@ -107,14 +108,14 @@ def test_on_loopback_the_page_says_how_to_invite(server: Server, open_page: Call
 def test_what_one_device_draws_the_other_shows(room: Server, open_page: Callable[..., Page]):
     page, pupil = projector(open_page, room), phone(open_page, room)
     expect(page.locator("#devices")).to_have_text("0")
-    grade = draw_a_dot(pupil)
+    grade = draw_one(pupil)
     expect(pupil.locator("#mine")).to_have_text("1")
     expect(tiles(page)).to_have_count(1, timeout=2000)
     expect(tiles(page)).to_contain_text(grade)
     expect(count_of(page, grade)).to_have_text("1", timeout=2000)
     expect(page.locator("#total")).to_have_text("1")
     expect(page.locator("#devices")).to_have_text("1")
-    draw_a_dot(phone(open_page, room))
+    draw_one(phone(open_page, room))
     expect(page.locator("#devices")).to_have_text("2")
     expect(tiles(page)).to_have_count(2)
     room.store.exclude([drawing.id for drawing in room.store.find()])  # from outside: the counts follow
@@ -126,7 +127,7 @@ def test_a_paused_collection_loses_nothing(room: Server, open_page: Callable[...
     page.get_by_role("button", name="Pause collecting").click()
     expect(page.locator("#paused")).to_contain_text("Paused")
     expect(page.get_by_role("button", name="Resume collecting")).to_be_focused()
-    draw_a_dot(pupil)
+    draw_one(pupil)
     waiting = "1 drawing is waiting to be sent. The teacher has paused the collection."
     expect(pupil.locator("#note")).to_contain_text(waiting)
     pupil.reload()  # a page that is closed meanwhile keeps it, too
@@ -163,7 +164,7 @@ def test_the_newest_drawings_are_few_and_in_use(room: Server, open_page: Callabl
     page, pupil = projector(open_page, room), phone(open_page, room)
     expect(tiles(page)).to_have_count(24)
     kept = page.locator("#newest li").nth(1).element_handle()
-    grade = draw_a_dot(pupil)
+    grade = draw_one(pupil)
     expect(page.locator("#newest li").first).to_contain_text(grade)  # in place of the oldest
     assert kept.evaluate("tile => tile.isConnected && tile === tile.parentNode.children[1]")
     # The gallery excludes it.

@@ -77,7 +77,7 @@ def test_there_is_room_to_draw_on_every_screen(class_page: Callable[..., Page], 
             assert across - box["width"] >= 40, shape
             for control in page.locator("main button:visible, main input:visible").all():
                 control.scroll_into_view_if_needed()
-                expect(control).to_be_in_viewport(ratio=0.99)
+                expect(control).to_be_in_viewport(ratio=0.98)  # pages scroll by whole pixels
 
 
 @pytest.mark.parametrize("path", ["/", "/guess"])

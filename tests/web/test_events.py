@@ -20,6 +20,7 @@ from gradejax.hands.synthetic import write_drawings
 from gradejax.web import collection, events
 from gradejax.web.collection import Collection
 from gradejax.web.events import Stream
+from gradejax.web.settings import Settings
 from gradejax.web.shutdown import GRACE_SECONDS
 
 DRAWINGS = list(write_drawings(60, seed=8, writers=3))
@@ -205,16 +206,9 @@ def test_streams_are_limited_in_number(tmp_path: Path):
 
 
 def test_a_device_takes_part_for_a_minute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    taking_part = Collection(f"sqlite:///{tmp_path}/other.db")
+    taking_part = Collection(Settings(f"sqlite:///{tmp_path}/other.db"))
     for device in ("one", "other", "one"):
         taking_part.note(device)
     assert taking_part.devices() == 2
     monkeypatch.setattr(collection, "ACTIVE_SECONDS", 0.0)
     assert taking_part.devices() == 0
-
-
-def test_without_a_folder_to_write_to_a_pause_lasts_until_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    paused = Collection(f"sqlite:///{tmp_path}/missing/grades.db")
-    paused.keep(True)
-    assert paused.paused
-    assert "missing/grades.db-paused" in caplog.text

@@ -316,7 +316,9 @@ def test_a_tag_that_is_gone_leaves_the_filter(open_page: Callable[..., Page], se
 def test_a_tag_that_the_counts_do_not_know_yet_stays_in_the_filter(open_page: Callable[..., Page], server, tag: str):
     """They may be a second old, and older where counting takes long."""
     page = open_page("about:blank")
-    page.route("**/api/counts", lambda route: route.fulfill(json={"grades": {}, "tags": [], "more_tags": 0}))
+    page.route(
+        "**/api/counts", lambda route: route.fulfill(json={"grades": {}, "tags": [], "more_tags": 0, "waiting": 0})
+    )
     server.store.add([replace(DRAWINGS[0], id=new_id(), tags=(tag,))])
     page.goto(f"{server.url}/browse?tag={tag}")
     expect(page.get_by_role("heading", name="1 drawing")).to_be_visible()

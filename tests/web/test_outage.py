@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from test_pages import A_PLUS, draw
 
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
@@ -36,7 +37,7 @@ def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(
     note = page.locator("#note")
     mortal_mongodb.kill()
     for count in ("1 drawing is", "2 drawings are"):
-        page.locator("#paper").click()  # a dot
+        draw(page, A_PLUS)
         page.get_by_role("button", name="Save").click()
         expect(note).to_contain_text(f"{count} waiting to be sent. The store is not answering at the moment.")
     gallery.reload()

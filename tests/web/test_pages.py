@@ -12,6 +12,7 @@ import pytest
 from conftest import serve
 from playwright.sync_api import Page, expect
 
+from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import Drawing, new_id
 from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
@@ -163,7 +164,8 @@ def test_a_tap_is_a_dot(drawing_page: Page, server, tag: str):
     x, y = on_paper(drawing_page, [(140, 140)])[0]
     drawing_page.mouse.click(x, y)
     drawing_page.keyboard.press("Enter")
-    (drawing,) = saved(drawing_page, server.store, tag)
+    expect(drawing_page.locator("#note")).to_have_text(re.compile("Saved"))
+    (drawing,) = server.store.find(Query(tags=(tag,), deleted=True))  # the teacher looks at it first
     assert_inked(drawing, [[(140, 140), (140.01, 140)]])
 
 
@@ -277,7 +279,8 @@ LEAVE_BEHIND = """async (drawings) => {
     const transaction = open.result.transaction("waiting", "readwrite");
     const sheet = document.createElement("canvas");
     sheet.width = sheet.height = 280;
-    sheet.getContext("2d").fillRect(100, 100, 50, 50);
+    const pen = Object.assign(sheet.getContext("2d"), { lineWidth: 16, lineCap: "round", lineJoin: "round" });
+    pen.stroke(new Path2D("M60 220 L110 50 L160 220 M80 160 H140 M190 120 H250 M220 90 V150"));  // A+
     drawings.forEach(([label, tags, id], i) => transaction.objectStore("waiting").put({
         id: id ?? `${i}`.padStart(24, "f"), tags, label, data: sheet.toDataURL().split(",")[1],
         date: new Date(1.7e12 + i).toISOString(), writer: "hand-1", strokes: [[{ x: 1, y: 2, t: -5, pressure: 0.5 }]],
@@ -542,12 +545,13 @@ def test_a_rejected_drawing_is_called_so(guess_page: Page, server, tag: str):
     expect(bars).not_to_have_class(re.compile("dim"))
     expect(note).to_have_text("")
     guess_page.get_by_role("button", name="Clear").click()
-    # The visitor has the last word.
+    # The visitor knows better, perhaps: that is for the teacher to see.
     draw(guess_page, DOT)
     guess_page.get_by_role("button", name="No, it is").click()
     guess_page.get_by_role("button", name="B minus").click()
-    (drawing,) = saved(guess_page, server.store, tag)
-    assert drawing.label == "B-"
+    expect(note).to_contain_text("Saved. gradejax could not read your B−, so your teacher will have a look.")
+    (drawing,) = server.store.find(Query(tags=(tag,), deleted=True))
+    assert (drawing.label, drawing.tags) == ("B-", (tag, "guess", QUARANTINE_TAG))
 
 
 @pytest.mark.parametrize(("strokes", "answer"), [(DOT, "Right, no grade"), (A_PLUS, "No, it is")])

@@ -127,7 +127,6 @@ def draw(open_page: Callable[..., Page], proxied: Proxied) -> Page:
 
 def test_the_pages_work_below_a_path(draw: Page, proxied: Proxied):
     expect(draw.locator("#prompt strong")).to_be_visible()
-    draw.get_by_label("Tags").fill("7b")
     box = draw.locator("#paper").bounding_box()
     draw.mouse.move(box["x"] + 40, box["y"] + 40)
     draw.mouse.down()

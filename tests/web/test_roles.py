@@ -25,7 +25,10 @@ PUPILS_OPERATIONS = {
     "POST /api/drawings",
     "POST /api/drawings/take-back",
     "POST /api/guess",
+    "POST /api/mine",
+    "POST /api/mine/erase",
     "GET /api/status",
+    "GET /api/tags",
 }
 """Whatever else there is belongs to the teacher."""
 HTML = {"Accept": "text/html"}
@@ -35,7 +38,7 @@ def message(drawing=DRAWINGS[0], **changes: object) -> dict:
     """Returns what the page sends for a drawing."""
     data = base64.b64encode(drawing.png).decode()
     date = "2026-03-01T10:00:00.123Z"
-    return {"id": new_id(), "tags": ["7b"], "label": drawing.label, "data": data, "date": date} | changes
+    return {"id": new_id(), "tags": ["class"], "label": drawing.label, "data": data, "date": date} | changes
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_the_teacher_may_do_everything(teacher: TestClient, store: Store):
 def test_a_pupil_is_told_of_others_only_how_much_they_drew(pupil: TestClient, store: Store):
     store.add(replace(drawing, tags=("secret-7b",), writer="secret-writer") for drawing in DRAWINGS)
     status = pupil.get("/api/status").json()
-    assert set(status) == {"total", "grades", "model", "model_missing", "about", "trained_on"}
+    assert set(status) == {"total", "grades", "model", "model_missing", "about", "trained_on", "retention_days"}
     assert status["total"] == len(DRAWINGS)
     said = "".join(pupil.get(path).text for path in (*PAGES, "/api/status", "/api/drawings", "/api/counts"))
     assert "secret" not in said
@@ -101,7 +104,7 @@ def test_a_pupil_is_told_of_others_only_how_much_they_drew(pupil: TestClient, st
 
 def test_each_role_is_shown_links_to_its_pages(pupil: TestClient, teacher: TestClient, client: TestClient):
     """On this machine, without codes, everybody is the teacher, and there is nothing to sign out of."""
-    own = {pupil: ["/", "/guess"], teacher: list(PAGES), client: list(PAGES)}
+    own = {pupil: ["/", "/guess", "/mine"], teacher: list(PAGES), client: list(PAGES)}
     for visitor, paths in own.items():
         for path in PAGES:
             page = visitor.get(path, headers=HTML)

@@ -405,7 +405,7 @@ def test_the_code_opens_the_door(at_the_door: TestClient):
     assert "samesite=strict" in cookie
     assert CODE not in cookie
     assert at_the_door.get("/").status_code == 200
-    assert at_the_door.post("/api/drawings", json=message()).status_code == 201
+    assert at_the_door.post("/api/drawings", json=message(tags=["class"])).status_code == 201
 
 
 @pytest.mark.parametrize("cookie", ["", "x", CODE, "0" * 64, "é", '"', ";=;", "9999999999.a.b", "." * 5000])
@@ -646,7 +646,12 @@ def test_a_selection_is_a_list_of_ids(full: TestClient, store: Store, selection:
 def test_counts(full: TestClient):
     of_each = dict.fromkeys(GRADES, len(DRAWINGS) // 15)
     counts = full.get("/api/counts").json()
-    assert counts == {"grades": of_each, "tags": [{"tag": "synthetic", "grades": of_each}], "more_tags": 0}
+    assert counts == {
+        "grades": of_each,
+        "tags": [{"tag": "synthetic", "grades": of_each}],
+        "more_tags": 0,
+        "waiting": 0,
+    }
     status = full.get("/api/status").json()
     assert (status["total"], status["grades"]) == (len(DRAWINGS), of_each)
 

@@ -25,6 +25,10 @@ OPERATIONS = [
     "POST /api/drawings/relabel",
     "POST /api/drawings/put-aside",
     "POST /api/drawings/restore",
+    "POST /api/drawings/erase",
+    "POST /api/mine",
+    "POST /api/mine/erase",
+    "POST /api/drawings/hold",
     "GET /api/counts",
     "GET /api/export",
     "GET /api/invitation",
@@ -36,10 +40,14 @@ OPERATIONS = [
     "GET /api/models/training",
     "POST /api/models/training",
     "POST /api/models/training/cancel",
+    "GET /api/tags",
+    "POST /api/tags",
+    "POST /api/tags/rename",
+    "POST /api/tags/undo",
     "POST /api/collection",  # last: while it is paused, nothing is saved
 ]
 WITHOUT_INPUT = [
-    *(f"GET /api/{name}" for name in ("status", "counts", "invitation", "invitation.svg")),
+    *(f"GET /api/{name}" for name in ("status", "counts", "invitation", "invitation.svg", "tags")),
     *("GET /api/models", "GET /api/models/training", "POST /api/models/training/cancel"),
 ]
 NOT_TRIED = [(label, GenerationMode.NEGATIVE) for label in WITHOUT_INPUT]

@@ -152,7 +152,7 @@ def test_the_bar_fits_a_narrow_phone(
 def test_a_pupil_sees_neither_the_teachers_links_nor_pages(open_page: Callable[..., Page], odd_class: Class):
     page = open_page(odd_class.invitation)
     expect(page.locator("#prompt strong")).to_be_visible()
-    assert page.get_by_role("navigation").get_by_role("link").all_inner_texts() == ["Draw", "Guess"]
+    assert page.get_by_role("navigation").get_by_role("link").all_inner_texts() == ["Draw", "Guess", "Mine"]
     page.goto(f"{odd_class.url}browse")
     expect(page.get_by_text("Only the teacher can open this page.")).to_be_visible()
     page.get_by_role("link", name="Guess").click()
@@ -168,7 +168,7 @@ def test_a_pupils_pages_load_nothing_of_others(open_page: Callable[..., Page], o
     for path in ("guess", "browse"):
         page.goto(odd_class.url + path, wait_until="networkidle")
     assert "/api/status" in asked
-    assert {path for path in asked if path.startswith("/api/")} == {"/api/status"}
+    assert {path for path in asked if path.startswith("/api/")} == {"/api/status", "/api/tags"}
 
 
 def test_the_teacher_takes_over_a_pupils_phone(open_page: Callable[..., Page], odd_class: Class):

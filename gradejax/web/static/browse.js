@@ -2,11 +2,14 @@
 
 import { showCounts } from "./counts.js";
 import { byName, LABELS, number, shown, spoken } from "./drawings.js";
-import { changedTo, drawings, Edits, fetchAll, guesses, listed } from "./edits.js";
+import { changedTo, drawings, Edits, fetchAll, guesses, listed, Unfinished } from "./edits.js";
+import { offerErasing } from "./erasing.js";
 import { Filters } from "./filters.js";
 import { Gallery, guessed } from "./gallery.js";
 import { follow } from "./news.js";
 import { note } from "./note.js";
+import { wireRenaming } from "./renaming.js";
+import { described, showProgress } from "./said.js";
 import { ask, reason } from "./server.js";
 import { Viewer } from "./viewer.js";
 
@@ -33,15 +36,7 @@ for (const select of [form.elements.label, form.elements.guess, element("label")
 }
 const asGuessed = new Option("as guessed", AS_GUESSED);
 const filters = new Filters(form);
-const edits = new Edits(gallery, belongs, (done, total) => {
-  if (done < total) note(`${number(done)} of ${number(total)} drawings…`);
-});
-
-// Whether a drawing still matches the filters after it got this label.
-function belongs(label) {
-  const { value } = form.elements.label;
-  return !value || value === label;
-}
+const edits = new Edits(gallery, filters, (done, total) => done < total && note(`${number(done)} of ${number(total)} drawings…`));
 
 function fetchPage(after) {
   const parameters = filters.sortedQuery();
@@ -59,16 +54,12 @@ async function show({ isRetry = false } = {}) {
   announce(0);
   filters.keepInAddress();
   element("download").href = `api/export?${filters.query()}`;
+  element("export-writer").hidden = !filters.writer;
+  element("export-writer").href = `api/export?${new URLSearchParams({ writer: filters.writer, aside: "both" })}`;
   try {
     const began = performance.now();
     const [isUnknown, first] = await Promise.all([count(), fetchPage()]);
     if (current !== version) return;
-    // The counts may be older than the page: only together they say that the tag is gone.
-    if (isUnknown && !first.total) {
-      goneTag = filters.tag;
-      filters.leaveTag();
-      return show();
-    }
     let page = first;
     while (current === version && page.done !== null) {
       gallery.show([], 0);
@@ -78,12 +69,17 @@ async function show({ isRetry = false } = {}) {
     }
     if (current !== version) return;
     showProgress(null);
+    // The counts may be older than the page: only together they say that the tag is gone.
+    if (isUnknown && !page.total) {
+      goneTag = filters.tag;
+      filters.leaveTag();
+      return show();
+    }
     next = page.next;
     gallery.show(page.drawings, page.total);
     showTotal();
     say(page.ranked_by ? `Ranked by ${page.ranked_by}.` : "");
-    const isFiltered = String(filters.query()) || filters.guess;
-    if (!page.total) say(isFiltered ? "No drawings match: clear the filters." : "No drawings yet: draw some.");
+    if (!page.total) say(nothing());
   } catch (error) {
     if (current !== version) return;
     showProgress(null);
@@ -96,6 +92,13 @@ async function show({ isRetry = false } = {}) {
   }
 }
 
+// Why the gallery is empty.
+function nothing() {
+  const query = String(filters.query());
+  if (query === "aside=quarantine") return "No drawing waits for you.";
+  return query || filters.guess ? "No drawings match: clear the filters." : "No drawings yet: draw some.";
+}
+
 // The line above the gallery; only right after a change there is something to undo.
 function say(text, warn = false) {
   note(goneTag && !warn ? `No drawing in use has the tag ${goneTag} any more. ${text}` : text, warn);
@@ -104,22 +107,10 @@ function say(text, warn = false) {
 
 // `total`: of all that match now; some may have come since the gallery was filled.
 function showTotal(total = gallery.total) {
-  const kind = filters.showsExcluded ? "excluded drawing" : "drawing";
-  element("heading").textContent = `${number(total)} ${kind}${total === 1 ? "" : "s"}`;
+  const kind = filters.showsExcluded && !filters.showsQuarantine ? "excluded drawing" : "drawing";
+  const where = filters.showsQuarantine ? " in quarantine" : "";
+  element("heading").textContent = `${number(total)} ${kind}${total === 1 ? "" : "s"}${where}`;
   element("select-all").hidden = !gallery.items.length;
-}
-
-// `page`: an answer without drawings, while the model is still checking them; null hides the progress.
-function showProgress(page, began) {
-  element("progress").hidden = page === null;
-  if (!page) return;
-  element("judged").max = Math.max(1, page.total);
-  element("judged").value = page.done;
-  const seconds = (performance.now() - began) / 1000;
-  const left = page.done && seconds > 2 ? Math.ceil((seconds * (page.total - page.done)) / page.done) : 0;
-  const time = left > 90 ? `, about ${Math.round(left / 60)} minutes left` : left ? `, about ${left} s left` : "";
-  element("judging").textContent =
-    `The model is checking each drawing: ${number(page.done)} of ${number(page.total)}${time}`;
 }
 
 async function showMore() {
@@ -144,8 +135,15 @@ async function count() {
   const counts = await ask("api/counts");
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
   filters.offerTags(tags);
+  showWaiting(counts.waiting);
   if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
   return filters.tag && !filters.showsExcluded && !counts.more_tags && !tags.includes(filters.tag);
+}
+
+// Says how many drawings are in quarantine, unless they are what is shown.
+function showWaiting(n) {
+  element("waiting").hidden = !n || filters.showsQuarantine;
+  element("waiting-text").textContent = n === 1 ? "1 drawing waits for you." : `${number(n)} drawings wait for you.`;
 }
 
 // Says how many drawings have come since the gallery was filled, and leaves it as it is.
@@ -182,8 +180,8 @@ async function change(make) {
     say(text);
     if (hadFocus) (gallery.items.length ? gallery : element("heading")).focus();
   } catch (error) {
-    edits.forget();
-    say(reason(error), true);
+    showTotal();
+    say(error instanceof Unfinished ? error.message : reason(error), true);
   } finally {
     isBusy = false;
   }
@@ -196,12 +194,12 @@ function relabel() {
   const label = element("label").value;
   if (label === AS_GUESSED) return accept();
   const labels = new Map([...gallery.selected].map((id) => [id, label]));
-  return change(async () => changedTo(await edits.relabel(knownNow(), labels), label));
+  return change(async () => changedTo(await edits.relabel(knownNow(), labels), label, filters.showsQuarantine));
 }
 
 function accept() {
   const labels = guesses(knownNow(), gallery.selected);
-  return change(async () => changedTo(await edits.relabel(knownNow(), labels), null));
+  return change(async () => changedTo(await edits.relabel(knownNow(), labels), null, filters.showsQuarantine));
 }
 
 const move = (path, participle) =>
@@ -222,15 +220,6 @@ async function selectAll() {
   }
 }
 
-function describe(chosen) {
-  const n = gallery.selected.size;
-  if (n > 1) return n === Math.max(gallery.total, known.size) ? `All ${number(n)} selected` : `${number(n)} selected`;
-  if (!chosen) return "1 selected";
-  const details = [chosen.tags.join(", "), new Date(chosen.date).toLocaleDateString("en"), chosen.writer];
-  if (chosen.earlier.length) details.push(`was ${chosen.earlier.map(shown).join(", ")}`);
-  return details.filter(Boolean).join(" · ");
-}
-
 function showSelection() {
   const n = gallery.selected.size;
   // The focus must not vanish with the bar.
@@ -245,11 +234,15 @@ function showSelection() {
     say("");
   }
   const one = n === 1 ? gallery.items.find(({ id }) => gallery.selected.has(id)) : null;
-  element("selected").textContent = describe(one);
+  element("selected").textContent = described(one, gallery.selected.size, Math.max(gallery.total, known.size));
   element("open").hidden = !one;
   element("only-writer").hidden = !one?.writer || filters.writer === one.writer;
-  element("exclude").hidden = filters.showsExcluded;
+  const waits = filters.showsQuarantine;
+  element("exclude").hidden = filters.showsExcluded && !waits;
   element("restore").hidden = !filters.showsExcluded;
+  element("restore").textContent = waits ? "Accept" : "Restore";
+  element("relabel").textContent = waits ? "Accept as" : "Relabel";
+  for (const [name, isMain] of [["restore", waits], ["relabel", !waits]]) element(name).classList.toggle("main", isMain);
   element("accept").hidden = !filters.isRanked;
   if (filters.isRanked) {
     const guess = one && guessed(one);
@@ -279,8 +272,9 @@ element("counting").addEventListener("toggle", () => {
 element("relabel").addEventListener("click", relabel);
 element("accept").addEventListener("click", accept);
 element("exclude").addEventListener("click", () => move("put-aside", "excluded"));
-element("restore").addEventListener("click", () => move("restore", "restored"));
+element("restore").addEventListener("click", () => move("restore", filters.showsQuarantine ? "accepted" : "restored"));
 element("undo").addEventListener("click", () => change(async () => `${drawings(await edits.undo())} as before.`));
+offerErasing({ gallery, filters, say, show, change, version: () => version });
 element("select-all").addEventListener("click", selectAll);
 element("deselect").addEventListener("click", () => gallery.select([]));
 element("open").addEventListener("click", () => {
@@ -291,7 +285,12 @@ element("only-writer").addEventListener("click", () => {
   filters.writer = gallery.items.find(({ id }) => gallery.selected.has(id)).writer;
   show();
 });
+element("look").addEventListener("click", () => {
+  filters.showQuarantine();
+  show();
+});
 element("show-news").addEventListener("click", () => show());
+wireRenaming(element("counts"), { filters, edits, change, show, say });
 element("filtering").open = innerWidth >= 736;
 
 show();

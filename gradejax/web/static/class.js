@@ -4,6 +4,7 @@ import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
 import { Live } from "./live.js";
 import { Newest } from "./newest.js";
 import { note } from "./note.js";
+import "./offering.js";
 import { ask, reason } from "./server.js";
 import { keep, kept } from "./storage.js";
 
@@ -70,6 +71,8 @@ function showCounts() {
   element("drawing").textContent = latest.devices === 1 ? "device active" : "devices active";
   const others = latest.grades[NO_GRADE] ?? 0;
   element("others").textContent = others ? `${others.toLocaleString("en")} of these show no grade.` : "";
+  element("waiting").hidden = !latest.waiting;
+  element("waiting").firstElementChild.textContent = `${latest.waiting.toLocaleString("en")} more to check`;
   const paused = latest.paused ? "Paused. What is drawn now is sent later." : "";
   if (element("paused").textContent !== paused) element("paused").textContent = paused;
   element("pause").textContent = latest.paused ? "Resume collecting" : "Pause collecting";

@@ -4,6 +4,7 @@ import { byName, GRADES, LABELS, NO_GRADE, number, shown, spoken } from "./drawi
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
+const KEEP_THEIR_NAMES = ["guess", "test-set", "quarantine"];
 const ROOM = 16; // beside the bar of no grade, whose name is wider
 const compact = new Intl.NumberFormat("en", { notation: "compact" }); // 1.2K fits above a bar
 
@@ -37,6 +38,18 @@ function chart(totals, title) {
   return node;
 }
 
+// The button that opens the dialog for renaming; see renaming.js.
+function renaming(tag) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "plain";
+  button.dataset.rename = tag;
+  button.textContent = "✎"; // the word, in each row, would take the room of the chart
+  button.title = "Rename";
+  button.ariaLabel = `Rename ${tag}`;
+  return button;
+}
+
 function row(name, cells, kind) {
   const node = document.createElement("tr");
   const head = document.createElement("th");
@@ -58,15 +71,19 @@ const complete = (grades = {}) => Object.fromEntries(LABELS.map((label) => [labe
 const sum = (totals) => Object.values(totals).reduce((total, count) => total + count, 0);
 
 // `counts`: the answer of /api/counts; `tag`: the tag to chart, or "" for all.
-export function showCounts(element, { grades, tags, more_tags }, tag) {
+export function showCounts(element, { grades: all, tags, more_tags }, tag) {
+  const focused = document.activeElement?.dataset.rename;
   const table = document.createElement("table");
   const head = table.createTHead();
   head.append(row("Tag", [...LABELS.map((label) => [shown(label), spoken(label)]), ["all"]], "th"));
   const body = table.createTBody();
-  const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: "all", grades });
+  const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: "all", grades: all });
   for (const { tag, grades } of rows) {
     const totals = complete(grades);
-    body.append(row(tag, [...Object.values(totals), sum(totals)].map((n) => [number(n)]), "td"));
+    const line = row(tag, [...Object.values(totals), sum(totals)].map((n) => [number(n)]), "td");
+    const isTotal = grades === all;
+    if (!isTotal && !KEEP_THEIR_NAMES.includes(tag)) line.cells[0].append(" ", renaming(tag));
+    body.append(line);
   }
   const frame = document.createElement("div");
   frame.className = "table";
@@ -77,7 +94,12 @@ export function showCounts(element, { grades, tags, more_tags }, tag) {
   if (more_tags) {
     table.createCaption().textContent = `The ${tags.length} most used tags; ${number(more_tags)} more are not shown.`;
   }
-  const charted = tags.find((one) => one.tag === tag)?.grades ?? grades;
-  const title = `Drawings by label${charted === grades ? "" : `, tag ${tag}`}`;
-  element.replaceChildren(chart(complete(charted), title), frame);
+  const charted = tags.find((one) => one.tag === tag)?.grades ?? all;
+  const title = `Drawings by label${charted === all ? "" : `, tag ${tag}`}`;
+  const any = document.createElement("button");
+  any.type = "button";
+  any.dataset.rename = "";
+  any.textContent = "Rename a tag";
+  element.replaceChildren(chart(complete(charted), title), frame, any);
+  if (focused !== undefined) element.querySelector(`[data-rename="${CSS.escape(focused)}"]`)?.focus();
 }

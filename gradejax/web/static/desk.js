@@ -1,18 +1,27 @@
 // What Draw and Guess share: the paper and its buttons, the tags, and a finished drawing's way to the store and back.
 
-import { drawing, keepTags, keptTags, problemWith, shown, tagsIn } from "./drawings.js";
+import { drawing, keepTags, keptTags, shown, tagsIn } from "./drawings.js";
 import { enable } from "./focus.js";
 import { note } from "./note.js";
 import { Pad } from "./pad.js";
 import { NOT_KEPT, Queue } from "./queue.js";
 import { showRefused } from "./refused.js";
+import { refreshOffer, refreshOldOffer, TagField } from "./tagging.js";
 import { keepUnfinished } from "./unfinished.js";
 
 export const element = (id) => document.getElementById(id);
 export const pad = new Pad(element("paper"));
 export const queue = new Queue();
 
-const field = element("tags");
+// The address may name tags: /?tags=test-set. They are for this page only.
+const addressed = new URLSearchParams(location.search).get("tags");
+const field = new TagField(
+  element("tagging"),
+  "tags",
+  { many: "Tags", one: "Tag" },
+  addressed === null ? keptTags() : tagsIn(addressed),
+  { changed: (tags) => addressed === null && keepTags(tags) },
+);
 let dropped = null; // {label, strokes}: what Clear or Skip took off the paper; Undo brings it back
 let latest = null; // the drawing finished last, while it waits to be sent
 let page; // see `start`
@@ -42,13 +51,12 @@ export function drop() {
 
 // Takes the drawing off the paper and sends it. Without any tags it stays, and the page asks for them.
 export function finish(label, ...moreTags) {
-  const tags = [...new Set([...tagsIn(field.value), ...moreTags])];
-  const problem = problemWith(tags);
-  if (problem) {
+  if (field.problem) {
     field.focus();
-    note(problem);
+    note(field.problem);
     return false;
   }
+  const tags = [...new Set([...field.tags, ...moreTags])];
   latest = drawing(pad, label, tags);
   dropped = null;
   pad.clear();
@@ -65,6 +73,8 @@ function undo() {
   page.bring(again);
 }
 
+const heldOf = ({ label }) => `Saved. gradejax could not read your ${shown(label)}, so your teacher will have a look.`;
+
 const takeBack = (drawing) => ({
   name: "Take back",
   async act() {
@@ -75,9 +85,11 @@ const takeBack = (drawing) => ({
   },
 });
 
+queue.addEventListener("renamed", ({ detail: { sent, saved } }) => field.rename(sent, saved));
 queue.addEventListener("saved", ({ detail }) => {
   if (detail.id === latest?.id) latest = null;
-  note(page.saidOf(detail), false, takeBack(detail));
+  note(queue.held.has(detail.id) ? heldOf(detail) : page.saidOf(detail), false, takeBack(detail));
+  refreshOldOffer();
 });
 queue.addEventListener("kept", ({ detail }) => note(detail, true));
 queue.addEventListener("change", () => queue.notice && note(queue.notice, false, latest && takeBack(latest)));
@@ -96,15 +108,8 @@ document.addEventListener("keydown", (event) => {
   undo();
 });
 
-// Kept with each letter, for not every way of leaving a page ends the typing first.
-field.addEventListener("input", () => keepTags(tagsIn(field.value)));
-field.addEventListener("keydown", (event) => event.key === "Enter" && field.blur());
-const showTags = () => (field.value = keptTags().join(", "));
-// The address may name tags: /?tags=test-set. They are for this page only.
-const addressed = new URLSearchParams(location.search).get("tags");
 if (addressed === null) {
-  showTags();
-  addEventListener("storage", ({ key }) => key === "tags" && showTags()); // changed in another tab
-} else {
-  field.value = addressed;
+  addEventListener("storage", ({ key }) => key === "tags" && (field.tags = keptTags())); // changed in another tab
 }
+document.addEventListener("visibilitychange", () => document.hidden || refreshOffer());
+refreshOffer();

@@ -1,7 +1,7 @@
 // Draw the grades that the page asks for: mostly those that the store has fewest of.
 
 import { drop, element, finish, pad, queue, start } from "./desk.js";
-import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { GRADES, NO_GRADE, number, shown, spoken } from "./drawings.js";
 import { note } from "./note.js";
 import { ask, reason } from "./server.js";
 import { keep, kept } from "./storage.js";
@@ -38,17 +38,24 @@ function showTotals() {
   element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString("en");
 }
 
+// For how long drawings are kept, in a sentence.
+function kindly(days) {
+  if (days === null) return "";
+  return days === 1 ? "Drawings are deleted after a day." : `Drawings are deleted after ${number(days)} days.`;
+}
+
 async function refreshCounts() {
   refreshed = Date.now();
-  const { grades } = await ask("api/status", undefined, AbortSignal.timeout(PATIENCE));
+  const { grades, retention_days } = await ask("api/status", undefined, AbortSignal.timeout(PATIENCE));
+  element("retention").textContent = kindly(retention_days);
   for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
   showTotals();
 }
 
-// One more drawing of `label` in the store, or one less.
-function count(label, more) {
+// One more drawing in the store, or one less. One that waits for the teacher counts as drawn, but is not in use.
+function count({ id, label }, more) {
   keep("drawn", Math.max(0, Number(kept("drawn") ?? 0) + more));
-  if (label in counts) counts[label] += more;
+  if (label in counts && !queue.held.has(id)) counts[label] += more;
   showTotals();
   if (Date.now() - refreshed > REFRESH) refreshCounts().catch(() => {});
 }
@@ -72,12 +79,12 @@ function bring({ label, strokes }) {
   pad.show(strokes);
 }
 
-queue.addEventListener("saved", ({ detail }) => count(detail.label, 1));
-queue.addEventListener("taken", ({ detail }) => count(detail.label, -1));
+queue.addEventListener("saved", ({ detail }) => count(detail, 1));
+queue.addEventListener("taken", ({ detail }) => count(detail, -1));
 element("skip").addEventListener("click", skip);
 element("save").addEventListener("click", save);
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.target.closest("a, button, input")) save();
+  if (event.key === "Enter" && !event.target.closest("a, button, input, select")) save();
 });
 
 showTotals();

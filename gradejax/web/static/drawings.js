@@ -1,12 +1,15 @@
-// Grades, tags, the anonymous writer, and a drawing as it is sent.
+// Grades, tags, the secret of the writer, and a drawing as it is sent.
 
-import { keep, kept } from "./storage.js";
+import { forget, keep, kept } from "./storage.js";
 
 export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+`, letter, `${letter}-`]);
 
 // The label of a drawing that deliberately shows none.
 export const NO_GRADE = "no grade";
 export const LABELS = [...GRADES, NO_GRADE];
+
+// The tag of drawings that wait for the teacher: see gradejax.dataset.
+const QUARANTINE_TAG = "quarantine";
 
 // The server's limits and its rule for names: see gradejax.drawings and gradejax.web.messages.
 const MAX_NAME_LENGTH = 200;
@@ -34,10 +37,24 @@ export function newId() {
   return seconds + hex(crypto.getRandomValues(new Uint8Array(8)));
 }
 
-// This browser's anonymous writer.
-function writer() {
-  if (!kept("writer")) keep("writer", `hand-${hex(crypto.getRandomValues(new Uint8Array(6)))}`);
-  return kept("writer");
+const KEY = "writer-key";
+const OF_THE_WRITER = [KEY, "writer", "drawn", "unfinished-draw", "unfinished-guess"];
+
+// The secret of whoever draws on this device; null before the first drawing. It goes to the server in the bodies of
+// requests only, and the server keeps a hash of it: who has the secret may see and delete what was drawn with it.
+export const writerKey = () => kept(KEY);
+
+function keptKey() {
+  if (!writerKey()) keep(KEY, hex(crypto.getRandomValues(new Uint8Array(16))));
+  return writerKey();
+}
+
+// Whether a drawing that waits in this browser was drawn by whoever draws here now. Earlier versions named a writer.
+export const isOwn = ({ writer_key, writer }) => (writer_key ? writer_key === writerKey() : writer === kept("writer"));
+
+// Somebody else draws on this device from now on.
+export function forgetWriter() {
+  OF_THE_WRITER.forEach(forget);
 }
 
 export function tagsIn(text) {
@@ -49,6 +66,7 @@ export function problemWith(tags) {
   if (!tags.length) return "Add a tag first: your class or team.";
   if (tags.length > MAX_TAGS) return `A drawing can have at most ${MAX_TAGS} tags.`;
   if (tags.reduce((sum, tag) => sum + [...tag].length, 0) > MAX_CHARACTERS) return "The tags are too long.";
+  if (tags.includes(QUARANTINE_TAG)) return `The tag ${QUARANTINE_TAG} cannot be given: choose another.`;
   for (const tag of tags) {
     if ([...tag].length > MAX_NAME_LENGTH) return `A tag can have at most ${MAX_NAME_LENGTH} characters.`;
     if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(tag)) return "A tag contains a character that cannot be typed.";
@@ -86,7 +104,7 @@ export function drawing(pad, label, tags) {
     label,
     data: pad.png(),
     date: new Date().toISOString(),
-    writer: writer(),
+    writer_key: keptKey(),
     strokes: pad.strokes,
   };
 }

@@ -2,9 +2,9 @@
 
 import { number, shown } from "./drawings.js";
 import { guessed } from "./gallery.js";
-import { ask } from "./server.js";
+import { ask, reason } from "./server.js";
 
-const AT_ONCE = 1000; // ids in one request
+export const AT_ONCE = 1000; // ids in one request
 
 export const drawings = (n) => (n === 1 ? "1 drawing" : `${number(n)} drawings`);
 
@@ -23,30 +23,43 @@ export async function fetchAll(query, progress) {
   return all;
 }
 
-// Sends ids in parts; `sent` is told how many have been. Returns how many drawings changed.
-async function send(path, ids, extra, sent) {
-  let changed = 0;
+// A step is one request: {path, ids, body, back}; `back` are the steps that undo it. Splits a change into steps.
+function steps(path, ids, body, back) {
+  const all = [];
   for (let from = 0; from < ids.length; from += AT_ONCE) {
     const part = ids.slice(from, from + AT_ONCE);
-    changed += (await ask(`api/drawings/${path}`, { ids: part, ...extra })).changed;
-    sent(part.length);
+    all.push({ path, ids: part, body, back: back ? back(part) : [] });
   }
-  return changed;
+  return all;
 }
+
+// The steps that give drawings labels; `labels` and `before` are id → label.
+function relabelling(labels, before) {
+  const byLabel = new Map();
+  for (const [id, label] of labels) {
+    if (!byLabel.has(label)) byLabel.set(label, []);
+    byLabel.get(label).push(id);
+  }
+  const back = (ids) => relabelling(ids.map((id) => [id, before.get(id)]));
+  return [...byLabel].flatMap(([label, ids]) => steps("relabel", ids, { label }, before && back));
+}
+
+// A change or an undoing that failed in the middle; the message is for people.
+export class Unfinished extends Error {}
 
 const OPPOSITE = { "put-aside": "restore", restore: "put-aside" };
 
-// `gallery`: shows what changes; `matches(label)`: whether a drawing with this label belongs there;
-// `progress(done, total)`: called after each part.
+// `gallery`: shows what changes; `filters`: whether a drawing still belongs there; `progress(done, total)`: called after
+// each step. What was done of a change that failed in the middle can be undone, and an undoing that failed repeated.
 export class Edits {
   #gallery;
-  #matches;
+  #filters;
   #progress;
-  #undo = null;
+  #undo = null; // {steps, undone, of, show}, or {elsewhere}
 
-  constructor(gallery, matches, progress) {
+  constructor(gallery, filters, progress) {
     this.#gallery = gallery;
-    this.#matches = matches;
+    this.#filters = filters;
     this.#progress = progress;
   }
 
@@ -58,75 +71,107 @@ export class Edits {
     this.#undo = null;
   }
 
-  // Excludes ("put-aside") or restores drawings, which then leave the gallery.
-  async move(path, ids) {
-    this.forget();
-    const total = this.#gallery.total;
-    const changed = await send(path, ids, {}, this.#counter(ids.length));
-    const gone = this.#gallery.remove(new Set(ids));
-    this.#undo = async () => {
-      const back = await send(OPPOSITE[path], ids, {}, this.#counter(ids.length));
-      this.#gallery.putBack(gone, total);
-      return back;
-    };
-    return changed;
+  // Excludes ("put-aside") drawings, or restores them: out of quarantine, too. They then leave the gallery.
+  move(path, ids) {
+    return this.#make(this.#moving(path, ids), new Map());
   }
 
-  // `known`: id → {label, guess} of drawings; `labels`: id → the label that each gets.
-  async relabel(known, labels) {
-    this.forget();
-    const total = this.#gallery.total;
+  // `known`: id → {label, guess} of drawings; `labels`: id → the label that each gets. Drawings in quarantine are also
+  // accepted.
+  relabel(known, labels) {
     const changing = new Map([...labels].filter(([id, label]) => known.get(id).label !== label));
     const before = new Map([...changing.keys()].map((id) => [id, known.get(id).label]));
-    const shownBefore = this.#gallery.items.filter(({ id }) => changing.has(id)).map((item) => ({ item, was: { ...item } }));
-    const changed = await this.#sendLabels(changing);
-    for (const { item } of shownBefore) {
-      const label = changing.get(item.id);
-      item.earlier = [...item.earlier, item.label];
-      item.label = label;
-      item.confidence = null; // it was about the earlier label
-    }
-    const leaving = new Set([...changing].filter(([, label]) => !this.#matches(label)).map(([id]) => id));
-    const gone = leaving.size ? this.#gallery.remove(leaving) : [];
-    this.#gallery.refresh();
-    this.#undo = async () => {
-      const back = await this.#sendLabels(before);
-      for (const { item, was } of shownBefore) {
-        Object.assign(item, was, { earlier: [...item.earlier, item.label] });
-      }
-      this.#gallery.putBack(gone, total);
-      return back;
-    };
-    return changed;
+    const accepting = this.#filters.showsQuarantine ? this.#moving("restore", [...labels.keys()]) : [];
+    return this.#make([...relabelling(changing, before), ...accepting], changing);
   }
 
-  // Returns how many drawings are again as they were.
+  // A change that was made elsewhere; `undo()` takes it back, and returns how many drawings are again as they were.
+  made(undo) {
+    this.#undo = { elsewhere: undo };
+  }
+
+  // Returns how many drawings are again as they were. If it fails in the middle, the error says so.
   async undo() {
     const undo = this.#undo;
-    this.forget();
-    return undo();
-  }
-
-  async #sendLabels(labels) {
-    const byLabel = new Map();
-    for (const [id, label] of labels) {
-      if (!byLabel.has(label)) byLabel.set(label, []);
-      byLabel.get(label).push(id);
+    if (undo.elsewhere) {
+      this.forget();
+      return undo.elsewhere();
     }
-    const count = this.#counter(labels.size);
-    let changed = 0;
-    for (const [label, ids] of byLabel) changed += await send("relabel", ids, { label }, count);
-    return changed;
+    try {
+      await this.#send(undo.steps, (step) => step.ids.forEach((id) => undo.undone.add(id)));
+    } catch (error) {
+      const part = `${number(undo.undone.size)} of ${drawings(undo.of)}`;
+      throw new Unfinished(`${part} as before. ${reason(error)} “Undo” goes on with the others.`);
+    }
+    this.forget();
+    undo.show();
+    return undo.undone.size;
   }
 
-  #counter(total) {
+  #moving(path, ids) {
+    const opposite = this.#filters.showsQuarantine ? "hold" : OPPOSITE[path];
+    return steps(path, ids, {}, (part) => steps(opposite, part, {}));
+  }
+
+  // Takes the steps of a change, shows in the gallery those that were done, and returns how many drawings changed.
+  async #make(todo, labels) {
+    this.forget();
+    const total = this.#gallery.total;
+    const back = [];
+    const done = { relabelled: new Set(), moved: new Set() };
+    const touched = () => new Set([...done.relabelled, ...done.moved]).size;
+    const all = new Set(todo.flatMap(({ ids }) => ids)).size;
+    try {
+      return await this.#send(todo, (step) => {
+        back.unshift(...step.back);
+        step.ids.forEach((id) => (step.path === "relabel" ? done.relabelled : done.moved).add(id));
+      });
+    } catch (error) {
+      if (!back.length) throw error;
+      const part = `${number(touched())} of ${drawings(all)} changed.`;
+      throw new Unfinished(`${part} ${reason(error)} “Undo” takes that back.`);
+    } finally {
+      const show = this.#show(done, labels, total);
+      if (back.length) this.#undo = { steps: back, undone: new Set(), of: touched(), show };
+    }
+  }
+
+  // Shows what was done; returns what shows it undone.
+  #show({ relabelled, moved }, labels, total) {
+    const before = this.#gallery.items.filter(({ id }) => relabelled.has(id)).map((item) => ({ item, was: { ...item } }));
+    for (const { item } of before) {
+      item.earlier = [...item.earlier, item.label];
+      item.label = labels.get(item.id);
+      item.confidence = null; // it was about the earlier label
+    }
+    const leaving = new Set([...moved, ...[...relabelled].filter((id) => !this.#filters.has(labels.get(id)))]);
+    const gone = leaving.size ? this.#gallery.remove(leaving) : [];
+    this.#gallery.select([...this.#gallery.selected].filter((id) => !leaving.has(id)));
+    return () => {
+      for (const { item, was } of before) Object.assign(item, was, { earlier: [...item.earlier, item.label] });
+      this.#gallery.putBack(gone, total);
+    };
+  }
+
+  // Sends steps, and takes each that was done off the list. Returns how many drawings changed.
+  async #send(todo, sent) {
+    const all = todo.reduce((sum, { ids }) => sum + ids.length, 0);
+    const changed = {};
     let done = 0;
-    return (more) => this.#progress((done += more), total);
+    while (todo.length) {
+      const { path, ids, body } = todo[0];
+      const answer = await ask(`api/drawings/${path}`, { ids, ...body });
+      changed[path] = (changed[path] ?? 0) + answer.changed;
+      sent(todo.shift());
+      this.#progress((done += ids.length), all);
+    }
+    return Math.max(0, ...Object.values(changed));
   }
 }
 
 // The line that says what a change did.
-export const changedTo = (n, label) => `${drawings(n)} relabelled ${label === null ? "as guessed" : `as ${shown(label)}`}.`;
+export const changedTo = (n, label, isAccepted) =>
+  `${drawings(n)} ${isAccepted ? "accepted" : "relabelled"} ${label === null ? "as guessed" : `as ${shown(label)}`}.`;
 
 // The guess of each drawing, as labels.
 export const guesses = (known, ids) => new Map([...ids].map((id) => [id, known.get(id).guess]).filter(([, guess]) => guess));

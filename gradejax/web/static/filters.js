@@ -44,12 +44,28 @@ export class Filters {
     return Boolean(this.#form.elements.aside.value);
   }
 
+  get showsQuarantine() {
+    return this.#form.elements.aside.value === "quarantine";
+  }
+
+  // All drawings that wait for the teacher.
+  showQuarantine() {
+    this.#form.reset();
+    this.#form.elements.aside.value = "quarantine";
+  }
+
+  // Whether a drawing with this label matches, for all that the label says.
+  has(label) {
+    const { value } = this.#form.elements.label;
+    return !value || value === label;
+  }
+
   get isRanked() {
     return this.#form.elements.by.value === "disagreement";
   }
 
   get writer() {
-    return this.#form.elements.writer.value;
+    return this.#form.elements.writer.value.trim();
   }
 
   set writer(writer) {
@@ -95,6 +111,13 @@ export class Filters {
 
   leaveTag() {
     this.#form.elements.tag.value = "";
+  }
+
+  // Goes on filtering by a tag that has another name now.
+  renameTag(from, to) {
+    if (this.tag !== from) return;
+    this.#form.elements.tag.append(new Option(to, to));
+    this.#form.elements.tag.value = to;
   }
 
   #values() {

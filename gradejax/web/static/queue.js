@@ -11,6 +11,7 @@ const LONGEST_PAUSE = 30000;
 const PATIENCE = 20000;
 const OPEN_TIMEOUT = 5000;
 const ID_TAKEN = 409;
+const ERASED = 410; // while it was on its way
 const SERVER_ERROR = 500; // perhaps caused by this drawing: the others are sent first
 
 // Turns an IDBRequest or a transaction into a promise.
@@ -61,12 +62,14 @@ function openMemory() {
   };
 }
 
-// Events: "saved" for each drawing once it is in the store; "taken" when one that was is taken back; "kept", with the
+// Events: "saved" for each drawing once it is in the store, and before that "renamed", with the tags {sent, saved}, if the
+// teacher has renamed some; "taken" when one that was is taken back; "kept", with the
 // reason, if it cannot be; "change" when `waiting`, `refused` or `trouble` changes.
 export class Queue extends EventTarget {
   waiting = 0;
   refused = []; // {drawing, error}: drawings that the server refused; kept, and tried again by the next page
   trouble = null; // the error that keeps drawings waiting, until one gets through
+  held = new Set(); // ids of saved drawings that look like no grade, and wait for the teacher
   isKept; // a promise: whether drawings survive closing the page
   #disk; // a promise; of null if there is none
   #memory = openMemory();
@@ -119,6 +122,11 @@ export class Queue extends EventTarget {
     await this.send();
   }
 
+  // The drawings that wait or were refused, also those of earlier pages.
+  async kept() {
+    return (await this.#all()).filter(({ unwanted }) => !unwanted);
+  }
+
   async discard(ids) {
     for (const id of ids) await this.#replace(id, null);
     await this.#count();
@@ -166,15 +174,21 @@ export class Queue extends EventTarget {
   async #deliver({ unwanted, ...drawing }) {
     const isUnwanted = () => unwanted || this.#unwanted.has(drawing.id); // also while it is being sent
     this.#tried.add(drawing.id);
+    let saved; // the tags, as the server knows them
     try {
-      const { id, receipt } = await ask("api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
+      const answer = await ask("api/drawings", sendable(drawing), AbortSignal.timeout(PATIENCE));
+      const { id, receipt } = answer;
+      saved = answer.tags;
+      if (answer.in_quarantine) this.held.add(id);
       if (isUnwanted()) await ask("api/drawings/take-back", { id, receipt }, AbortSignal.timeout(PATIENCE));
     } catch (error) {
       if (!(error instanceof Refusal) || !error.isFinal) {
         if (error.status === SERVER_ERROR) this.#failures.set(drawing.id, (this.#failures.get(drawing.id) ?? 0) + 1);
         throw error;
       }
-      if (isUnwanted()) {
+      if (error.status === ERASED) {
+        await this.#replace(drawing.id, null);
+      } else if (isUnwanted()) {
         await this.#replace(drawing.id, null);
         this.dispatchEvent(new CustomEvent("kept", { detail: reason(error) }));
       } else if (error.status === ID_TAKEN && !this.#renamed.has(drawing.id)) {
@@ -191,7 +205,9 @@ export class Queue extends EventTarget {
     // Another tab may have sent it as well.
     if (!(await this.#replace(drawing.id, null)) || isUnwanted()) return;
     this.waiting--;
-    this.dispatchEvent(new CustomEvent("saved", { detail: drawing }));
+    const isRenamed = saved.join() !== drawing.tags.join();
+    if (isRenamed) this.dispatchEvent(new CustomEvent("renamed", { detail: { sent: drawing.tags, saved } }));
+    this.dispatchEvent(new CustomEvent("saved", { detail: { ...drawing, tags: saved } }));
   }
 
   async #all() {

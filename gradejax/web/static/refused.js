@@ -1,8 +1,9 @@
 // Drawings that the server refused: why, and what to do about it. None is discarded unless the visitor says so.
 
-import { problemWith, shown, tagsIn } from "./drawings.js";
+import { shown } from "./drawings.js";
 import { note } from "./note.js";
 import { reason } from "./server.js";
+import { refreshOffer, TagField } from "./tagging.js";
 
 const MAX_LABELS = 6; // listed one by one
 
@@ -14,26 +15,21 @@ function button(text, act) {
   return node;
 }
 
-// One or more drawings that have the same tags and were refused for the same reason.
-function group(queue, drawings, error) {
+// One or more drawings that have the same tags and were refused for the same reason. Aborting `signal` ends it.
+function group(queue, drawings, error, signal) {
   const ids = drawings.map(({ id }) => id);
   const labels = drawings.slice(0, MAX_LABELS).map(({ label }) => shown(label));
   if (drawings.length > MAX_LABELS) labels.push("…");
   const count = drawings.length === 1 ? "1 drawing" : `${drawings.length} drawings`;
   const message = document.createElement("p");
   message.textContent = `${count} could not be saved (${labels.join(", ")}). ${reason(error)}`;
-  const tags = document.createElement("input");
-  tags.value = drawings[0].tags.join(", ");
-  tags.maxLength = 400;
-  tags.autocomplete = "off";
-  const label = document.createElement("label");
-  label.className = "tags";
-  label.append("Change tags", tags);
+  const place = document.createElement("div");
+  const names = { many: "Change tags", one: "Change the tag" };
+  const field = new TagField(place, `tags-${ids[0]}`, names, drawings[0].tags, { signal });
   const again = () => {
-    const problem = problemWith(tagsIn(tags.value));
-    if (!problem) return done(queue.retag(ids, tagsIn(tags.value)));
-    tags.focus();
-    note(problem);
+    if (!field.problem) return done(queue.retag(ids, field.tags));
+    field.focus();
+    note(field.problem);
   };
   const done = (change) => change.catch(() => note("The browser could not update its stored drawings.", true));
   // The first click asks, the second confirms.
@@ -47,13 +43,14 @@ function group(queue, drawings, error) {
   buttons.append(button("Send again", again), button("Discard", discard));
   const node = document.createElement("div");
   node.role = "group";
-  node.append(message, label, buttons);
+  node.append(message, place, buttons);
   return node;
 }
 
 // Shows in `section` the drawings that the server refused.
 export function showRefused(section, queue) {
   let before = [];
+  let current = new AbortController();
   queue.addEventListener("change", () => {
     // Each refusal has its own error. Without a new one nothing is redrawn, so that text being typed stays.
     const now = queue.refused.map(({ error }) => error);
@@ -65,8 +62,13 @@ export function showRefused(section, queue) {
       if (!groups.has(key)) groups.set(key, { drawings: [], error });
       groups.get(key).drawings.push(drawing);
     }
-    section.replaceChildren(...[...groups.values()].map(({ drawings, error }) => group(queue, drawings, error)));
+    current.abort();
+    current = new AbortController();
+    const nodes = [...groups.values()].map(({ drawings, error }) => group(queue, drawings, error, current.signal));
+    section.replaceChildren(...nodes);
     section.hidden = !groups.size;
-    if (groups.size) note("Some drawings could not be saved: see below.", true);
+    if (!groups.size) return;
+    note("Some drawings could not be saved: see below.", true);
+    refreshOffer(); // what is offered now may be why
   });
 }

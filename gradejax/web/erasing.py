@@ -1,0 +1,58 @@
+"""Erasing drawings for good, while the pages that show them follow."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from gradejax.erasure import Erased, erase
+from gradejax.web.editing import Editor
+from gradejax.web.gone import Gone
+from gradejax.web.limits import bounded, no_repeats
+from gradejax.web.messages import MAX_SELECTED, Message, Selection
+from gradejax.web.ranking import Rankings
+from gradejax.web.roles import TEACHER_ONLY
+from gradejax.web.state import from_state
+
+
+class Eraser:
+    """Erases drawings from the store, from what is kept of it on disk, and from what this server remembers."""
+
+    def __init__(self, editor: Editor, rankings: Rankings, gone: Gone):
+        self._editor = editor
+        self._rankings = rankings
+        self._gone = gone
+
+    async def erase(self, ids: Sequence[str]) -> Erased:
+        """Erases drawings, excluded ones too."""
+        erased = Erased(0, ())
+
+        def edit(ids: Sequence[str]) -> int:
+            nonlocal erased
+            self._gone.mark(ids)
+            erased = erase(self._editor.store, ids)
+            self._rankings.forget(ids)
+            return erased.drawings
+
+        await self._editor.apply(ids, edit)
+        return erased
+
+
+EraserDep = Annotated[Eraser, from_state("eraser")]
+
+router = APIRouter(
+    prefix="/drawings", dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(2 * MAX_SELECTED)
+)
+
+
+class ErasedForGood(Message):
+    erased: int
+    unreachable: list[str] = Field(description="what may still hold copies, in sentences")
+
+
+@router.post("/erase")
+async def erase_drawings(selection: Selection, eraser: EraserDep) -> ErasedForGood:
+    """Erases drawings for good, excluded ones too. Nothing brings them back."""
+    erased = await eraser.erase(selection.ids)
+    return ErasedForGood(erased=erased.drawings, unreachable=list(erased.unreachable))

@@ -1,0 +1,183 @@
+// My drawings: what was drawn on this device, and deleting it for good.
+
+import { agrees } from "./asking.js";
+import { forgetWriter, isOwn, number, writerKey } from "./drawings.js";
+import { note } from "./note.js";
+import { Own } from "./own.js";
+import { NOT_KEPT, Queue } from "./queue.js";
+import { ask, reason } from "./server.js";
+
+const AT_ONCE = 1000; // ids in one request
+const GONE = 404;
+const BEYOND =
+  "What cannot be reached from here: copies that your teacher made before, and what a recogniser has already learned.";
+
+const element = (id) => document.getElementById(id);
+const queue = new Queue();
+const own = new Own(element("own"));
+let saved = []; // those of the server that are loaded, newest first
+let total = 0; // of them, loaded or not
+let waiting = []; // those that this browser has yet to send
+let isLoading = false;
+
+const drawings = (n) => (n === 1 ? "1 drawing" : `${number(n)} drawings`);
+
+function show() {
+  const wait = new Set(waiting.map(({ id }) => id));
+  const others = saved.filter(({ id }) => !wait.has(id));
+  own.show([...waiting.map((drawing) => ({ ...drawing, isWaiting: true })), ...others]);
+  const n = total - (saved.length - others.length) + waiting.length;
+  const sent = waiting.length === 1 ? "1 is waiting to be sent." : `${number(waiting.length)} are waiting to be sent.`;
+  element("count").textContent = n ? `${drawings(n)}. ${waiting.length ? sent : ""}`.trim() : "";
+  element("empty").hidden = n > 0 || isLoading || !element("more").hidden;
+  element("all").hidden = !n;
+  element("somebody-else").hidden = !writerKey();
+}
+
+// If the drawing `after` is gone, another page has deleted it: then it begins anew.
+async function pageAfter(writer_key, after) {
+  try {
+    return await ask("api/mine", { writer_key, after });
+  } catch (error) {
+    if (after === null || error.status !== GONE) throw error;
+    saved = [];
+    return pageAfter(writer_key, null);
+  }
+}
+
+// Loads the next page, or the first one. Throws if the server does not answer.
+async function load() {
+  const writer_key = writerKey();
+  if (!writer_key) return; // nothing was drawn here
+  isLoading = true;
+  try {
+    const page = await pageAfter(writer_key, saved.at(-1)?.id ?? null);
+    if (writer_key !== writerKey()) return;
+    const known = new Set(saved.map(({ id }) => id));
+    saved.push(...page.drawings.filter(({ id }) => !known.has(id)));
+    total = page.total ?? total;
+    element("more").hidden = page.next === null;
+    element("more").textContent = "Show more";
+  } finally {
+    isLoading = false;
+  }
+}
+
+async function loadMore() {
+  try {
+    await load();
+  } catch (error) {
+    element("more").hidden = false;
+    element("more").textContent = "Try again";
+    note(reason(error), true);
+  }
+  show();
+}
+
+async function lookAtQueue() {
+  waiting = (await queue.kept()).filter(isOwn).sort((a, b) => Date.parse(b.date) - Date.parse(a.date));
+  show();
+}
+
+async function selectAll() {
+  try {
+    while (!element("more").hidden) {
+      await load();
+      show();
+    }
+    own.selectAll();
+  } catch (error) {
+    note(reason(error), true);
+  }
+}
+
+const first = (n) => ({
+  title: n === 1 ? "Delete this drawing for good?" : `Delete ${number(n)} drawings for good?`,
+  lines: ["Nobody can bring them back, not even your teacher."],
+  yes: n === 1 ? "Delete it" : `Delete ${number(n)} drawings`,
+  no: n === 1 ? "Keep it" : "Keep them",
+});
+
+const second = (n) => ({
+  title: "Are you sure?",
+  lines: [n === 1 ? "1 drawing will be gone." : `${number(n)} drawings will be gone.`],
+  yes: "Yes, delete for good",
+  no: n === 1 ? "No, keep it" : "No, keep them",
+  isSecond: true,
+});
+
+async function deleteSelected() {
+  const ids = [...own.selected];
+  if (!(await agrees(first(ids.length))) || !(await agrees(second(ids.length)))) return;
+  element("delete").disabled = true;
+  let done = 0;
+  try {
+    await queue.discard(ids); // first, so that none is sent any more
+    for (; done < ids.length; done += AT_ONCE) {
+      const part = ids.slice(done, done + AT_ONCE);
+      if (writerKey()) await ask("api/mine/erase", { writer_key: writerKey(), ids: part });
+      const gone = new Set(part);
+      const before = saved.length;
+      saved = saved.filter(({ id }) => !gone.has(id));
+      total -= before - saved.length;
+      if (ids.length > AT_ONCE) note(`${number(Math.min(done + AT_ONCE, ids.length))} of ${drawings(ids.length)}…`);
+    }
+    own.select([]);
+    await lookAtQueue();
+    note(`${ids.length === 1 ? "1 drawing is" : `${number(ids.length)} drawings are`} deleted for good. ${BEYOND}`);
+    element("heading").focus();
+    if (!saved.length && total) await loadMore();
+  } catch (error) {
+    await lookAtQueue();
+    note(reason(error), true);
+  } finally {
+    element("delete").disabled = false;
+  }
+}
+
+async function changeWriter() {
+  const agreed = await agrees({
+    title: "Does somebody else draw on this device now?",
+    lines: [
+      "Your drawings stay where they are, but this device no longer shows them, and only your teacher can delete them.",
+      "If you want to delete some, do that first.",
+    ],
+    yes: "Yes, somebody else",
+    no: "No, it is still me",
+  });
+  if (!agreed) return;
+  forgetWriter();
+  [saved, total] = [[], 0];
+  element("more").hidden = true;
+  own.select([]);
+  await lookAtQueue();
+  note("This device no longer knows who drew before.");
+  element("heading").focus();
+}
+
+function showSelection() {
+  const n = own.selected.size;
+  element("selection").hidden = !n;
+  element("selected").textContent = `${number(n)} selected`;
+  // Drawings scrolled into view must not end up behind the bar.
+  document.documentElement.style.scrollPaddingBottom = n ? `${element("selection").offsetHeight}px` : "";
+}
+
+queue.addEventListener("saved", ({ detail }) => {
+  if (!isOwn(detail)) return;
+  saved.unshift({ ...detail, aside: false });
+  total++;
+});
+queue.addEventListener("change", () => lookAtQueue());
+queue.isKept.then((isKept) => isKept || note(NOT_KEPT));
+own.addEventListener("select", showSelection);
+element("all").addEventListener("click", selectAll);
+element("more").addEventListener("click", loadMore);
+element("delete").addEventListener("click", deleteSelected);
+element("deselect").addEventListener("click", () => {
+  own.select([]);
+  element("heading").focus();
+});
+element("somebody-else").addEventListener("click", changeWriter);
+
+await loadMore();
