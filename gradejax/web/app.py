@@ -78,12 +78,14 @@ def create_app(
     workers, counts = Workers(_STORE_THREADS), totals.Totals(store)
     editor = editing.Editor(store, workers, counts, rankings)
     held = Quarantine(store, model, editor.apply_here)
+    gone = Gone()
+    eraser = erasing.Eraser(editor, workers, rankings, gone)
     trainings = Trainings(uri or store.uri, finished=model.look_now)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        erasing = Retention(store, retention, rankings, counts).open() if retention else nullcontext()
-        with closing(store), rankings.open(), trainings.open(), erasing:
+        by_age = Retention(store, retention, eraser).open() if retention else nullcontext()
+        with closing(store), rankings.open(), trainings.open(), by_age:
             recovering = asyncio.create_task(held.recover(workers))
             yield
             await held.finish(recovering)
@@ -106,12 +108,12 @@ def create_app(
     state.collection = collection.Collection(state.settings)
     state.events = events.Events(counts, state.collection)
     state.invitation = invited or invitation.Invitation("http://localhost:8000/")
-    state.gone, state.retention_days = Gone(), retention and retention.days
-    state.saver = saving.Saver(store, workers, held, state.gone, retention)
+    state.gone, state.retention_days = gone, retention and retention.days
+    state.saver = saving.Saver(store, workers, held, gone, retention)
     state.guesser = guessing.Guesser(model)
     state.editor = editor
     state.renamer = renaming.Renamer(editor, state.settings, workers)
-    state.eraser = erasing.Eraser(editor, rankings, state.gone)
+    state.eraser = eraser
     state.trainings, state.test_set = trainings, TestSet(store, model)
     state.send_budget = SendBudget()
     key = secrets.token_bytes() if access is None else access.sessions.derive_key("receipts")

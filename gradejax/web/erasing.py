@@ -14,28 +14,34 @@ from gradejax.web.messages import MAX_SELECTED, Message, Selection
 from gradejax.web.ranking import Rankings
 from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.state import from_state
+from gradejax.web.workers import Workers
 
 
 class Eraser:
     """Erases drawings from the store, from what is kept of it on disk, and from what this server remembers."""
 
-    def __init__(self, editor: Editor, rankings: Rankings, gone: Gone):
+    def __init__(self, editor: Editor, workers: Workers, rankings: Rankings, gone: Gone):
         self._editor = editor
+        self._workers = workers
         self._rankings = rankings
         self._gone = gone
 
     async def erase(self, ids: Sequence[str]) -> Erased:
-        """Erases drawings, excluded ones too."""
+        """Erases drawings, excluded ones too, and those that are on their way here."""
+        self._gone.mark(ids)
+        return await self._workers.run(self.erase_here, ids)
+
+    def erase_here(self, ids: Sequence[str]) -> Erased:
+        """Erases drawings in the thread that calls it."""
         erased = Erased(0, ())
 
         def edit(ids: Sequence[str]) -> int:
             nonlocal erased
-            self._gone.mark(ids)
             erased = erase(self._editor.store, ids)
             self._rankings.forget(ids)
             return erased.drawings
 
-        await self._editor.apply(ids, edit)
+        self._editor.apply_here(ids, edit)
         return erased
 
 

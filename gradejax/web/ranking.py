@@ -147,16 +147,6 @@ class Rankings:
                 self._start()
         return changed
 
-    def erase(self, ids: Sequence[str], erase: Callable[[], int]) -> int:
-        """As `edit`, for drawings that `erase` erases: what was judged of them is forgotten as well."""
-
-        def change() -> int:
-            erased = erase()
-            self.forget(ids)
-            return erased
-
-        return self.edit(ids, change)
-
     def forget(self, ids: Sequence[str]) -> None:
         """Forgets what was judged of drawings that are erased, here and on disk."""
         is_on_disk = self._judgements.forget(ids)

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from gradejax import erasure
 from gradejax.errors import UserError
 from gradejax.stores import Query, Store
-from gradejax.web.ranking import Rankings
+from gradejax.web.erasing import Eraser
 from gradejax.web.saving import WRITTEN
-from gradejax.web.totals import Totals
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +26,10 @@ class Retention:
     corrected the date (`Saver`); a drawing that is dated in the future stays, and the log counts those.
     """
 
-    def __init__(self, store: Store, age: timedelta, rankings: Rankings, totals: Totals):
+    def __init__(self, store: Store, age: timedelta, eraser: Eraser):
         self._store = store
         self._age = age
-        self._rankings = rankings
-        self._totals = totals
+        self._eraser = eraser
         self._closing = threading.Event()
 
     @contextmanager
@@ -66,8 +63,7 @@ class Retention:
             if self._closing.is_set():
                 return
         if ids:
-            n = self._rankings.erase(ids, lambda: erasure.erase(self._store, ids).drawings)
-            self._totals.forget()
+            n = self._eraser.erase_here(ids).drawings
             log.info("drawings older than %d days: %d erased", self._age.days, n)
         else:
             self._store.erase([])  # an earlier erasure may have had to leave something
