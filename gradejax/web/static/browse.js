@@ -1,8 +1,8 @@
 // The gallery: filter, select, relabel, exclude, restore, count, download.
 
 import { showCounts } from "./counts.js";
-import { byName, LABELS, number, shown, spoken } from "./drawings.js";
-import { changedTo, drawings, Edits, fetchAll, guesses, listed, Unfinished } from "./edits.js";
+import { byName, drawings, LABELS, number, shown, spoken } from "./drawings.js";
+import { changedTo, Edits, fetchAll, guesses, listed, Unfinished } from "./edits.js";
 import { offerErasing } from "./erasing.js";
 import { Filters } from "./filters.js";
 import { Gallery, guessed } from "./gallery.js";

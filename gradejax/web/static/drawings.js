@@ -16,12 +16,14 @@ const MAX_NAME_LENGTH = 200;
 const MAX_TAGS = 31; // and "guess"
 const MAX_CHARACTERS = 490; // in all tags together
 const MAX_POINTS = 5000;
+export const AT_ONCE = 1000; // ids in one request
 
 export const shown = (label) => label.replace("-", "−");
 export const spoken = (label) => label.replace("+", " plus").replace("-", " minus");
 
 // The pages speak English, whatever the browser's language.
 export const number = (n) => n.toLocaleString("en");
+export const drawings = (n) => (n === 1 ? "1 drawing" : `${number(n)} drawings`);
 
 // Sorts 7a before 10b.
 export const byName = new Intl.Collator(undefined, { numeric: true }).compare;

@@ -1,12 +1,8 @@
 // Changes to many drawings: sent in parts, shown in place, and undone.
 
-import { number, shown } from "./drawings.js";
+import { AT_ONCE, drawings, number, shown } from "./drawings.js";
 import { guessed } from "./gallery.js";
 import { ask, reason } from "./server.js";
-
-export const AT_ONCE = 1000; // ids in one request
-
-export const drawings = (n) => (n === 1 ? "1 drawing" : `${number(n)} drawings`);
 
 // Fetches the id, label and guess of every drawing that matches, in the gallery's order.
 export async function fetchAll(query, progress) {

@@ -1,8 +1,8 @@
 // Erasing by the teacher: counted first, asked for twice, and without Undo.
 
 import { agrees } from "./asking.js";
-import { number } from "./drawings.js";
-import { AT_ONCE, drawings, fetchAll } from "./edits.js";
+import { AT_ONCE, drawings, number } from "./drawings.js";
+import { fetchAll } from "./edits.js";
 import { note } from "./note.js";
 import { ask, reason } from "./server.js";
 

@@ -1,13 +1,12 @@
 // My drawings: what was drawn on this device, and deleting it for good.
 
 import { agrees } from "./asking.js";
-import { forgetWriter, isOwn, number, writerKey } from "./drawings.js";
+import { AT_ONCE, drawings, forgetWriter, isOwn, number, writerKey } from "./drawings.js";
 import { note } from "./note.js";
 import { Own } from "./own.js";
 import { NOT_KEPT, Queue } from "./queue.js";
 import { ask, reason } from "./server.js";
 
-const AT_ONCE = 1000; // ids in one request
 const GONE = 404;
 const BEYOND =
   "What cannot be reached from here: copies that your teacher made before, and what a recogniser has already learned.";
@@ -19,8 +18,6 @@ let saved = []; // those of the server that are loaded, newest first
 let total = 0; // of them, loaded or not
 let waiting = []; // those that this browser has yet to send
 let isLoading = false;
-
-const drawings = (n) => (n === 1 ? "1 drawing" : `${number(n)} drawings`);
 
 function show() {
   const wait = new Set(waiting.map(({ id }) => id));

@@ -1,7 +1,6 @@
 // Renames a tag on all drawings, or merges two, in a dialog of the page Browse.
 
-import { drawings } from "./edits.js";
-import { number } from "./drawings.js";
+import { drawings, number } from "./drawings.js";
 import { ask, reason } from "./server.js";
 
 const BOTH_EXIST = 409;
