@@ -325,11 +325,15 @@ def test_a_tag_that_the_counts_do_not_know_yet_stays_in_the_filter(open_page: Ca
     assert tag in page.url
 
 
-@pytest.mark.parametrize("way", ["Enter", "double-click", "button"])
+@pytest.mark.parametrize("way", ["Enter", "double-click", "double-click where the bar appears", "button"])
 def test_a_drawing_is_opened_large(doubtful: Page, way: str):
     options = doubtful.locator("#gallery [role=option]")
     if way == "double-click":
         options.first.dblclick()
+    elif way == "double-click where the bar appears":
+        box = options.first.bounding_box()
+        doubtful.set_viewport_size({"width": 1280, "height": int(box["y"]) + 60})
+        doubtful.mouse.dblclick(box["x"] + 60, box["y"] + 30)
     else:
         options.first.click()
         doubtful.locator("#gallery").press("Enter") if way == "Enter" else doubtful.get_by_text("Open").click()

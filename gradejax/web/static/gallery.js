@@ -23,12 +23,14 @@ export class Gallery extends EventTarget {
   #columns = 1;
   #cell = CELL_WIDTH;
   #renderPending = false;
+  #beganHere = false; // whether the first click of a double click was in the gallery
 
   constructor(element) {
     super();
     this.#element = element;
     addEventListener("scroll", () => this.#renderSoon(), { passive: true });
     new ResizeObserver(() => this.#renderSoon()).observe(element.parentElement);
+    document.addEventListener("click", (event) => this.#clickedAgain(event), true);
     element.addEventListener("click", (event) => this.#clicked(event));
     element.addEventListener("keydown", (event) => this.#pressed(event));
   }
@@ -202,9 +204,18 @@ export class Gallery extends EventTarget {
     caption.append(line);
   }
 
+  // The second click of two opens the drawing that the first one selected, wherever it lands: the first may have moved
+  // another drawing, or the bar with its buttons, under the pointer.
+  #clickedAgain(event) {
+    if (event.detail < 2) this.#beganHere = this.#element.contains(event.target);
+    else if (this.#beganHere) {
+      event.stopPropagation();
+      event.preventDefault();
+      if (event.detail === 2) this.#open();
+    }
+  }
+
   #clicked(event) {
-    // The first click of two has selected the drawing, and may have scrolled another one under the pointer.
-    if (event.detail > 1) return this.#open();
     const node = event.target.closest("[role=option]");
     if (!node) return;
     const index = Number(node.id.split("-")[1]);
