@@ -1,13 +1,13 @@
-"""Behind a reverse proxy with HTTPS, below a path: a real server, a real proxy, a real browser."""
+"""Behind nginx and Caddy, with HTTPS and below a path."""
 
-import asyncio
 import http.client
+import os
 import re
+import shutil
 import socket
-import ssl
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from playwright.sync_api import Page, expect
 from gradejax.web.connections import MAX_AHEAD
 from gradejax.web.rates import STRANGERS_BURST
 
-PREFIX = "/school/7b"
+PREFIX = "/gradejax"
 HOST = "class.test"
 
 
@@ -32,76 +32,69 @@ class Proxied(NamedTuple):
     behind: str
 
 
-class Proxy:
-    """A reverse proxy that ends TLS, takes PREFIX off the path, and forwards address and scheme: see docs/proxy.md.
-
-    Each connection carries one request.
-    """
-
-    def __init__(self, certificate: Path):
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(certificate)
-        self._ready = threading.Event()
-        self.port = 0
-        self.server_port = 0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        thread = threading.Thread(target=lambda: asyncio.run(self._run()))  # the browser's loop has this one
-        thread.start()
-        self._ready.wait()
-        try:
-            yield
-        finally:
-            self._loop.call_soon_threadsafe(self._end.set)
-            thread.join()
-
-    async def _run(self) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = listener.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._end.wait()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            method, path, version = head.partition(b"\r\n")[0].split(b" ")
-            if not path.startswith(f"{PREFIX}/".encode()):
-                return
-            lines = [line for line in head.split(b"\r\n")[1:-2] if not line.lower().startswith(b"connection:")]
-            lines += [b"X-Forwarded-For: 198.51.100.7", b"X-Forwarded-Proto: https", b"Connection: close"]
-            first = b" ".join([method, path[len(PREFIX) :], version])
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.server_port)
-            to_server.write(b"\r\n".join([first, *lines, b"", b""]))
-            upward = asyncio.ensure_future(_pass_on(reader, to_server))
-            await _pass_on(from_server, writer)
-            upward.cancel()
-            to_server.close()
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the browser has closed the connection
-        finally:
-            writer.close()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(2**16):
-        writer.write(piece)
-        await writer.drain()
-
-
-@pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    folder = tmp_path_factory.mktemp("proxied")
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def proxied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """The pages behind a proxy that is configured as docs/proxy.md says, with TLS."""
+    if shutil.which(request.param) is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{request.param} is missing: apt-get install nginx-light caddy")
+        pytest.skip(f"needs {request.param}: apt-get install nginx-light caddy")
+    folder = tmp_path_factory.mktemp(request.param)
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}"]
     subprocess.run([*new, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    certificate.write_bytes(key.read_bytes() + certificate.read_bytes())
-    proxy = Proxy(certificate)
-    with proxy.running(), _behind(folder, f"https://{HOST}:{proxy.port}{PREFIX}/") as (server, lines):
-        proxy.server_port = urlsplit(server).port
-        assert lines[-1].endswith(f"https://{HOST}:{proxy.port}{PREFIX}/#code={CODE}"), "what the pupils are told"
-        yield Proxied(f"https://{HOST}:{proxy.port}{PREFIX}/", server)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"https://{HOST}:{port}{PREFIX}/"
+    with _behind(folder, url) as (server, lines):
+        assert lines[-1].endswith(f"{url}#code={CODE}"), "what the pupils are told"
+        documented = _documented(request.param).replace("127.0.0.1:8000", urlsplit(server).netloc)
+        start = {"nginx": _nginx, "caddy": _caddy}[request.param](folder, port, documented)
+        with subprocess.Popen(start, cwd=folder, env={**os.environ, "HOME": str(folder)}) as proxy:
+            try:
+                _wait_for(port)
+                yield Proxied(url, server)
+            finally:
+                proxy.terminate()
+
+
+def _documented(language: str) -> str:
+    """Returns the proxy's configuration in the documentation."""
+    text = (Path(__file__).parents[2] / "docs/proxy.md").read_text("utf-8")
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def _nginx(folder: Path, port: int, documented: str) -> list[str]:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    (folder / "nginx.conf").write_text(f"""
+        daemon off; master_process off; pid {folder}/pid; events {{}}
+        http {{
+            access_log off; {folders}
+            server {{
+                listen 127.0.0.1:{port} ssl; server_name {HOST};
+                ssl_certificate certificate.pem; ssl_certificate_key key.pem;
+                {documented}
+            }}
+        }}""")
+    return ["nginx", "-p", str(folder), "-c", f"{folder}/nginx.conf", "-e", f"{folder}/errors"]
+
+
+def _caddy(folder: Path, port: int, documented: str) -> list[str]:
+    site = f"https://{HOST}:{port} {{\nbind 127.0.0.1\ntls certificate.pem key.pem"
+    options = "{\nadmin off\nauto_https disable_redirects\n}\n"
+    (folder / "Caddyfile").write_text(options + documented.replace("school.example {", site))
+    return ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "the proxy does not listen"
+            time.sleep(0.05)
 
 
 @contextmanager
