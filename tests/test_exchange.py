@@ -616,6 +616,7 @@ class TestCommand:
         ("arguments", "reason"),
         [
             (["import", "", "--tags=a"], "The name of the file or folder is empty"),
+            (["import", "pictures", "--tags=7b,quarantine"], "--tags=quarantine: only gradejax gives this tag"),
             (["export", ""], "Its name is empty"),
             (["generate", "-5"], "Unknown command line flag"),
             (["generate", "²"], "'²' is not a number from 1"),

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gradejax.data import exchange, folders
+from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import printable
 from gradejax.errors import StoreError, UserError
 from gradejax.progress import progress, track
@@ -31,6 +32,8 @@ def import_drawings(uri: str, name: str, tags: tuple[str, ...], *, as_no_grade: 
     Raises:
         UserError: if nothing could be read, or the rest of the file is lost.
     """
+    if QUARANTINE_TAG in tags:
+        raise UserError(f"--tags={QUARANTINE_TAG}: only gradejax gives this tag")
     _check_source(name, tags, as_no_grade)
     outcome = exchange.Outcome()
     with closing(open_store(uri)) as store:
