@@ -14,15 +14,12 @@ from typing import NamedTuple
 from gradejax import audits, cache, recipe, regular, run_erasure
 from gradejax.errors import UserError
 from gradejax.stores import Query, Store
+from gradejax.traces import Trace
 from gradejax.web import judgements
 from gradejax.web.training import LOG
 
 _MAX_BYTES = 2**20
-_EVERYWHERE = (
-    "Backups, exports, downloads and files of `data audit --out` still hold the drawings: delete these files.",
-    "Models that were trained on them keep what they have learned: train anew, and delete the runs.",
-    "Caches and runs in other folders than the one in which this ran were not looked for.",
-)
+_EVERYWHERE = (Trace("copies"), Trace("models"), Trace("elsewhere"))
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,11 @@ class Erased:
 
     Attributes:
         drawings: how many are gone from the store.
-        unreachable: what gradejax cannot erase, as sentences.
+        unreachable: what gradejax cannot erase.
     """
 
     drawings: int
-    unreachable: tuple[str, ...]
+    unreachable: tuple[Trace, ...]
 
 
 class _Order(NamedTuple):
@@ -119,12 +116,12 @@ def _from_runs(order: _Order) -> None:
 _PLACES: tuple[Callable[[_Order], None], ...] = (_from_decoded, _from_judgements, _from_audits, _from_runs)
 
 
-def _runs_of_tags(runs: Path, tags: Collection[str]) -> Iterator[str]:
+def _runs_of_tags(runs: Path, tags: Collection[str]) -> Iterator[Trace]:
     """Deletes logs of trainings that name tags which no drawing has any longer, and yields which runs name them."""
     for workdir in _workdirs(runs) if tags else ():
         trained_on = {tag.strip() for tag in str(run_erasure.data_settings(workdir).get("tags", "")).split(",")}
         if not trained_on.isdisjoint(tags):
-            yield f"{workdir} was trained on tags that are gone, and names them in its config and above its plots."
+            yield Trace("run", workdir)
         with suppress(OSError, regular.Irregular):
             text = regular.read(workdir / LOG, _MAX_BYTES).decode(errors="replace")
             if any(tag in text for tag in tags):

@@ -35,6 +35,7 @@ from gradejax.stores import mongo_filters as filters
 from gradejax.stores.mongo_connection import MongoConnection
 from gradejax.stores.mongo_indexes import ORDER
 from gradejax.stores.store import IN_USE, Query, retagged, tag_set, valid_drawings
+from gradejax.traces import Trace
 
 _NO_PICTURES = {"data": 0, "strokes": 0}
 _NO_STROKES = {"strokes": 0}
@@ -157,8 +158,8 @@ class MongoStore:
             self._server.retried(partial(mongo_erasing.write_anew, self._grades))
         return erased
 
-    def remains(self) -> list[str]:
-        return [mongo_erasing.REMAINS[self._server.is_ferretdb]]
+    def remains(self) -> list[Trace]:
+        return [Trace("ferretdb" if self._server.is_ferretdb else "mongodb")]
 
     def fingerprint(self, query: Query = IN_USE) -> str:
         def digest() -> str:

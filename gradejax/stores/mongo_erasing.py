@@ -20,11 +20,6 @@ TOGETHER = 5000
 """Ids to delete at once; FerretDB takes at most 32,766."""
 FEW = 32
 """Ids that FerretDB looks up faster one by one than by a scan."""
-REMAINS = {
-    False: "MongoDB uses the space of erased drawings again as time goes by; its command `compact` frees it sooner.",
-    True: "FerretDB's log may hold the drawings until it is used again, unless it was started as docs/privacy.md says.",
-}
-"""What may be left, by whether it is FerretDB."""
 _NO_SUCH_COLLECTION = 26
 
 

@@ -17,6 +17,7 @@ from gradejax.stores import sqlite_erasing, sqlite_schema
 from gradejax.stores.sqlite_file import SqliteFile
 from gradejax.stores.sqlite_rows import INSERT, IS_DELETED, Row, columns, document, now, packed, selected, unpacked
 from gradejax.stores.store import IN_USE, Query, checked_id, retagged, tag_set, valid_drawings
+from gradejax.traces import Trace
 
 _PAGE = 100  # drawings read at a time
 _NUMBERS = 50_000  # row numbers looked up at a time
@@ -139,7 +140,7 @@ class SqliteStore:
         self._complete_erasure(sqlite_erasing.READER_SECONDS)
         return erased
 
-    def remains(self) -> list[str]:
+    def remains(self) -> list[Trace]:
         return sqlite_erasing.remains(self._path, self._is_erased)
 
     def fingerprint(self, query: Query = IN_USE) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gradejax.traces import Trace
+
 log = logging.getLogger(__name__)
 
 READER_SECONDS = 10.0
@@ -94,17 +96,17 @@ def complete(connection: sqlite3.Connection, path: Path, seconds: float) -> bool
     return is_anew
 
 
-def remains(path: Path, is_complete: bool) -> list[str]:
-    """Says where erased drawings may be left, as sentences.
+def remains(path: Path, is_complete: bool) -> list[Trace]:
+    """Says where erased drawings may be left.
 
     Args:
         path: of the store.
         is_complete: what `complete` returned last.
     """
     backups = sorted(path.parent.glob(f"{glob.escape(path.name)}.v*-backup"))
-    found = [f"{backup} is the store before gradejax changed its format, and holds the drawings." for backup in backups]
+    found = [Trace("backup", backup) for backup in backups]
     if not is_complete:
-        found.append(f"{path} and its log may hold the drawings until nobody reads from it: erase again then.")
+        found.append(Trace("read", path))
     return found
 
 

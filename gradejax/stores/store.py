@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from gradejax.drawings import MAX_TAGS, Drawing, from_document, utc_milliseconds
 from gradejax.errors import BadDrawing
+from gradejax.traces import Trace
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +159,8 @@ class Store(Protocol):
         """
         ...
 
-    def remains(self) -> list[str]:
-        """Returns sentences that say where erased drawings may be left, because the store cannot erase there."""
+    def remains(self) -> list[Trace]:
+        """Says where erased drawings may be left, because the store cannot erase there."""
         ...
 
     def fingerprint(self, query: Query = IN_USE) -> str:

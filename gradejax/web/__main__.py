@@ -49,6 +49,9 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "retention", None, "Erase drawings for good that are older than this: 30d for 30 days.", flag_values=_FLAGS
 )
+flags.DEFINE_bool(
+    "whole-minutes", False, "Keep when a drawing was made to the minute, not to the millisecond.", flag_values=_FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -74,6 +77,7 @@ def main(arguments: list[str]) -> None:
         public_url=_FLAGS["public-url"].value,
         proxies=str(_FLAGS["trusted-proxies"].value),
         retention=age,
+        whole_minutes=bool(_FLAGS["whole-minutes"].value),
     )
 
 

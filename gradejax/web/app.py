@@ -32,6 +32,7 @@ from gradejax.web import (
     totals,
 )
 from gradejax.web.access import Access
+from gradejax.web.dates import Dates
 from gradejax.web.examining import TestSet
 from gradejax.web.gone import Gone
 from gradejax.web.guard import SIGN_IN, Guard
@@ -49,7 +50,8 @@ from gradejax.web.shutdown import LAST_ANSWERS_SECONDS, ShutdownAnswers
 from gradejax.web.training import Trainings
 from gradejax.web.workers import Workers
 
-_OPEN_PATHS = frozenset({SIGN_IN, "/static/style.css", "/static/sign-in.js", "/static/icon.svg"})
+_OF_SIGN_IN = ("style.css", "sign-in.js", "language.js", "choose-language.js", "icon.svg")
+_OPEN_PATHS = frozenset({SIGN_IN, *(f"/static/{file}" for file in _OF_SIGN_IN)})
 _STORE_THREADS = 16
 
 
@@ -62,6 +64,7 @@ def create_app(
     uri: str | None = None,
     public: PublicAddress | None = None,
     retention: timedelta | None = None,
+    whole_minutes: bool = False,
 ) -> FastAPI:
     """Creates the application.
 
@@ -73,6 +76,7 @@ def create_app(
         public: the pages' address at a reverse proxy, if there is one.
         uri: the store's address with its credentials, for trainings; `store.uri` if it needs none.
         retention: the age at which drawings are erased; None keeps them.
+        whole_minutes: whether the dates of drawings are kept to the minute only.
     """
     rankings = Rankings(store, model)
     workers, counts = Workers(_STORE_THREADS), totals.Totals(store)
@@ -93,9 +97,7 @@ def create_app(
 
     app = FastAPI(title="gradejax", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_middleware(ShutdownAnswers)
-    app.add_middleware(
-        Guard, access=access, public=public, open_paths=_OPEN_PATHS, sign_in_page=STATIC / "sign-in.html"
-    )
+    app.add_middleware(Guard, access=access, public=public, open_paths=_OPEN_PATHS, sign_in_page=pages.sign_in_page())
     refusals.add_handlers(app)
 
     state = app.state
@@ -109,7 +111,7 @@ def create_app(
     state.events = events.Events(counts, state.collection)
     state.invitation = invited or invitation.Invitation("http://localhost:8000/")
     state.gone, state.retention_days = gone, retention and retention.days
-    state.saver = saving.Saver(store, workers, held, gone, retention)
+    state.saver = saving.Saver(store, workers, held, gone, Dates(retention, whole_minutes))
     state.guesser = guessing.Guesser(model)
     state.editor = editor
     state.renamer = renaming.Renamer(editor, state.settings, workers)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException
 from starlette.types import Scope
 
 from gradejax.web.guard import SESSION, source
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded
 from gradejax.web.messages import Collecting
 from gradejax.web.roles import TEACHER_ONLY
@@ -42,7 +43,7 @@ class Collection:
     def require_open(self) -> None:
         """Raises HTTPException while the collection is paused."""
         if self.paused:
-            raise HTTPException(503, "The teacher has paused the collection.", _RETRY)
+            raise HTTPException(503, Text("server.paused"), _RETRY)
 
     def note(self, device: str) -> None:
         """Notes that `device` has saved or guessed."""

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from gradejax.erasure import Erased, erase
+from gradejax.traces import Trace
 from gradejax.web.editing import Editor
 from gradejax.web.gone import Gone
+from gradejax.web.languages import LANGUAGE, Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import MAX_SELECTED, Message, Selection
 from gradejax.web.ranking import Rankings
@@ -54,11 +56,27 @@ router = APIRouter(
 
 class ErasedForGood(Message):
     erased: int
-    unreachable: list[str] = Field(description="what may still hold copies, in sentences")
+    unreachable: list[str] = Field(description="what may still hold copies, in sentences in the visitor's language")
 
 
 @router.post("/erase")
-async def erase_drawings(selection: Selection, eraser: EraserDep) -> ErasedForGood:
+async def erase_drawings(selection: Selection, eraser: EraserDep, request: Request) -> ErasedForGood:
     """Erases drawings for good, excluded ones too. Nothing brings them back."""
     erased = await eraser.erase(selection.ids)
-    return ErasedForGood(erased=erased.drawings, unreachable=list(erased.unreachable))
+    unreachable = [said(trace).to(request.scope[LANGUAGE]) for trace in erased.unreachable]
+    return ErasedForGood(erased=erased.drawings, unreachable=unreachable)
+
+
+def said(trace: Trace) -> Text:
+    """Returns what a trace says."""
+    path = trace.path
+    return {
+        "backup": Text("server.left-in-backup", path=path),
+        "read": Text("server.left-while-read", path=path),
+        "mongodb": Text("server.left-in-mongodb"),
+        "ferretdb": Text("server.left-in-ferretdb"),
+        "run": Text("server.left-in-run", path=path),
+        "copies": Text("server.left-in-copies"),
+        "models": Text("server.left-in-models"),
+        "elsewhere": Text("server.left-elsewhere"),
+    }[trace.kind]

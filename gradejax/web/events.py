@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from gradejax.errors import StoreError
 from gradejax.web.collection import Collection, device_of
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Live, SavedNow
 from gradejax.web.roles import TEACHER_ONLY
@@ -105,12 +106,12 @@ class Events:
         """
         counts = await self._counts()
         if not self._is_open:
-            raise HTTPException(503, "The server is shutting down.", {"Retry-After": "5"})
+            raise HTTPException(503, Text("server.shutting-down"), {"Retry-After": "5"})
         of_device = [stream for stream in self._streams if stream.device == device]
         if len(of_device) >= STREAMS_PER_DEVICE:
             self.close(of_device[0])
         elif len(self._streams) >= MAX_STREAMS:
-            raise HTTPException(503, "Too many pages show the class live: close some.", {"Retry-After": "5"})
+            raise HTTPException(503, Text("server.too-many-live-pages"), {"Retry-After": "5"})
         stream = Stream(device)
         stream.show(counts)
         self._streams[stream] = None

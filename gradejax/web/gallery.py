@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import accumulate, islice, takewhile
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi import Query as InQuery
 from fastapi.responses import StreamingResponse
 
 from gradejax.drawings import Drawing
 from gradejax.stores import Query, Store
+from gradejax.web.languages import LANGUAGE, Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Listed, Listing, ListPage, Name, Page, Shelf, Shown
 from gradejax.web.ranking import Rankings
@@ -31,9 +32,10 @@ async def look(
     store: StoreDep,
     workers: StoreWorkersDep,
     rankings: Annotated[Rankings, from_state("rankings")],
+    request: Request,
 ) -> Shelf:
     """Returns a page of drawings: newest first or, with a model, those first whose label is doubted most."""
-    return await workers.run(_page, store, rankings, page)
+    return await workers.run(_page, store, rankings, page, request.scope[LANGUAGE])
 
 
 @router.get("/drawings/ids")
@@ -71,38 +73,39 @@ async def picture(
 def _png(store: Store, id: str) -> bytes:
     drawing = store.get(id)
     if drawing is None:
-        raise HTTPException(404, "No drawing has this id.")
+        raise HTTPException(404, Text("server.no-such-drawing"))
     return drawing.png
 
 
-def _page(store: Store, rankings: Rankings, page: Page) -> Shelf:
+def _page(store: Store, rankings: Rankings, page: Page, language: str) -> Shelf:
     query = page.query()
     if page.after is not None and store.get(page.after) is None:
-        raise HTTPException(404, "No drawing has the id in `after`.")
+        raise HTTPException(404, Text("server.no-such-drawing"))
     if page.is_ranked():
-        return _page_by_disagreement(rankings, query, page)
+        return _page_by_disagreement(rankings, query, page, language)
     drawings = list(store.find(query, newest_first=True, after=page.after, limit=page.limit, pictures=False))
     return _fitting([_shown(drawing) for drawing in drawings], page, lambda: store.count(query))
 
 
-def _page_by_disagreement(rankings: Rankings, query: Query, page: Page) -> Shelf:
+def _page_by_disagreement(rankings: Rankings, query: Query, page: Page, language: str) -> Shelf:
     ranking = rankings.ranking(query, refresh=page.after is None)
     if not ranking.finished:
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
     ranked = rankings.page(ranking, page.after, page.limit, page.guess)
     shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
     shelf = _fitting(shown, page, lambda: sum(1 for _ in ranking.ids(page.guess)))
-    return shelf.model_copy(update={"ranked_by": ranking.ranked_by})
+    assert ranking.ranked_by
+    return shelf.model_copy(update={"ranked_by": ranking.ranked_by.to(language)})
 
 
 def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
     query = page.query()
     if page.after is not None and store.get(page.after) is None:
-        raise HTTPException(404, "No drawing has the id in `after`.")
+        raise HTTPException(404, Text("server.no-such-drawing"))
     if page.is_ranked():
         ranking = rankings.ranking(query, refresh=False)
         if not ranking.finished:
-            raise HTTPException(409, "The model is still checking the drawings.", {"Retry-After": "1"})
+            raise HTTPException(409, Text("server.still-checking"), {"Retry-After": "1"})
         ids = list(islice(ranking.ids(page.guess, page.after), _MAX_LISTED))
         listed = [
             Listed(id=id, label=ranking.label_of(id), guess=ranking.guess_of(ranking.judgements[id])) for id in ids

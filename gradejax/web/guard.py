@@ -5,8 +5,7 @@ import ipaddress
 import logging
 import math
 import time
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,7 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gradejax.web import languages
 from gradejax.web.access import Access
+from gradejax.web.languages import LANGUAGE, Text, told
 from gradejax.web.proxy import PublicAddress
 from gradejax.web.rates import Asked, Rates
 from gradejax.web.roles import ROLE, Role
@@ -66,7 +67,7 @@ class Guard:
         access: Access | None,
         public: PublicAddress | None,
         open_paths: Collection[str],
-        sign_in_page: Path,
+        sign_in_page: Mapping[str, str],
     ):
         """Creates the middleware.
 
@@ -75,13 +76,13 @@ class Guard:
             access: knows the sessions; None if nobody needs a code, and everybody is the teacher.
             public: the address at a reverse proxy, if there is one.
             open_paths: paths that need no cookie.
-            sign_in_page: the page shown to strangers instead of any other.
+            sign_in_page: the page shown to strangers instead of any other: language → HTML.
         """
         self.app = app
         self.access = access
         self._origin = public.origin if public else None
         self.open_paths = open_paths
-        self.sign_in_page = sign_in_page.read_bytes()
+        self.sign_in_page = sign_in_page
         self._rates = Rates(needs_code=access is not None)
         self._logged = -_SECONDS_BETWEEN_TRACES
 
@@ -89,6 +90,8 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
+        accepted = headers.get("accept-language", "")
+        scope[LANGUAGE] = languages.preferred(_cookies(headers, languages.COOKIE), accepted)
         session = self._session(headers)
         admit = scope.pop(ADMIT, lambda _: None)
         if session is not None:
@@ -121,12 +124,12 @@ class Guard:
             if started:
                 raise  # the server closes the connection: the answer is incomplete
             self._log_exception(scope)
-            await _sentence(500, "Something went wrong on the server; its log says what.")(scope, receive, answer)
+            await _sentence(scope, 500, Text("server.failed"))(scope, receive, answer)
 
     def _session(self, headers: Headers) -> Session | None:
         if self.access is None:
             return None
-        sessions = map(self.access.sessions.find, _cookies(headers))
+        sessions = map(self.access.sessions.find, _cookies(headers, COOKIE))
         return next((session for session in sessions if session is not None), None)
 
     def _add_headers(self, path: str, headers: MutableHeaders) -> None:
@@ -154,32 +157,32 @@ class Guard:
         counted = Asked(asked == ("POST", SIGN_IN), asked == ("POST", SAVE), min(n_bytes, limit))
         excess = self._rates.excess(source(scope), session, counted)
         if excess is not None:
-            return _sentence(429, excess.reason, {"Retry-After": str(math.ceil(excess.seconds))})
+            return _sentence(scope, 429, excess.reason, {"Retry-After": str(math.ceil(excess.seconds))})
         if len(headers.getlist("host")) != 1:
-            return _sentence(400, "A request must name exactly one host.")
+            return _sentence(scope, 400, "A request must name exactly one host.")
         if self.access is None and not is_loopback(_host_name(headers["host"])):
-            return _sentence(421, "This server answers only to localhost and 127.0.0.1.")
+            return _sentence(scope, 421, "This server answers only to localhost and 127.0.0.1.")
         if self.access is None and not _FORWARDED.isdisjoint(headers.keys()):
             # Everybody would be the teacher.
             return _sentence(
-                421, "This server is behind a proxy: restart it with --public-url, so that it asks for codes."
+                scope, 421, "This server is behind a proxy: restart it with --public-url, so that it asks for codes."
             )
         if _from_another_origin(scope["method"], headers, self._origin):
-            return _sentence(403, "Requests from another origin are refused.")
+            return _sentence(scope, 403, "Requests from another origin are refused.")
         if not length.isdecimal() or n_bytes > limit:
             # The connection cannot be reused: the body that follows is not read.
-            return _sentence(413, f"The body is over {_size(limit)}.", {"Connection": "close"})
+            return _sentence(scope, 413, f"The body is over {_size(limit)}.", {"Connection": "close"})
         if self.access is not None and session is None and scope["path"] not in self.open_paths:
             if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
-                return HTMLResponse(self.sign_in_page, 401)
-            return _sentence(401, "The access code is needed first: open the first page and enter it.")
+                return HTMLResponse(self.sign_in_page[scope[LANGUAGE]], 401)
+            return _sentence(scope, 401, Text("server.code-needed"))
         if scope["method"] not in _METHODS:
-            return _sentence(405, "Method Not Allowed", {"Allow": ", ".join(_METHODS)})
+            return _sentence(scope, 405, "Method Not Allowed", {"Allow": ", ".join(_METHODS)})
         return None
 
 
-def _sentence(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"detail": detail}, status, headers)
+def _sentence(scope: Scope, status: int, detail: str | Text, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": told(detail, scope[LANGUAGE])}, status, headers)
 
 
 def source(scope: Scope) -> str:
@@ -223,10 +226,10 @@ def _from_another_origin(method: str, headers: Headers, own: str | None) -> bool
     return origin not in (None, own) and origin.partition("://")[2] != headers.get("host")
 
 
-def _cookies(headers: Headers) -> list[str]:
-    """Returns the values of cookies with our name: other servers on this host may set one of that name, too."""
+def _cookies(headers: Headers, cookie: str) -> list[str]:
+    """Returns the values of cookies of this name: other servers on this host may set one of that name, too."""
     pairs = (pair.partition("=") for line in headers.getlist("cookie") for pair in line.split(";"))
-    return [value.strip() for name, _, value in pairs if name.strip() == COOKIE][:_MAX_COOKIES]
+    return [value.strip() for name, _, value in pairs if name.strip() == cookie][:_MAX_COOKIES]
 
 
 def _size(limit: int) -> str:

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 
+from gradejax.web.languages import Text
+
 USUAL_BYTES = 2**15
 """A drawing made within twenty seconds is smaller, and never waits for a larger one."""
 MAX_PARAMETERS = 64
@@ -25,7 +27,7 @@ class Turns:
     async def turn(self) -> AsyncIterator[None]:
         """Waits for a turn. Raises HTTPException if too many wait."""
         if self._waiting == _MAX_WAITING:
-            raise HTTPException(503, "Others are sending large drawings.", {"Retry-After": "5"})
+            raise HTTPException(503, Text("server.others-send-large"), {"Retry-After": "5"})
         self._waiting += 1
         try:
             async with self._lock:

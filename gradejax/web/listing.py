@@ -18,6 +18,7 @@ from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX, GRADES
 from gradejax.held_out import Reading
 from gradejax.recogniser import Chosen, Recogniser
+from gradejax.web.languages import Text
 from gradejax.web.run_messages import Bin, EpochShown, Mistake, RunDetail, RunShown
 
 _BINS = 15
@@ -25,13 +26,15 @@ _MAX_MISTAKES = 60
 _MAX_FACTS, _MAX_FACT_LENGTH = 60, 200
 
 
-def shown_run(run: Path, in_use: bool) -> RunShown:
-    """Returns what the page shows of a finished run."""
+def shown_run(run: Path, in_use: bool, language: str) -> RunShown:
+    """Returns what the page shows, in `language`, of a finished run."""
     config, result = _config(run), results.read(run)
     data, train, model = (_group(config, name) for name in ("data", "train", "model"))
     mixed = sum(n for name in ("synthetic", "others") if isinstance(n := data.get(name), int))
     start = str(train.get("start_from") or "")
-    recipe = str(model.get("name", "")) + (f" from {Path(start).name}" if start else "")
+    recipe = str(model.get("name", ""))
+    if start:
+        recipe = Text("server.recipe-from", recipe=recipe, start=Path(start).name).to(language)
     date = None
     with suppress(OSError):
         date = datetime.fromtimestamp((run / "summary.json").lstat().st_mtime, UTC)
@@ -60,31 +63,29 @@ def shown_shipped(recogniser: Recogniser, in_use: bool) -> RunShown:
     )  # fmt: skip
 
 
-def note(in_use: Chosen) -> str | None:
-    """Says why the newest run is not the one in use; None if it is, or nobody would expect it to be."""
+def note(in_use: Chosen, language: str) -> str | None:
+    """Says in `language` why the newest run is not the one in use; None if it is, or nobody would expect it to be."""
     finished = runs.finished_runs()
     if not finished or finished[0] == in_use.run or in_use.run not in [None, *finished]:
         return None
-    newest = results.read(finished[0])
+    name, newest = finished[0].name, results.read(finished[0])
     used = results.read(in_use.run) if in_use.run else None
     if newest is None:
-        return f"{finished[0].name} does not say how good it is, so it is not used."
+        return Text("server.newest-says-nothing", run=name).to(language)
     if used is None or results.merit(newest) >= results.merit(used):
-        return (
-            None
-            if choice.chosen() is None
-            else (
-                f"A newer run, {finished[0].name}, reads {newest.accuracy:.1%} of its validation drawings. "
-                f"“Use this one” changes to it."
-            )
-        )
-    why, other = f"{newest.accuracy:.1%} against {used.accuracy:.1%}", ""
-    if newest.split != used.split:
-        why = "it was not validated on unseen writers"
+        if choice.chosen() is None:
+            return None
+        use = Text("models.use")
+        return Text("server.newer-run", run=name, points=100 * newest.accuracy, use=use).to(language)
+    if newest.split == used.split:
+        worse = Text("server.newest-is-worse", run=name, points=100 * newest.accuracy, other=100 * used.accuracy)
+    else:
+        worse = Text("server.newest-not-on-unseen", run=name)
+    texts = [worse]
     with suppress(UserError):
         if in_use.run and _validated_on(finished[0]) != _validated_on(in_use.run):
-            other = " They were validated on different drawings."
-    return f"A newer run, {finished[0].name}, is worse ({why}), so it is not used.{other}"
+            texts.append(Text("server.validated-on-others"))
+    return " ".join(text.to(language) for text in texts)
 
 
 def _validated_on(run: Path) -> set[str] | None:

@@ -252,7 +252,7 @@ class Shelf(Message):
     total: int | None = Field(None, description="how many drawings match; on the first page only")
     done: int | None = Field(None, description="how many the model has judged so far, until it is done")
     ranked_by: str | None = Field(
-        default=None, description="what a ranking rests on: the store's last audit, or the model"
+        default=None, description="what a ranking rests on, in words: the store's last audit, or the model"
     )
 
 

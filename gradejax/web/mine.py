@@ -12,6 +12,7 @@ from gradejax.drawings import Drawing
 from gradejax.stores import Query, Store
 from gradejax.web.erasing import EraserDep
 from gradejax.web.gone import GoneDep
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import MAX_SELECTED, Message, Name
 from gradejax.web.pictures import MAX_DRAWN_BYTES
@@ -78,7 +79,7 @@ async def erase_own(
 def _page(store: Store, page: OwnPage) -> OwnShelf:
     query = Query(writer=writer_of(page.writer_key), deleted=None)
     if page.after is not None and not _own_ids(store, writer_of(page.writer_key), [page.after]):
-        raise HTTPException(404, "No drawing of this device has the id in `after`.")
+        raise HTTPException(404, Text("server.no-such-drawing"))
     shown: list[Own] = []
     size, is_last = 0, True
     for drawing in store.find(query, newest_first=True, after=page.after, limit=page.limit + 1, strokes=False):

@@ -15,6 +15,7 @@ from gradejax import choice, results, runs, shipped
 from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import NO_GRADE
 from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_first, load_own, of_run
+from gradejax.web.languages import Text
 
 BATCH_SIZES = (1, 4, 16, 32)
 """The program for each is compiled before the first guess; smaller batches are padded to the next size."""
@@ -46,7 +47,7 @@ class Model:
         self._nobody_waits = Event()
         self._nobody_waits.set()
         self._loaded: Chosen | None = None
-        self._described: tuple[Chosen | None, str | None] = None, None
+        self._described: tuple[Chosen | None, Text | None] = None, None
         self._seen: tuple[str | None, list[Path]] | None = None
         self._look_at = 0.0
 
@@ -81,10 +82,10 @@ class Model:
             Thread(target=self.get, daemon=True).start()
         return self._loaded
 
-    def about(self, chosen: Chosen) -> str | None:
+    def about(self, chosen: Chosen) -> Text | None:
         """Says which run `chosen`, from `get`, is and how good it is; None for the shipped recogniser."""
         if chosen is not self._described[0]:
-            text = results.sentence(chosen.name, results.read(chosen.run)) if chosen.run else None
+            text = _about(chosen.name, results.read(chosen.run)) if chosen.run else None
             self._described = chosen, text
         return self._described[1]
 
@@ -149,6 +150,21 @@ class Model:
     def wait_for_urgent(self) -> None:
         """Waits, at most a second, while something urgent is computed."""
         self._nobody_waits.wait(1.0)
+
+
+def _about(name: str, result: results.Result | None) -> Text:
+    """Says what `results.sentence` does."""
+    if result is None:
+        return Text("server.about-unknown", name=name)
+    points = 100 * result.accuracy
+    if result.interval is None:
+        accuracy = Text("server.accuracy", points=points)
+    else:
+        low, high = result.interval
+        accuracy = Text("server.accuracy-between", points=points, low=100 * low, high=100 * high)
+    if result.split == "writer":
+        return Text("server.about-unseen", name=name, accuracy=accuracy, n=result.n_val)
+    return Text("server.about-seen", name=name, accuracy=accuracy, n=result.n_val)
 
 
 def _compiled(chosen: Chosen) -> Chosen:

@@ -4,7 +4,7 @@ import ast
 from functools import lru_cache
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Request
 
 from gradejax import choice, recipe, shipped
 from gradejax.dataset import TEST_TAG
@@ -12,6 +12,7 @@ from gradejax.errors import UserError
 from gradejax.recogniser import Chosen, Recogniser, load, load_shipped
 from gradejax.web import listing
 from gradejax.web.examining import TestSet
+from gradejax.web.languages import LANGUAGE, Text, told
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Name
 from gradejax.web.model import Model
@@ -32,6 +33,12 @@ from gradejax.web.training import SHIPPED_NETWORK, Busy, Trainings
 
 _MAX_PARTS = 100  # of a body that holds tags
 
+
+async def _language(request: Request) -> str:
+    return request.scope[LANGUAGE]
+
+
+LanguageDep = Annotated[str, Depends(_language)]
 ModelDep = Annotated[Model, from_state("model")]
 TestSetDep = Annotated[TestSet, from_state("test_set")]
 TrainingsDep = Annotated[Trainings, from_state("trainings")]
@@ -40,26 +47,30 @@ router = APIRouter(prefix="/models", dependencies=[TEACHER_ONLY, Depends(no_repe
 
 
 @router.get("")
-async def models(model: ModelDep, test_set: TestSetDep, workers: StoreWorkersDep) -> Models:
+async def models(model: ModelDep, test_set: TestSetDep, workers: StoreWorkersDep, language: LanguageDep) -> Models:
     """Returns the finished runs, and which one guesses."""
-    return await workers.run(_models, model, test_set)
+    return await workers.run(_models, model, test_set, language)
 
 
 @router.get("/run")
-async def run(name: Name, model: ModelDep, test_set: TestSetDep, workers: StoreWorkersDep) -> RunDetail:
+async def run(
+    name: Name, model: ModelDep, test_set: TestSetDep, workers: StoreWorkersDep, language: LanguageDep
+) -> RunDetail:
     """Returns a finished run in detail."""
-    return await workers.run(_detail, name, model, test_set)
+    return await workers.run(_detail, name, model, test_set, language)
 
 
 @router.post("/use")
-async def use(wanted: RunName, model: ModelDep, test_set: TestSetDep, workers: StoreWorkersDep) -> Models:
+async def use(
+    wanted: RunName, model: ModelDep, test_set: TestSetDep, workers: StoreWorkersDep, language: LanguageDep
+) -> Models:
     """Chooses what guesses, for everybody and from now on; returns what `/models` does."""
     if model.workdir:
-        raise HTTPException(409, f"The server was started with --workdir={model.workdir}, which decides what guesses.")
+        raise HTTPException(409, Text("server.flag-decides", flag=f"--workdir={model.workdir}"))
     if wanted.name != shipped.NAME:
         _finished(wanted.name)
     await workers.run(model.use, wanted.name)
-    return await workers.run(_models, model, test_set)
+    return await workers.run(_models, model, test_set, language)
 
 
 @router.post("/test")
@@ -67,7 +78,7 @@ async def test(wanted: RunName, test_set: TestSetDep, workers: StoreWorkersDep) 
     """Returns how a model reads the test set; remembered until the test set changes."""
     run = None if wanted.name == shipped.NAME else _finished(wanted.name)
     if not await workers.run(len, test_set):
-        raise HTTPException(404, f"There are no drawings tagged {TEST_TAG} yet: draw some.")
+        raise HTTPException(404, Text("server.no-test-set", tag=TEST_TAG))
 
     def score() -> TestScore:
         known = test_set.known().get(wanted.name)
@@ -77,24 +88,26 @@ async def test(wanted: RunName, test_set: TestSetDep, workers: StoreWorkersDep) 
 
 
 @router.get("/training")
-async def training(trainings: TrainingsDep, workers: StoreWorkersDep) -> Training:
+async def training(trainings: TrainingsDep, workers: StoreWorkersDep, language: LanguageDep) -> Training:
     """Returns how far the training has come, and how the last one ended."""
-    return await workers.run(_training, trainings)
+    return await workers.run(_training, trainings, language)
 
 
 @router.post("/training")
-async def train(wanted: NewTraining, trainings: TrainingsDep, workers: StoreWorkersDep) -> Training:
+async def train(
+    wanted: NewTraining, trainings: TrainingsDep, workers: StoreWorkersDep, language: LanguageDep
+) -> Training:
     """Begins a training in a process of its own; 409 while another is going on."""
     if wanted.starts_from_shipped and wanted.recipe != SHIPPED_NETWORK:
-        raise HTTPException(422, f"Only the recipe {SHIPPED_NETWORK} has the network to start from.")
+        raise HTTPException(422, Text("server.other-network", recipe=SHIPPED_NETWORK))
     try:
         await workers.run(
             trainings.begin,
             wanted.recipe, wanted.tags, wanted.seed, starts_from_shipped=wanted.starts_from_shipped,
         )  # fmt: skip
-    except Busy as error:
-        raise HTTPException(409, str(error)) from None
-    return await workers.run(_training, trainings)
+    except Busy:
+        raise HTTPException(409, Text("server.training-going-on")) from None
+    return await workers.run(_training, trainings, language)
 
 
 @router.post("/training/cancel")
@@ -107,36 +120,36 @@ def _finished(name: str):
     try:
         return choice.finished(name)
     except UserError:
-        raise HTTPException(404, "There is no finished run of this name.") from None
+        raise HTTPException(404, Text("server.no-such-run")) from None
 
 
-def _models(model: Model, test_set: TestSet) -> Models:
+def _models(model: Model, test_set: TestSet, language: str) -> Models:
     chosen = model.get()
     return Models(
-        runs=_runs(chosen, test_set),
-        about=model.about(chosen) or "the recogniser that comes with gradejax",
+        runs=_runs(chosen, test_set, language),
+        about=told(model.about(chosen) or Text("server.shipped-recogniser"), language),
         is_fixed=model.workdir is not None,
-        note=None if model.workdir else listing.note(chosen),
+        note=None if model.workdir else listing.note(chosen, language),
         recipes=list(_recipes()),
         test_tag=TEST_TAG,
         n_test=len(test_set),
     )
 
 
-def _runs(chosen: Chosen, test_set: TestSet) -> list[RunShown]:
+def _runs(chosen: Chosen, test_set: TestSet, language: str) -> list[RunShown]:
     used, scores = chosen.run, test_set.known()
-    shown = [listing.shown_run(run, run == used) for run in listing.runs.finished_runs()]
+    shown = [listing.shown_run(run, run == used, language) for run in listing.runs.finished_runs()]
     shown.append(listing.shown_shipped(_shipped(), used is None))
     return [one.model_copy(update={"test": scores.get(one.name)}) for one in shown]
 
 
-def _detail(name: str, model: Model, test_set: TestSet) -> RunDetail:
+def _detail(name: str, model: Model, test_set: TestSet, language: str) -> RunDetail:
     run = _finished(name)
-    shown = listing.shown_run(run, run == model.get().run)
+    shown = listing.shown_run(run, run == model.get().run, language)
     return listing.detail(run, shown.model_copy(update={"test": test_set.known().get(name)}))
 
 
-def _training(trainings: Trainings) -> Training:
+def _training(trainings: Trainings, language: str) -> Training:
     progress, ended = trainings.progress(), trainings.ended
     order = progress.order if progress else None
     return Training(
@@ -151,7 +164,7 @@ def _training(trainings: Trainings) -> Training:
         seconds_left=progress.seconds_left if progress else None,
         ended=ended.run if ended else None,
         outcome=ended.outcome if ended else None,
-        reason=(ended.reason or None) if ended else None,
+        reason=told(ended.reason, language) if ended and ended.reason else None,
     )
 
 

@@ -1,13 +1,13 @@
 """The pages: which there are, and who may open them."""
 
 from collections.abc import Awaitable, Callable
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from gradejax.web.languages import LANGUAGE, LANGUAGES, translated
 from gradejax.web.roles import ROLE, Role, require_teacher
 
 STATIC = Path(__file__).parent / "static"
@@ -18,7 +18,7 @@ class Page(NamedTuple):
 
     Attributes:
         file: its HTML, below STATIC.
-        name: what the links to it say.
+        name: the key of what the links to it say.
         roles: who may open it.
     """
 
@@ -29,21 +29,28 @@ class Page(NamedTuple):
 
 _EVERYBODY = frozenset(Role)
 PAGES = {
-    "/": Page("draw.html", "Draw", _EVERYBODY),
-    "/guess": Page("guess.html", "Guess", _EVERYBODY),
-    "/mine": Page("mine.html", "Mine", _EVERYBODY),
-    "/browse": Page("browse.html", "Browse"),
-    "/models": Page("models.html", "Models"),
-    "/class": Page("class.html", "Class"),
+    "/": Page("draw.html", "page.draw", _EVERYBODY),
+    "/guess": Page("guess.html", "page.guess", _EVERYBODY),
+    "/mine": Page("mine.html", "page.mine", _EVERYBODY),
+    "/browse": Page("browse.html", "page.browse"),
+    "/models": Page("models.html", "page.models"),
+    "/class": Page("class.html", "page.class"),
 }
 """In the order of the links."""
+_SIGN_IN = "sign-in.html"
 _TEACHER_ONLY = "teacher-only.html"
 _BAR = '<header class="bar"></header>'
 """In each page, where the bar goes."""
 _SIGN_OUT = """
-    <button class="plain" id="sign-out" disabled>Sign out</button>
+    <button class="plain" id="sign-out" disabled>{{bar.sign-out}}</button>
     <script type="module" src="static/sign-out.js"></script>"""
 """In the bar, if there is something to sign out of. Appearing later, the button would move the links."""
+_CHOICE = '<div class="language"></div>'
+"""In each page without a bar, where the choice of a language goes; it is in the bar of the others."""
+_GLOBE = (
+    '<svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="10" cy="10" r="8"/>'
+    '<ellipse cx="10" cy="10" rx="3.5" ry="8"/><path d="M2.5 7h15M2.5 13h15"/></svg>'
+)
 
 
 def router(*, needs_code: bool) -> APIRouter:
@@ -55,29 +62,49 @@ def router(*, needs_code: bool) -> APIRouter:
 
 
 def _route(path: str, page: Page, needs_code: bool) -> Callable[[Request], Awaitable[Response]]:
-    html = {role: _html(path, page.file, role, needs_code) for role in page.roles}
-    refusal = _html(path, _TEACHER_ONLY, Role.PUPIL, needs_code)
+    html = {role: _in_each_language(page.file, path, role, needs_code) for role in page.roles}
+    refusal = _in_each_language(_TEACHER_ONLY, path, Role.PUPIL, needs_code)
 
     async def show(request: Request) -> Response:
-        role = request.scope[ROLE]
+        role, language = request.scope[ROLE], request.scope[LANGUAGE]
         if role in html:
-            return HTMLResponse(html[role])
+            return HTMLResponse(html[role][language])
         if "text/html" not in request.headers.get("accept", ""):
             await require_teacher(request)  # refuses as it does everywhere else
-        return HTMLResponse(refusal, 403)
+        return HTMLResponse(refusal[language], 403)
 
     return show
 
 
-def _html(path: str, file: str, role: Role, needs_code: bool) -> str:
-    """Reads a page and fills its bar: links for `role`, and a button to sign out if there is something to."""
+def sign_in_page() -> dict[str, str]:
+    """Returns the page shown to strangers, language → HTML."""
+    return _in_each_language(_SIGN_IN)
+
+
+def _in_each_language(file: str, path: str = "", role: Role | None = None, needs_code: bool = False) -> dict[str, str]:
+    """Reads a page. Fills its bar, if it has one, with links for `role`, and a button to sign out if there is need."""
     links = []
     for other, page in PAGES.items():
         if role in page.roles:
             mark = ' aria-current="page"' if other == path else ""
-            links.append(f'<a href=".{other}"{mark}>{escape(page.name)}</a>')
-    content = f"""
+            links.append(f'<a href=".{other}"{mark}>{{{{{page.name}}}}}</a>')
+    html = (STATIC / file).read_text("utf-8")
+    bar = f"""
     <span class="brand">gradejax</span>
-    <nav aria-label="Pages">{"".join(links)}</nav>{_SIGN_OUT if needs_code else ""}
+    <nav aria-label="{{{{bar.pages}}}}">{"".join(links)}</nav>
+    {_CHOICE}{_SIGN_OUT if needs_code else ""}
   """
-    return (STATIC / file).read_text("utf-8").replace(_BAR, _BAR.replace("><", f">{content}<"))
+    html = html.replace(_BAR, _BAR.replace("><", f">{bar}<"))
+    return {language: translated(html.replace(_CHOICE, _choice(language)), language) for language in LANGUAGES}
+
+
+def _choice(chosen: str) -> str:
+    """Returns the choice of a language, while the page is in `chosen`."""
+    options = (
+        f'<option value="{language}" lang="{language}"{" selected" if language == chosen else ""}>{name}</option>'
+        for language, name in LANGUAGES.items()
+    )
+    # Without "off", some browsers bring the earlier choice back when they reload the page.
+    select = f'<select id="language" aria-label="{{{{bar.language}}}}" autocomplete="off">{"".join(options)}</select>'
+    script = '<script type="module" src="static/choose-language.js"></script>'
+    return f'<div class="language">{_GLOBE}{select}</div>\n    {script}'

@@ -12,6 +12,7 @@ from gradejax.drawings import Drawing
 from gradejax.grades import NO_GRADE
 from gradejax.recogniser import Recogniser
 from gradejax.stores import Query
+from gradejax.web.languages import Text
 from gradejax.web.model import Judgement, confidence_in
 
 _ABANDONED_SECONDS = 15.0  # a page asks every half second
@@ -55,7 +56,7 @@ class Ranking:
         first_drawings: the first ones in the ranking, without pictures.
         finished: whether it is complete.
         served: whether somebody has received it complete.
-        ranked_by: whose confidences they are, for people: `the audit of 2026-11-26`.
+        ranked_by: whose confidences they are, such as `the audit of 2026-11-26`; None until it is finished.
         error: why it failed.
         fingerprint: the store's, when it was last up to date.
         checked: when the store was last compared with it.
@@ -77,7 +78,7 @@ class Ranking:
     first_drawings: dict[str, Drawing] = field(default_factory=dict)
     finished: bool = False
     served: bool = False
-    ranked_by: str = ""
+    ranked_by: Text | None = None
     error: Exception | None = None
     fingerprint: str = ""
     checked: float = 0.0

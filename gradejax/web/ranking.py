@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gradejax.grades import GRADES
 from gradejax.stores import Query, Store
 from gradejax.web.judgements import FOLDER, Judgements
 from gradejax.web.judging import judged
+from gradejax.web.languages import Text
 from gradejax.web.model import Model
 from gradejax.web.ranked import Ranked, Ranking
 
@@ -274,8 +276,8 @@ class Rankings:
         with closing(drawings):
             if not ranking.fill(drawings, lambda: self._closing.is_set() or ranking.is_abandoned()):
                 return
-        ranking.ranked_by = f"the model {name}" if run else "the recogniser that comes with gradejax"
+        ranking.ranked_by = Text("server.ranked-by-model", model=name) if run else Text("server.ranked-by-shipped")
         if audit and not ranking.audited.keys().isdisjoint(ranking.judgements):
-            ranking.ranked_by = f"the audit of {audit.date[:10]}"
+            ranking.ranked_by = Text("server.ranked-by-audit", day=datetime.fromisoformat(audit.date))
         ranking.finished = True
         self._unkept = True

@@ -4,6 +4,8 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
+from gradejax.web.languages import Text
+
 RATE = 600.0
 """Requests a second from one address, signed in or without need of a code."""
 BURST = 6000
@@ -50,11 +52,11 @@ class Excess(NamedTuple):
 
     Attributes:
         seconds: after which it would be allowed.
-        reason: a sentence.
+        reason: what to tell whoever asked.
     """
 
     seconds: float
-    reason: str
+    reason: Text
 
 
 class Asked(NamedTuple):
@@ -94,9 +96,9 @@ class Rates:
         else:
             wait = (session is not None and self._sessions.wait(session, now)) or self._addresses.wait(address, now)
         if wait:
-            return Excess(wait, "Too many requests from this address: slow down, please.")
+            return Excess(wait, Text("server.address-too-fast"))
         if session is not None and (wait := self._save_wait(session, asked, now)):
-            return Excess(wait, "This device sends more than anybody can draw: slow down, please.")
+            return Excess(wait, Text("server.device-too-fast"))
         return None
 
     def _save_wait(self, session: str, asked: Asked, now: float) -> float:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
+from gradejax.web.languages import LANGUAGE, Text, Wrong, told
 from gradejax.web.roles import ROLE, TEACHER_ONLY, Role
 
 log = logging.getLogger(__name__)
@@ -64,14 +65,17 @@ def add_handlers(app: FastAPI) -> None:
     app.exception_handler(StoreError)(_store_handler())
 
 
-async def _refuse(_: Request, error: HTTPException) -> Response:
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+async def _refuse(request: Request, error: HTTPException) -> Response:
+    return _answer(request, error.status_code, error.detail, error.headers)
 
 
-async def _refuse_invalid(_: Request, error: RequestValidationError) -> Response:
+async def _refuse_invalid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     # A field's name may come from the client, and be anything.
     field = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"][1:])[:100]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, Wrong):
+        return _answer(request, 422, cause.text)
     problem = first["msg"].removeprefix("Value error, ")
     return JSONResponse({"detail": f"{field}: {problem}" if field else problem}, 422)
 
@@ -80,21 +84,25 @@ async def _refuse_mistake(request: Request, error: UserError) -> Response:
     if isinstance(error, BadDrawing):
         return JSONResponse({"detail": str(error)}, 422)
     # What to do about it is a command in a terminal, which is for the teacher.
-    detail = str(error) if request.scope.get(ROLE) is Role.TEACHER else "This does not work now. Tell your teacher."
-    return JSONResponse({"detail": detail}, 503)
+    detail = str(error) if request.scope.get(ROLE) is Role.TEACHER else Text("server.tell-teacher")
+    return _answer(request, 503, detail)
+
+
+def _answer(request: Request, status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": told(detail, request.scope[LANGUAGE])}, status, headers)
 
 
 def _store_handler() -> Callable[[Request, StoreError], Awaitable[Response]]:
     """The page is told what a class may know; the log, now and then, what the teacher needs to know."""
     logged = -_SECONDS_BETWEEN_LINES
 
-    async def refuse(_: Request, error: StoreError) -> Response:
+    async def refuse(request: Request, error: StoreError) -> Response:
         nonlocal logged
         if time.monotonic() - logged >= _SECONDS_BETWEEN_LINES:
             logged = time.monotonic()
             log.error("%s", error)
         if isinstance(error, StoreFull):
-            return JSONResponse({"detail": "The server's disk is full: please tell whoever runs it."}, 507)
-        return JSONResponse({"detail": "The store is not answering at the moment."}, 503, {"Retry-After": "1"})
+            return _answer(request, 507, Text("server.disk-full"))
+        return _answer(request, 503, Text("server.store-away"), {"Retry-After": "1"})
 
     return refuse

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, HTTPException
 
 from gradejax.stores import Query
 from gradejax.web.editing import Editor
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.settings import MAX_RENAMED, ClassSettings, Settings
@@ -97,7 +98,7 @@ class Renamer:
         async with self._one_at_a_time:
             rename = self._latest
             if rename is None or rename.token != token:
-                raise HTTPException(404, "This rename can no longer be undone: rename the tag again instead.")
+                raise HTTPException(404, Text("server.rename-not-undone"))
             rename.is_finished = True
             await self._workers.run(self._put_settings_back, rename)
             part = {id: rename.before[id] for id in list(rename.before)[:_AT_ONCE]}
@@ -110,15 +111,15 @@ class Renamer:
 
     def _check(self, old: str, new: str, merge: bool) -> None:
         if old == new:
-            raise HTTPException(422, f"The tag is called {new} already.")
+            raise HTTPException(422, Text("server.tag-is-called-so", tag=new))
         settings = self._settings.now
         of_old, of_new = self._count(old), self._count(new)
         is_known = old in settings.tags or old in settings.renamed
         if not (of_old or is_known):
-            raise HTTPException(404, f"No drawing has the tag {old}.")
+            raise HTTPException(404, Text("server.no-drawing-has-tag", tag=old))
         # A rename that was interrupted has made the new tag itself.
         if of_old and of_new and not merge and settings.renamed.get(old) != new:
-            raise HTTPException(409, f"{new} exists: its {_drawings(of_new)} and these {of_old:,} will be together.")
+            raise HTTPException(409, Text("server.both-tags-exist", tag=new, n=of_new, others=of_old))
 
     def _begin(self, old: str, new: str) -> _Rename:
         """Renames the tag in the settings, first: drawings that arrive meanwhile get the new one."""
@@ -173,10 +174,6 @@ class Renamer:
             )
 
         return (await self._editor.apply(list(wanted), change)).changed if wanted else 0
-
-
-def _drawings(n: int) -> str:
-    return "1 drawing" if n == 1 else f"{n:,} drawings"
 
 
 router = APIRouter(prefix="/tags", dependencies=[TEACHER_ONLY, Depends(no_repeats)], route_class=bounded(_MAX_PARTS))

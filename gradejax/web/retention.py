@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from gradejax.errors import UserError
 from gradejax.stores import Query, Store
+from gradejax.web.dates import WRITTEN
 from gradejax.web.erasing import Eraser
-from gradejax.web.saving import WRITTEN
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,11 @@ from enum import StrEnum
 
 from fastapi import Depends, HTTPException, Request
 
+from gradejax.web.languages import Text
+
 ROLE = "gradejax.role"
 """The key in a request's scope of the role that it is made in; missing before signing in."""
-NO_RECOGNISER = "There is no recogniser yet. Ask your teacher."
+NO_RECOGNISER = Text("server.no-recogniser")
 """For pupils; the teacher is told what to do about it, in a terminal."""
 
 
@@ -20,7 +22,7 @@ class Role(StrEnum):
 async def require_teacher(request: Request) -> None:
     """Raises HTTPException unless the teacher makes the request."""
     if request.scope.get(ROLE) is not Role.TEACHER:
-        raise HTTPException(403, "Only the teacher can do this: sign in with the teacher's code.")
+        raise HTTPException(403, Text("server.teacher-only"))
 
 
 TEACHER_ONLY = Depends(require_teacher)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request
@@ -15,8 +14,10 @@ from gradejax.ink import decode_ink, stripped_png
 from gradejax.stores import Store
 from gradejax.web.batcher import Batcher
 from gradejax.web.collection import CollectionDep, device_of
+from gradejax.web.dates import Dates
 from gradejax.web.events import EventsDep
 from gradejax.web.gone import Gone
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded
 from gradejax.web.messages import MAX_POINTS, NewDrawing, Saved
 from gradejax.web.pictures import picture_from, size_of
@@ -37,12 +38,6 @@ PATIENCE = 10.0
 _MAX_BATCH = 128
 _MAX_PARTS = 6 * MAX_POINTS  # a point has five
 _USUAL_PIXELS = 2**18
-WRITTEN = datetime(2026, 11, 25, tzinfo=UTC)
-"""When this was written: a clock that shows an earlier time is certainly wrong."""
-_CERTAINLY_WRONG = timedelta(days=3650)
-"""A date this far ahead is wrong. A smaller lead is kept as the client sent it, for the server's own clock may be years
-behind, for example on a machine whose clock stops without power."""
-_SUSPICIOUS = timedelta(days=1)
 
 
 class _Saved(NamedTuple):
@@ -53,9 +48,7 @@ class _Saved(NamedTuple):
 class Saver:
     """Examines drawings and adds them to the store, many in one transaction."""
 
-    def __init__(
-        self, store: Store, workers: Workers, quarantine: Quarantine, gone: Gone, age: timedelta | None = None
-    ):
+    def __init__(self, store: Store, workers: Workers, quarantine: Quarantine, gone: Gone, dates: Dates):
         """Creates the saver.
 
         Args:
@@ -63,14 +56,14 @@ class Saver:
             workers: read it.
             quarantine: takes those that look like no grade.
             gone: drawings that were erased while they were on their way.
-            age: of drawings that are erased; None keeps them all.
+            dates: corrects the drawings' dates.
         """
         self._store, self._readers = store, workers
         self._quarantine, self._gone = quarantine, gone
         self._save = Batcher(self._save_all, _MAX_BATCH)
         # Large pictures wait for one another, not ahead of those that the pages send.
         self._decoders, self._slow_decoder = Workers(2), Workers(1)
-        self._dates = _Dates(age)
+        self._dates = dates
 
     async def save(self, message: NewDrawing) -> bool:
         """Returns when the drawing is in the store: whether it is in quarantine.
@@ -111,7 +104,7 @@ class Saver:
     def _examine(self, message: NewDrawing, png: bytes) -> tuple[Drawing, Unjudged | None]:
         ink = decode_ink(png)
         document = message.model_dump(exclude={"id", "date", "data", "writer", "writer_key"})
-        date = self._dates.plausible(message.date)
+        date = self._dates.corrected(message.date)
         writer = message.writer
         if message.writer_key is not None:
             if writer is not None:
@@ -186,37 +179,8 @@ def _given_tags(drawing: Drawing) -> set[str]:
 
 
 def _id_is_taken() -> HTTPException:
-    return HTTPException(409, "Another drawing has this id: send it with a new one.")
+    return HTTPException(409, Text("server.id-taken"))
 
 
 def _was_erased() -> HTTPException:
-    return HTTPException(410, "This drawing has been deleted.")
-
-
-class _Dates:
-    """Replaces dates that cannot be right; the log is warned once."""
-
-    def __init__(self, age: timedelta | None) -> None:
-        self._age = age
-        self._warned = False
-
-    def plausible(self, date: datetime) -> datetime:
-        """Returns `date`, or the latest date possible if it is certainly in the future.
-
-        A drawing that would be erased by age as soon as it is saved is as old as its save: the clock of its phone is
-        wrong, or it waited there for a connection.
-        """
-        now = datetime.now(UTC)
-        if now < WRITTEN:
-            self._warn("this machine's clock is wrong: it says %s; drawings keep the dates that browsers send", now)
-        elif date > now + _SUSPICIOUS:
-            self._warn("a drawing arrived with the date %s, ahead of this machine's clock, %s", date, now)
-        latest = max(now, WRITTEN)
-        if self._age is not None and date <= latest - self._age:
-            return latest
-        return date if date <= latest + _CERTAINLY_WRONG else latest
-
-    def _warn(self, message: str, *args: datetime) -> None:
-        if not self._warned:
-            log.warning(message, *args)
-        self._warned = True
+    return HTTPException(410, Text("server.deleted"))

@@ -47,6 +47,7 @@ def serve(
     public_url: str | None,
     proxies: str,
     retention: timedelta | None,
+    whole_minutes: bool,
 ) -> None:
     """Serves the pages.
 
@@ -60,6 +61,7 @@ def serve(
         public_url: the pages' address at a reverse proxy, whose visitors need a code; None without one.
         proxies: addresses and networks, separated by commas, whose word is taken for whom a request comes from.
         retention: the age at which drawings are erased; None keeps them.
+        whole_minutes: whether the dates of drawings are kept to the minute only.
 
     Raises:
         UserError: if something in the arguments is wrong.
@@ -73,7 +75,7 @@ def serve(
     # No patience: a page waits by itself, and tells the visitor meanwhile.
     with closing(open_store(uri, patience=0)) as opened:
         shows_teachers_code = teachers_code is None
-        _serve(opened, uri, workdir, host, port, access, public, trusted, retention, shows_teachers_code)
+        _serve(opened, uri, workdir, host, port, access, public, trusted, retention, whole_minutes, shows_teachers_code)
 
 
 def _serve(
@@ -86,6 +88,7 @@ def _serve(
     public: PublicAddress | None,
     proxies: str,
     retention: timedelta | None,
+    whole_minutes: bool,
     shows_teachers_code: bool,
 ) -> None:
     model = Model(workdir)
@@ -97,7 +100,10 @@ def _serve(
             raise
     here = url_of(host, listeners)
     invitation = Invitation(public.url if public else here, access.codes[Role.PUPIL] if access else None)
-    app = create_app(store, model=model, access=access, invited=invitation, uri=uri, public=public, retention=retention)
+    app = create_app(
+        store, model=model, access=access, invited=invitation, uri=uri, public=public, retention=retention,
+        whole_minutes=whole_minutes,
+    )  # fmt: skip
     config = uvicorn.Config(
         app,
         http=partial(Connection, crowd=Crowd(_raise_file_limit())),  # pyright: ignore[reportArgumentType]

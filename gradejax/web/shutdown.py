@@ -9,6 +9,8 @@ import uvicorn
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gradejax.web.languages import LANGUAGE, Text
+
 GRACE_SECONDS = 3
 """For requests in progress when the shutdown begins."""
 LAST_ANSWERS_SECONDS = 0.2
@@ -34,7 +36,8 @@ class ShutdownAnswers:
         except asyncio.CancelledError:
             if begun or scope["type"] != "http":
                 raise
-            refusal = JSONResponse({"detail": "The server is shutting down."}, 503, {"Retry-After": "5"})
+            text = Text("server.shutting-down").to(scope[LANGUAGE])
+            refusal = JSONResponse({"detail": text}, 503, {"Retry-After": "5"})
             await refusal(scope, receive, send)
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from gradejax.web.access import Access
 from gradejax.web.events import EventsDep
 from gradejax.web.guard import SESSION, SIGN_IN, source
+from gradejax.web.languages import Text
 from gradejax.web.locks import TooManyAttempts
 from gradejax.web.messages import Code, SignedIn
 from gradejax.web.proxy import PublicAddress
@@ -26,9 +27,9 @@ async def sign_in(message: Code, request: Request, response: Response, access: A
         role = await access.try_code(message.code, source(request.scope))
     except TooManyAttempts:
         retry = {"Retry-After": "2"}
-        raise HTTPException(429, "Many wrong codes are being tried. Trying yours again in a moment.", retry) from None
+        raise HTTPException(429, Text("server.many-wrong-codes"), retry) from None
     if role is None:
-        raise HTTPException(403, "That is not the code.")
+        raise HTTPException(403, Text("server.wrong-code"))
     response.set_cookie(COOKIE, access.sessions.begin(role), COOKIE_SECONDS, **_attributes(request))
     return SignedIn(role=role)
 

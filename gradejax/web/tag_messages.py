@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from gradejax.dataset import QUARANTINE_TAG, TEST_TAG
 from gradejax.drawings import checked_tags
 from gradejax.errors import BadDrawing
+from gradejax.web.languages import Text, Wrong
 from gradejax.web.messages import Message, Name
 from gradejax.web.settings import MAX_OFFERED
 
@@ -23,15 +24,15 @@ def _free_to_choose(tag: str) -> str:
     except BadDrawing as error:
         raise ValueError(str(error)) from None
     if tag != tag.strip() or "," in tag:
-        raise ValueError("a tag has no comma, and no space around it")
+        raise Wrong(Text("server.tag-with-comma"))
     if tag in RESERVED:
-        raise ValueError(f"the tag {tag} has a meaning of its own: choose another")
+        raise Wrong(Text("server.tag-reserved", tag=tag))
     return tag
 
 
 def _not_reserved(tag: str) -> str:
     if tag in RESERVED:
-        raise ValueError(f"the tag {tag} has a meaning of its own and keeps its name")
+        raise Wrong(Text("server.tag-keeps-name", tag=tag))
     return tag
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 
 from gradejax.dataset import TEST_TAG
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded
 from gradejax.web.roles import ROLE, TEACHER_ONLY, Role
 from gradejax.web.settings import MAX_OFFERED, ClassSettings, SettingsDep
@@ -23,7 +24,7 @@ def tags_now(tags: Sequence[str], settings: ClassSettings) -> list[str]:
     return list(dict.fromkeys(settings.renamed.get(tag, tag) for tag in tags))
 
 
-def why_refused(tags: Sequence[str], settings: ClassSettings, role: Role) -> str | None:
+def why_refused(tags: Sequence[str], settings: ClassSettings, role: Role) -> Text | None:
     """Returns why a drawing with these tags is not accepted, in a sentence for whoever drew it; None if it is."""
     if role is Role.TEACHER or settings.free_tags:
         return None
@@ -31,8 +32,8 @@ def why_refused(tags: Sequence[str], settings: ClassSettings, role: Role) -> str
     if refused is None:
         return None
     if not settings.tags:
-        return f"Your teacher no longer offers the tag {refused}: send the drawing again without it."
-    return f"Your teacher no longer offers the tag {refused}: choose another."
+        return Text("server.tag-not-offered-any-more", tag=refused)
+    return Text("server.tag-not-offered", tag=refused)
 
 
 router = APIRouter(route_class=bounded(_MAX_PARTS))

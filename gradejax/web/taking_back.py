@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException
 
 from gradejax.web.editing import EditorDep
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded
 from gradejax.web.messages import Changed, Refused, TakingBack
 from gradejax.web.quarantine import reject
@@ -54,5 +55,5 @@ _REFUSAL = "the receipt is not this drawing's, or too old; or the request comes 
 async def take_back(message: TakingBack, receipts: ReceiptsDep, editor: EditorDep) -> Changed:
     """Excludes the drawing that the receipt belongs to; the teacher can restore it. 403 after a day."""
     if not receipts.prove(message.id, message.receipt):
-        raise HTTPException(403, "This drawing can no longer be taken back: ask the teacher to exclude it.")
+        raise HTTPException(403, Text("server.too-late-to-take-back"))
     return await editor.apply([message.id], partial(reject, editor.store))

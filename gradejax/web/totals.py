@@ -12,6 +12,7 @@ from gradejax.errors import StoreError, UserError
 from gradejax.grades import LABELS
 from gradejax.recogniser import Chosen
 from gradejax.stores import Store
+from gradejax.web.languages import LANGUAGE, Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Counts, Status, TagCounts
 from gradejax.web.model import Model
@@ -99,13 +100,15 @@ async def status(
     retention_days: Annotated[int | None, from_state("retention_days")],
 ) -> Status:
     """Returns how many drawings the store holds, whether there is a model, and how long drawings are kept."""
+    language = request.scope[LANGUAGE]
     name, missing, about, trained_on = None, None, None, None
     try:
         chosen, about = await workers.run(_chosen, model)
         name = chosen.name
         trained_on = None if chosen.run else chosen.recogniser.trained_on
     except UserError as error:
-        missing = str(error) if request.scope.get(ROLE) is Role.TEACHER else NO_RECOGNISER
+        is_teacher = request.scope.get(ROLE) is Role.TEACHER
+        missing = str(error) if is_teacher else NO_RECOGNISER.to(language)
     grades = (await totals.get()).grades
     total = sum(grades.values())
     return Status(
@@ -113,7 +116,7 @@ async def status(
         grades=grades,
         model=name,
         model_missing=missing,
-        about=about,
+        about=about and about.to(language),
         trained_on=trained_on,
         retention_days=retention_days,
     )
@@ -127,7 +130,7 @@ async def counts(totals: TotalsDep) -> Counts:
     return Counts(grades=summary.grades, tags=tags, more_tags=summary.more_tags, waiting=summary.waiting)
 
 
-def _chosen(model: Model) -> tuple[Chosen, str | None]:
+def _chosen(model: Model) -> tuple[Chosen, Text | None]:
     chosen = model.get()
     return chosen, model.about(chosen)
 

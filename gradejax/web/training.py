@@ -22,6 +22,8 @@ from typing import Any, Literal, NamedTuple
 
 from gradejax import choice, recipe, regular, runs
 from gradejax.errors import UserError
+from gradejax.web.failures import explained
+from gradejax.web.languages import Text
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class Ended(NamedTuple):
 
     run: str
     outcome: Outcome
-    reason: str = ""
+    reason: Text | str = ""
 
 
 class Trainings:
@@ -220,7 +222,7 @@ class Trainings:
                 self.ended = Ended(order.run, "cancelled")
             elif is_finished:
                 self.ended = Ended(order.run, "finished")
-            elif "the drawings have changed since" in (reason := _reason(order, status)):
+            elif "the drawings have changed since" in str(reason := _reason(order, status)):
                 # They were drawn while the server was down. What was trained on the earlier ones cannot go on.
                 shutil.rmtree(order.workdir, ignore_errors=True)
                 self._start(order)
@@ -278,12 +280,12 @@ def _seconds_left(order: Order, history: Sequence[dict[str, Any]]) -> float | No
     return max(0.0, each * (order.epochs - len(history)) - since)
 
 
-def _reason(order: Order, status: int) -> str:
+def _reason(order: Order, status: int) -> Text | str:
     """Why a training failed: the last line of its log."""
     if status < 0:
-        return f"signal {-status} ended it: perhaps there was not enough memory"
+        return Text("server.signal-ended-it", signal=-status)
     with suppress(OSError, regular.Irregular):
         text = regular.read(order.workdir / LOG, _MAX_LOG_BYTES).decode(errors="replace")
         if lines := [line for line in text.splitlines() if line.startswith("error: ")]:
-            return lines[-1].removeprefix("error: ")
-    return f"{order.workdir / LOG} says why"
+            return explained(lines[-1].removeprefix("error: "))
+    return Text("server.log-says-why", file=order.workdir / LOG)

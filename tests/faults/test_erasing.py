@@ -113,6 +113,6 @@ def test_a_cut_off_erasure_from_mongodb_is_completed_by_the_next(mortal_mongodb,
         restarting.join()
         store.erase(ids)
         assert store.count(EVERYTHING) == 1
-        if "FerretDB" in store.remains()[0]:
+        if "FerretDB" in str(store.remains()[0]):
             contents = [file.read_bytes() for file in Path(mortal_mongodb.folder).rglob("*") if file.is_file()]
             assert not any(WRITER.encode() in content or b"qq-tag-qq" in content for content in contents)

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import CODE
+from conftest import CODE, serve
 from playwright.sync_api import Page, expect
 from test_pages import A_PLUS, DOT, assert_inked, draw, prompted, saved
 
@@ -57,7 +58,7 @@ def crowd(page: Page) -> None:
         }""",
         A_LONG_NOTE,
     )
-    expect(page.get_by_role("region", name="Drawings that could not be saved")).to_be_visible()
+    expect(page.locator("#refused")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/", "/guess"])
@@ -231,6 +232,18 @@ def test_a_browser_that_stores_nothing_asks_before_it_drops_a_drawing(without_si
     page.on("dialog", lambda dialog: asked.append(dialog.type) or dialog.accept())
     page.reload()
     assert asked == ["beforeunload"]
+
+
+def test_dates_are_kept_to_the_minute_where_asked(open_page: Callable[..., Page], tmp_path: Path):
+    with serve(tmp_path, "--whole-minutes") as server:
+        page = open_page(server.url)
+        page.get_by_label("Tags").fill("7b")
+        draw(page, A_PLUS)
+        page.get_by_role("button", name="Save").click()
+        (drawing,) = saved(page, server.store, "7b")
+    assert abs((datetime.now(UTC) - drawing.date).total_seconds()) < 120
+    assert (drawing.date.second, drawing.date.microsecond) == (0, 0)
+    assert int(drawing.id[:8], 16) % 60 == 0, "nor does the id say more"
 
 
 @pytest.mark.parametrize("path", ["/", "/guess"])

@@ -320,7 +320,7 @@ def test_somebody_else_draws_on_the_device(open_page: Callable[..., Page], class
 def test_draw_says_what_is_kept(open_page: Callable[..., Page], class_server):
     page = open_page(f"{class_server.url}/#code={CODE}")
     privacy = page.get_by_text("Your teacher sees your drawings")
-    expect(privacy).to_have_text(re.compile(r"No name is kept\.\s+On My drawings you can delete them\."))
+    expect(privacy).to_have_text(re.compile(r"No name is kept\.\s+See and delete my drawings$"))
     # What a server with a retention answers.
     status = {"total": 0, "grades": {}, "model_missing": None, "retention_days": 30}
     page.route("**/api/status", lambda route: route.fulfill(json=status))

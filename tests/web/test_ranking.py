@@ -75,14 +75,14 @@ def test_an_audit_comes_before_the_model(rankings: Rankings, store: Store, tmp_p
     """Its confidences rank the drawings that it has seen; the model's rank the others."""
     monkeypatch.chdir(tmp_path)
     ranked(rankings, Query(label="A"))
-    assert rankings.ranking(Query(label="A"), refresh=False).ranked_by.startswith("the model ")
+    assert str(rankings.ranking(Query(label="A"), refresh=False).ranked_by).startswith("the model ")
     confidences = np.zeros((len(DRAWINGS) - 1, len(GRADES)))
     confidences[:, GRADES.index("E-")] = 1
     confidences[np.arange(len(confidences)), [GRADES.index(one.label) for one in DRAWINGS[1:]]] = np.linspace(0, 1, 39)
     audits.save(store.uri, [one.id for one in DRAWINGS[1:]], confidences)
     order = ranked(rankings)
     assert [id for id in ids(order) if id != DRAWINGS[0].id] == [one.id for one in DRAWINGS[1:]]
-    assert rankings.ranking(IN_USE, refresh=False).ranked_by.startswith("the audit of 20")
+    assert str(rankings.ranking(IN_USE, refresh=False).ranked_by).startswith("the audit of 20")
 
 
 def test_an_abandoned_query_is_dropped(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):

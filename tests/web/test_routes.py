@@ -380,7 +380,7 @@ def at_the_door(store: Store) -> TestClient:
 def test_without_the_code_nothing_works(at_the_door: TestClient, store: Store):
     inside = [*PAGES, "/openapi.json", "/nowhere"]
     inside += create_app(store, model=Model(None)).openapi()["paths"]
-    needed_at_the_door = {"style.css", "sign-in.js", "icon.svg"}
+    needed_at_the_door = {"style.css", "sign-in.js", "language.js", "choose-language.js", "icon.svg"}
     files = [file.relative_to(STATIC) for file in STATIC.rglob("*.*") if file.name not in needed_at_the_door]
     for path in [*inside, *(f"/static/{file}" for file in files)]:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):

@@ -1,15 +1,16 @@
 // The gallery: filter, select, relabel, exclude, restore, count, download.
 
 import { showCounts } from "./counts.js";
-import { byName, drawings, LABELS, number, shown, spoken } from "./drawings.js";
+import { byName, LABELS, shown, spoken } from "./drawings.js";
 import { changedTo, Edits, fetchAll, guesses, listed, Unfinished } from "./edits.js";
 import { offerErasing } from "./erasing.js";
 import { Filters } from "./filters.js";
 import { Gallery, guessed } from "./gallery.js";
+import { t } from "./language.js";
 import { follow } from "./news.js";
 import { note } from "./note.js";
 import { wireRenaming } from "./renaming.js";
-import { described, showProgress } from "./said.js";
+import { counted, described, nothing, showProgress } from "./said.js";
 import { ask, reason } from "./server.js";
 import { Viewer } from "./viewer.js";
 
@@ -34,9 +35,9 @@ for (const select of [form.elements.label, form.elements.guess, element("label")
     select.append(option);
   }
 }
-const asGuessed = new Option("as guessed", AS_GUESSED);
+const asGuessed = new Option(t("browse.as-guessed"), AS_GUESSED);
 const filters = new Filters(form);
-const edits = new Edits(gallery, filters, (done, total) => done < total && note(`${number(done)} of ${number(total)} drawings…`));
+const edits = new Edits(gallery, filters, (done, total) => done < total && note(t("browse.changed-so-far", { done, total })));
 
 function fetchPage(after) {
   const parameters = filters.sortedQuery();
@@ -78,12 +79,12 @@ async function show({ isRetry = false } = {}) {
     next = page.next;
     gallery.show(page.drawings, page.total);
     showTotal();
-    say(page.ranked_by ? `Ranked by ${page.ranked_by}.` : "");
-    if (!page.total) say(nothing());
+    say(page.ranked_by ? t("browse.ranked-by", { by: page.ranked_by }) : "");
+    if (!page.total) say(nothing(filters));
   } catch (error) {
     if (current !== version) return;
     showProgress(null);
-    element("heading").textContent = "Drawings";
+    element("heading").textContent = t("browse.drawings");
     element("select-all").hidden = true;
     gallery.show([], 0);
     say(reason(error), true);
@@ -92,24 +93,15 @@ async function show({ isRetry = false } = {}) {
   }
 }
 
-// Why the gallery is empty.
-function nothing() {
-  const query = String(filters.query());
-  if (query === "aside=quarantine") return "No drawing waits for you.";
-  return query || filters.guess ? "No drawings match: clear the filters." : "No drawings yet: draw some.";
-}
-
 // The line above the gallery; only right after a change there is something to undo.
 function say(text, warn = false) {
-  note(goneTag && !warn ? `No drawing in use has the tag ${goneTag} any more. ${text}` : text, warn);
+  note(goneTag && !warn ? `${t("browse.tag-gone", { tag: goneTag })} ${text}` : text, warn);
   element("undo").hidden = !edits.canUndo;
 }
 
 // `total`: of all that match now; some may have come since the gallery was filled.
 function showTotal(total = gallery.total) {
-  const kind = filters.showsExcluded && !filters.showsQuarantine ? "excluded drawing" : "drawing";
-  const where = filters.showsQuarantine ? " in quarantine" : "";
-  element("heading").textContent = `${number(total)} ${kind}${total === 1 ? "" : "s"}${where}`;
+  element("heading").textContent = counted(total, filters);
   element("select-all").hidden = !gallery.items.length;
 }
 
@@ -124,7 +116,7 @@ async function showMore() {
     gallery.append(page.drawings);
   } catch (error) {
     next = after;
-    say(`${reason(error)} Scroll to try again.`, true);
+    say(`${reason(error)} ${t("browse.scroll-again")}`, true);
   }
 }
 
@@ -143,13 +135,13 @@ async function count() {
 // Says how many drawings are in quarantine, unless they are what is shown.
 function showWaiting(n) {
   element("waiting").hidden = !n || filters.showsQuarantine;
-  element("waiting-text").textContent = n === 1 ? "1 drawing waits for you." : `${number(n)} drawings wait for you.`;
+  element("waiting-text").textContent = t("browse.waiting", { n });
 }
 
 // Says how many drawings have come since the gallery was filled, and leaves it as it is.
 function announce(n) {
   element("show-news").hidden = n <= 0;
-  element("news").textContent = n > 0 ? `${number(n)} new drawing${n === 1 ? "" : "s"}.` : "";
+  element("news").textContent = n > 0 ? t("browse.news", { n }) : "";
 }
 
 async function lookAgain() {
@@ -202,8 +194,13 @@ function accept() {
   return change(async () => changedTo(await edits.relabel(knownNow(), labels), null, filters.showsQuarantine));
 }
 
-const move = (path, participle) =>
-  change(async () => `${drawings(await edits.move(path, [...gallery.selected]))} ${participle}.`);
+// `said`: number of drawings → the line that says what was done.
+const move = (path, said) => change(async () => said(await edits.move(path, [...gallery.selected])));
+const exclude = () => move("put-aside", (n) => t("browse.excluded", { n }));
+const restore = () => {
+  const waited = filters.showsQuarantine;
+  return move("restore", (n) => (waited ? t("browse.accepted", { n }) : t("browse.restored", { n })));
+};
 
 async function selectAll() {
   const current = version;
@@ -211,7 +208,7 @@ async function selectAll() {
     const all =
       gallery.items.length === gallery.total
         ? [...listed(gallery.items)].map(([id, item]) => ({ id, ...item }))
-        : await fetchAll(filters.sortedQuery(), (n) => say(`Selecting: ${number(n)} of ${number(gallery.total)}…`));
+        : await fetchAll(filters.sortedQuery(), (done) => say(t("browse.selecting", { done, total: gallery.total })));
     if (current !== version) return;
     known = new Map(all.map((item) => [item.id, item]));
     gallery.select(known.keys());
@@ -240,14 +237,15 @@ function showSelection() {
   const waits = filters.showsQuarantine;
   element("exclude").hidden = filters.showsExcluded && !waits;
   element("restore").hidden = !filters.showsExcluded;
-  element("restore").textContent = waits ? "Accept" : "Restore";
-  element("relabel").textContent = waits ? "Accept as" : "Relabel";
+  element("restore").textContent = waits ? t("browse.accept") : t("browse.restore");
+  element("relabel").textContent = waits ? t("browse.accept-as") : t("browse.relabel");
   for (const [name, isMain] of [["restore", waits], ["relabel", !waits]]) element(name).classList.toggle("main", isMain);
   element("accept").hidden = !filters.isRanked;
   if (filters.isRanked) {
     const guess = one && guessed(one);
-    asGuessed.text = guess ? `as guessed: ${shown(guess)}` : "as guessed";
-    asGuessed.ariaLabel = guess ? `as guessed: ${spoken(guess)}` : "as guessed";
+    const named = (label) => (guess ? t("browse.as-guessed-one", { label: label(guess) }) : t("browse.as-guessed"));
+    asGuessed.text = named(shown);
+    asGuessed.ariaLabel = named(spoken);
     element("label").prepend(asGuessed);
     if (wasHidden) element("label").value = AS_GUESSED;
   } else asGuessed.remove();
@@ -271,9 +269,9 @@ element("counting").addEventListener("toggle", () => {
 });
 element("relabel").addEventListener("click", relabel);
 element("accept").addEventListener("click", accept);
-element("exclude").addEventListener("click", () => move("put-aside", "excluded"));
-element("restore").addEventListener("click", () => move("restore", filters.showsQuarantine ? "accepted" : "restored"));
-element("undo").addEventListener("click", () => change(async () => `${drawings(await edits.undo())} as before.`));
+element("exclude").addEventListener("click", exclude);
+element("restore").addEventListener("click", restore);
+element("undo").addEventListener("click", () => change(async () => t("browse.as-before", { n: await edits.undo() })));
 offerErasing({ gallery, filters, say, show, change, version: () => version });
 element("select-all").addEventListener("click", selectAll);
 element("deselect").addEventListener("click", () => gallery.select([]));

@@ -1,6 +1,7 @@
 // For the projector: how to join, how many drawings of each grade there are, and the newest ones as they come.
 
 import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { number, t } from "./language.js";
 import { Live } from "./live.js";
 import { Newest } from "./newest.js";
 import { note } from "./note.js";
@@ -18,21 +19,22 @@ let latest = null; // the counts
 let goal = goalFrom(new URLSearchParams(location.search).get("goal") ?? kept("goal")) ?? DEFAULT_GOAL;
 
 function goalFrom(text) {
-  const number = Number(text);
-  return Number.isInteger(number) && number >= 1 && number <= MAX_GOAL ? number : null;
+  const n = Number(text);
+  return Number.isInteger(n) && n >= 1 && n <= MAX_GOAL ? n : null;
 }
 
 async function invite() {
   const { address, code, is_reachable } = await ask("api/invitation");
   const plain = address.replace(/^http:\/\//, "").replace(/\/$/, "");
-  element("address").textContent = element("here").textContent = plain;
+  element("address").textContent = plain;
+  element("why-alone").textContent = t("class.alone", { address: plain });
   element("code").textContent = code ?? "";
   element("code").style.setProperty("--characters", code?.length ?? 1);
   element("code").parentElement.hidden = code === null;
   if (is_reachable) element("qr").src = "api/invitation.svg";
   element("way").hidden = !is_reachable;
   element("alone").hidden = is_reachable;
-  element("heading").textContent = is_reachable ? "Join the class" : "Only on this computer";
+  element("heading").textContent = is_reachable ? t("class.join") : t("class.only-here");
 }
 
 // One line for each grade: its name, how many there are, and a bar towards the goal.
@@ -56,26 +58,31 @@ function row(grade) {
 const rows = new Map(GRADES.map((grade) => [grade, row(grade)]));
 element("goals").append(...rows.values());
 
+// What the figures count.
+function nameFigures(drawings, devices) {
+  element("drawings").textContent = t("class.drawings", { n: drawings });
+  element("drawing").textContent = t("class.devices", { n: devices });
+}
+
 function showCounts() {
   if (!latest) return;
   for (const [grade, node] of rows) {
     const n = latest.grades[grade] ?? 0;
     node.classList.toggle("reached", n >= goal);
-    node.querySelector(".count").textContent = n.toLocaleString("en");
+    node.querySelector(".count").textContent = number(n);
     node.querySelector(".track > span").style.width = `${Math.min(100, (100 * n) / goal)}%`;
-    node.querySelector(".spoken").textContent = `${spoken(grade)}: ${n} of ${goal}`;
+    node.querySelector(".spoken").textContent = t("class.grade-of-goal", { grade: spoken(grade), n, goal });
   }
-  element("total").textContent = latest.total.toLocaleString("en");
-  element("drawings").textContent = latest.total === 1 ? "drawing" : "drawings";
-  element("devices").textContent = latest.devices.toLocaleString("en");
-  element("drawing").textContent = latest.devices === 1 ? "device active" : "devices active";
+  element("total").textContent = number(latest.total);
+  element("devices").textContent = number(latest.devices);
+  nameFigures(latest.total, latest.devices);
   const others = latest.grades[NO_GRADE] ?? 0;
-  element("others").textContent = others ? `${others.toLocaleString("en")} of these show no grade.` : "";
+  element("others").textContent = others ? t("class.no-grade", { n: others }) : "";
   element("waiting").hidden = !latest.waiting;
-  element("waiting").firstElementChild.textContent = `${latest.waiting.toLocaleString("en")} more to check`;
-  const paused = latest.paused ? "Paused. What is drawn now is sent later." : "";
+  element("waiting").firstElementChild.textContent = t("class.waiting", { n: latest.waiting });
+  const paused = latest.paused ? t("class.paused") : "";
   if (element("paused").textContent !== paused) element("paused").textContent = paused;
-  element("pause").textContent = latest.paused ? "Resume collecting" : "Pause collecting";
+  element("pause").textContent = latest.paused ? t("class.resume") : t("class.pause");
   element("pause").classList.toggle("main", latest.paused);
   element("pause").disabled = false;
 }
@@ -124,4 +131,5 @@ element("goal").addEventListener("input", ({ target }) => {
 element("goal").addEventListener("change", ({ target }) => (target.value = goal));
 element("steering").addEventListener("submit", (event) => event.preventDefault());
 
+nameFigures(0, 0);
 invite().catch(complain);

@@ -1,12 +1,21 @@
 // The numbers of drawings: a chart by label, and a table by tag and label.
 
-import { byName, GRADES, LABELS, NO_GRADE, number, shown, spoken } from "./drawings.js";
+import { byName, GRADES, LABELS, NO_GRADE, shown, spoken } from "./drawings.js";
+import { number, t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
 const KEEP_THEIR_NAMES = ["guess", "test-set", "quarantine"];
 const ROOM = 16; // beside the bar of no grade, whose name is wider
-const compact = new Intl.NumberFormat("en", { notation: "compact" }); // 1.2K fits above a bar
+
+const rounded = (n) => (n < 100 ? Number(n.toPrecision(2)) : Math.round(n));
+
+// 1.2K fits above a bar. The browser's own short numbers are longer in some languages.
+function short(n) {
+  if (n < 1000) return number(n);
+  if (n < 999_500) return t("counts.thousands", { thousands: rounded(n / 1000) });
+  return t("counts.millions", { millions: rounded(n / 1e6) });
+}
 
 function svg(name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -30,7 +39,7 @@ function chart(totals, title) {
     const y = 16 + HEIGHT - height;
     node.append(
       svg("rect", { x, y, width: BAR, height, rx: Math.min(3, height / 2) }),
-      svg("text", { x: x + BAR / 2, y: y - 4 }, compact.format(totals[label])),
+      svg("text", { x: x + BAR / 2, y: y - 4 }, short(totals[label])),
       svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(label)),
     );
   });
@@ -45,8 +54,8 @@ function renaming(tag) {
   button.className = "plain";
   button.dataset.rename = tag;
   button.textContent = "✎"; // the word, in each row, would take the room of the chart
-  button.title = "Rename";
-  button.ariaLabel = `Rename ${tag}`;
+  button.title = t("rename.rename");
+  button.ariaLabel = t("rename.rename-tag", { tag });
   return button;
 }
 
@@ -75,9 +84,9 @@ export function showCounts(element, { grades: all, tags, more_tags }, tag) {
   const focused = document.activeElement?.dataset.rename;
   const table = document.createElement("table");
   const head = table.createTHead();
-  head.append(row("Tag", [...LABELS.map((label) => [shown(label), spoken(label)]), ["all"]], "th"));
+  head.append(row(t("counts.tag"), [...LABELS.map((label) => [shown(label), spoken(label)]), [t("counts.all")]], "th"));
   const body = table.createTBody();
-  const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: "all", grades: all });
+  const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: t("counts.all"), grades: all });
   for (const { tag, grades } of rows) {
     const totals = complete(grades);
     const line = row(tag, [...Object.values(totals), sum(totals)].map((n) => [number(n)]), "td");
@@ -89,17 +98,17 @@ export function showCounts(element, { grades: all, tags, more_tags }, tag) {
   frame.className = "table";
   frame.tabIndex = 0;
   frame.role = "region";
-  frame.ariaLabel = "Counts by tag and label";
+  frame.ariaLabel = t("counts.title");
   frame.append(table);
   if (more_tags) {
-    table.createCaption().textContent = `The ${tags.length} most used tags; ${number(more_tags)} more are not shown.`;
+    table.createCaption().textContent = t("counts.most-used", { shown: tags.length, n: more_tags });
   }
   const charted = tags.find((one) => one.tag === tag)?.grades ?? all;
-  const title = `Drawings by label${charted === all ? "" : `, tag ${tag}`}`;
+  const title = charted === all ? t("counts.by-label") : t("counts.by-label-with-tag", { tag });
   const any = document.createElement("button");
   any.type = "button";
   any.dataset.rename = "";
-  any.textContent = "Rename a tag";
+  any.textContent = t("rename.title");
   element.replaceChildren(chart(complete(charted), title), frame, any);
   if (focused !== undefined) element.querySelector(`[data-rename="${CSS.escape(focused)}"]`)?.focus();
 }

@@ -2,6 +2,7 @@
 
 import { drawing, keepTags, keptTags, shown, tagsIn } from "./drawings.js";
 import { enable } from "./focus.js";
+import { t } from "./language.js";
 import { note } from "./note.js";
 import { Pad } from "./pad.js";
 import { NOT_KEPT, Queue } from "./queue.js";
@@ -18,7 +19,7 @@ const addressed = new URLSearchParams(location.search).get("tags");
 const field = new TagField(
   element("tagging"),
   "tags",
-  { many: "Tags", one: "Tag" },
+  { many: t("tagging.tags"), one: t("tagging.tag") },
   addressed === null ? keptTags() : tagsIn(addressed),
   { changed: (tags) => addressed === null && keepTags(tags) },
 );
@@ -35,7 +36,7 @@ export function start(name, labelled, bring, saidOf) {
   pad.clear();
   if (left) {
     bring(left);
-    note("This is what you left unfinished.");
+    note(t("desk.left-unfinished"));
   }
   queue.isKept.then((isKept) => isKept || note(NOT_KEPT));
   return left !== null;
@@ -73,14 +74,12 @@ function undo() {
   page.bring(again);
 }
 
-const heldOf = ({ label }) => `Saved. gradejax could not read your ${shown(label)}, so your teacher will have a look.`;
-
 const takeBack = (drawing) => ({
-  name: "Take back",
+  name: t("desk.take-back"),
   async act() {
     latest = null;
     await queue.takeBack(drawing);
-    note(`${shown(drawing.label)} taken back.`);
+    note(t("desk.taken-back", { grade: shown(drawing.label) }));
     if (pad.isEmpty) page.bring(drawing);
   },
 });
@@ -88,7 +87,8 @@ const takeBack = (drawing) => ({
 queue.addEventListener("renamed", ({ detail: { sent, saved } }) => field.rename(sent, saved));
 queue.addEventListener("saved", ({ detail }) => {
   if (detail.id === latest?.id) latest = null;
-  note(queue.held.has(detail.id) ? heldOf(detail) : page.saidOf(detail), false, takeBack(detail));
+  const said = queue.held.has(detail.id) ? t("desk.held", { grade: shown(detail.label) }) : page.saidOf(detail);
+  note(said, false, takeBack(detail));
   refreshOldOffer();
 });
 queue.addEventListener("kept", ({ detail }) => note(detail, true));

@@ -1,7 +1,8 @@
 // Draw the grades that the page asks for: mostly those that the store has fewest of.
 
 import { drop, element, finish, pad, queue, start } from "./desk.js";
-import { GRADES, NO_GRADE, number, shown, spoken } from "./drawings.js";
+import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { number, t } from "./language.js";
 import { note } from "./note.js";
 import { ask, reason } from "./server.js";
 import { keep, kept } from "./storage.js";
@@ -30,24 +31,19 @@ function askFor(grade) {
   const audible = document.createElement("span");
   audible.className = "spoken";
   audible.textContent = spoken(grade);
-  element("prompt").replaceChildren("Draw ", visible, audible);
+  const [before, after] = t("draw.prompt", { grade: "|" }).split("|");
+  element("prompt").replaceChildren(before, visible, audible, after);
 }
 
 function showTotals() {
-  element("mine").textContent = Number(kept("drawn") ?? 0).toLocaleString("en");
-  element("all").textContent = Object.values(counts).reduce((sum, count) => sum + count, 0).toLocaleString("en");
-}
-
-// For how long drawings are kept, in a sentence.
-function kindly(days) {
-  if (days === null) return "";
-  return days === 1 ? "Drawings are deleted after a day." : `Drawings are deleted after ${number(days)} days.`;
+  element("mine").textContent = number(Number(kept("drawn") ?? 0));
+  element("all").textContent = number(Object.values(counts).reduce((sum, count) => sum + count, 0));
 }
 
 async function refreshCounts() {
   refreshed = Date.now();
   const { grades, retention_days } = await ask("api/status", undefined, AbortSignal.timeout(PATIENCE));
-  element("retention").textContent = kindly(retention_days);
+  element("retention").textContent = retention_days === null ? "" : t("draw.retention", { n: retention_days });
   for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
   showTotals();
 }
@@ -62,7 +58,7 @@ function count({ id, label }, more) {
 
 function save() {
   if (prompt === null) return; // the first one is still being chosen
-  if (pad.isEmpty) return note(`Draw ${shown(prompt)} first.`);
+  if (pad.isEmpty) return note(t("draw.first", { grade: shown(prompt) }));
   if (finish(prompt)) askFor(choose());
 }
 
@@ -70,7 +66,7 @@ function skip() {
   const skipped = prompt;
   const hadInk = drop();
   askFor(choose());
-  note(hadInk ? `${shown(skipped)} skipped. Undo brings your drawing back.` : "");
+  note(hadInk ? t("draw.skipped", { grade: shown(skipped) }) : "");
 }
 
 function bring({ label, strokes }) {
@@ -88,6 +84,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 showTotals();
-start("unfinished-draw", () => prompt, bring, ({ label }) => `${shown(label)} saved.`);
+start("unfinished-draw", () => prompt, bring, ({ label }) => t("draw.saved", { grade: shown(label) }));
 await refreshCounts().catch((error) => note(reason(error), true));
 if (prompt === null) askFor(choose());

@@ -1,5 +1,6 @@
 // Grades, tags, the secret of the writer, and a drawing as it is sent.
 
+import { t } from "./language.js";
 import { forget, keep, kept } from "./storage.js";
 
 export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+`, letter, `${letter}-`]);
@@ -18,12 +19,14 @@ const MAX_CHARACTERS = 490; // in all tags together
 const MAX_POINTS = 5000;
 export const AT_ONCE = 1000; // ids in one request
 
-export const shown = (label) => label.replace("-", "−");
-export const spoken = (label) => label.replace("+", " plus").replace("-", " minus");
+export const shown = (label) => (label === NO_GRADE ? t("label.no-grade") : label.replace("-", "−"));
 
-// The pages speak English, whatever the browser's language.
-export const number = (n) => n.toLocaleString("en");
-export const drawings = (n) => (n === 1 ? "1 drawing" : `${number(n)} drawings`);
+// For screen readers.
+export function spoken(label) {
+  const [letter, sign] = label;
+  if (label === NO_GRADE || !sign) return shown(label);
+  return sign === "+" ? t("label.plus", { letter }) : t("label.minus", { letter });
+}
 
 // Sorts 7a before 10b.
 export const byName = new Intl.Collator(undefined, { numeric: true }).compare;
@@ -33,10 +36,10 @@ function hex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Like MongoDB's ObjectId: the time in seconds, then random bytes.
+// Like MongoDB's ObjectId: the time, here to the minute, for the teacher may have asked for that; then random bytes.
 export function newId() {
-  const seconds = (Math.floor(Date.now() / 1000) >>> 0).toString(16).padStart(8, "0");
-  return seconds + hex(crypto.getRandomValues(new Uint8Array(8)));
+  const minute = ((Math.floor(Date.now() / 60000) * 60) >>> 0).toString(16).padStart(8, "0");
+  return minute + hex(crypto.getRandomValues(new Uint8Array(8)));
 }
 
 const KEY = "writer-key";
@@ -65,14 +68,14 @@ export function tagsIn(text) {
 
 // Why the server would refuse these tags, in a sentence; empty if it would accept them.
 export function problemWith(tags) {
-  if (!tags.length) return "Add a tag first: your class or team.";
-  if (tags.length > MAX_TAGS) return `A drawing can have at most ${MAX_TAGS} tags.`;
-  if (tags.reduce((sum, tag) => sum + [...tag].length, 0) > MAX_CHARACTERS) return "The tags are too long.";
-  if (tags.includes(QUARANTINE_TAG)) return `The tag ${QUARANTINE_TAG} cannot be given: choose another.`;
+  if (!tags.length) return t("tagging.add-first");
+  if (tags.length > MAX_TAGS) return t("tagging.too-many", { max: MAX_TAGS });
+  if (tags.reduce((sum, tag) => sum + [...tag].length, 0) > MAX_CHARACTERS) return t("tagging.too-long");
+  if (tags.includes(QUARANTINE_TAG)) return t("tagging.reserved", { tag: QUARANTINE_TAG });
   for (const tag of tags) {
-    if ([...tag].length > MAX_NAME_LENGTH) return `A tag can have at most ${MAX_NAME_LENGTH} characters.`;
-    if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(tag)) return "A tag contains a character that cannot be typed.";
-    if (!/[^\p{Z}\p{Cc}\p{Cf}]/u.test(tag)) return "A tag must contain something visible.";
+    if ([...tag].length > MAX_NAME_LENGTH) return t("tagging.tag-too-long", { max: MAX_NAME_LENGTH });
+    if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(tag)) return t("tagging.not-typable");
+    if (!/[^\p{Z}\p{Cc}\p{Cf}]/u.test(tag)) return t("tagging.not-visible");
   }
   return "";
 }

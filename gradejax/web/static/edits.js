@@ -1,7 +1,8 @@
 // Changes to many drawings: sent in parts, shown in place, and undone.
 
-import { AT_ONCE, drawings, number, shown } from "./drawings.js";
+import { AT_ONCE, shown } from "./drawings.js";
 import { guessed } from "./gallery.js";
+import { t } from "./language.js";
 import { ask, reason } from "./server.js";
 
 // Fetches the id, label and guess of every drawing that matches, in the gallery's order.
@@ -96,8 +97,8 @@ export class Edits {
     try {
       await this.#send(undo.steps, (step) => step.ids.forEach((id) => undo.undone.add(id)));
     } catch (error) {
-      const part = `${number(undo.undone.size)} of ${drawings(undo.of)}`;
-      throw new Unfinished(`${part} as before. ${reason(error)} “Undo” goes on with the others.`);
+      const part = t("edits.part-as-before", { done: undo.undone.size, n: undo.of });
+      throw new Unfinished(`${part} ${reason(error)} ${t("edits.undo-goes-on")}`);
     }
     this.forget();
     undo.show();
@@ -124,8 +125,8 @@ export class Edits {
       });
     } catch (error) {
       if (!back.length) throw error;
-      const part = `${number(touched())} of ${drawings(all)} changed.`;
-      throw new Unfinished(`${part} ${reason(error)} “Undo” takes that back.`);
+      const part = t("edits.part-changed", { done: touched(), n: all });
+      throw new Unfinished(`${part} ${reason(error)} ${t("edits.undo-takes-back")}`);
     } finally {
       const show = this.#show(done, labels, total);
       if (back.length) this.#undo = { steps: back, undone: new Set(), of: touched(), show };
@@ -166,8 +167,11 @@ export class Edits {
 }
 
 // The line that says what a change did.
-export const changedTo = (n, label, isAccepted) =>
-  `${drawings(n)} ${isAccepted ? "accepted" : "relabelled"} ${label === null ? "as guessed" : `as ${shown(label)}`}.`;
+export function changedTo(n, label, isAccepted) {
+  if (label === null) return isAccepted ? t("edits.accepted-as-guessed", { n }) : t("edits.relabelled-as-guessed", { n });
+  const values = { n, label: shown(label) };
+  return isAccepted ? t("edits.accepted", values) : t("edits.relabelled", values);
+}
 
 // The guess of each drawing, as labels.
 export const guesses = (known, ids) => new Map([...ids].map((id) => [id, known.get(id).guess]).filter(([, guess]) => guess));

@@ -1,26 +1,24 @@
 // Erasing by the teacher: counted first, asked for twice, and without Undo.
 
 import { agrees } from "./asking.js";
-import { AT_ONCE, drawings, number } from "./drawings.js";
+import { AT_ONCE } from "./drawings.js";
 import { fetchAll } from "./edits.js";
+import { t } from "./language.js";
 import { note } from "./note.js";
 import { ask, reason } from "./server.js";
-
-const REACH = "They disappear from the store, from caches and from pictures of mistakes. Nobody can bring them back.";
-const BEYOND = "Backups, files that were downloaded, and recognisers that have learned from them keep what they have.";
 
 const idsOf = (all) => all.map(({ id }) => id);
 
 // The ids of all drawings that match, and apart from them those of the excluded ones that would match otherwise.
 async function allMatching(filters, progress) {
   const ids = idsOf(await fetchAll(filters.sortedQuery(), progress));
-  const why = "These are all that match the filters.";
+  const why = t("erase.why-match");
   if (filters.showsExcluded || filters.guess) return { ids, why };
   const query = filters.query();
   query.set("aside", "both"); // those in quarantine, too
   const inUse = new Set(ids);
   const excluded = idsOf(await fetchAll(query, (n) => progress(Math.max(n, ids.length)))).filter((id) => !inUse.has(id));
-  if (!ids.length) return { ids: excluded, why: "They are excluded already, and match the filters otherwise." };
+  if (!ids.length) return { ids: excluded, why: t("erase.why-excluded") };
   return { ids, excluded, why };
 }
 
@@ -32,22 +30,22 @@ async function askToErase({ ids, excluded = [], why }) {
   const choice = document.createElement("label");
   choice.className = "choice";
   const others = excluded.length;
-  choice.append(box, others === 1 ? "Also the excluded one" : `Also the ${number(others)} excluded ones`);
+  choice.append(box, t("erase.also-excluded", { n: others }));
   const first = await agrees({
-    title: `Erase ${drawings(ids.length)} for good?`,
-    lines: [why, REACH, BEYOND],
+    title: t("erase.question", { n: ids.length }),
+    lines: [why, t("erase.reach"), t("erase.beyond")],
     extra: others ? choice : null,
-    yes: "Erase…",
-    no: "Keep them",
+    yes: t("erase.begin"),
+    no: t("erase.keep"),
   });
   const all = others && box.checked ? [...ids, ...excluded] : ids;
   if (!first) return null;
   const second = await agrees({
-    title: `Really erase ${drawings(all.length)}?`,
-    lines: ["There is no Undo."],
-    typed: { number: all.length, label: `Type ${number(all.length)} to confirm` },
-    yes: "Erase for good",
-    no: "Keep them",
+    title: t("erase.second-question", { n: all.length }),
+    lines: [t("erase.no-undo")],
+    typed: { number: all.length, label: t("erase.type", { number: all.length }) },
+    yes: t("erase.for-good"),
+    no: t("erase.keep"),
     isSecond: true,
   });
   return second ? all : null;
@@ -63,7 +61,7 @@ async function eraseForGood(ids, progress) {
     for (const sentence of answer.unreachable) beyond.add(sentence);
     progress(Math.min(from + AT_ONCE, ids.length), ids.length);
   }
-  return [`${drawings(erased)} erased for good.`, ...beyond].join(" ");
+  return [t("erase.erased", { n: erased }), ...beyond].join(" ");
 }
 
 // Wires the two buttons. `page`: the `gallery` and its `filters`; `say(text, warn)`; `show()` fills the gallery anew;
@@ -77,12 +75,12 @@ export function offerErasing({ gallery, filters, say, show, change, version }) {
     try {
       const chosen = await choose();
       if (current !== version()) return;
-      say(chosen.ids.length ? "" : "No drawings match.");
+      say(chosen.ids.length ? "" : t("erase.none-matches"));
       const ids = chosen.ids.length && (await askToErase(chosen));
       if (!ids) return;
       await change(async () => {
         try {
-          return await eraseForGood(ids, (done, total) => note(`${number(done)} of ${drawings(total)} erased…`));
+          return await eraseForGood(ids, (done, n) => note(t("erase.erased-so-far", { done, n })));
         } finally {
           await show(); // some of them may be gone even if it failed
         }
@@ -94,9 +92,9 @@ export function offerErasing({ gallery, filters, say, show, change, version }) {
   }
 
   element("erase").addEventListener("click", () =>
-    erase(() => ({ ids: [...gallery.selected], why: "These are selected." })),
+    erase(() => ({ ids: [...gallery.selected], why: t("erase.why-selected") })),
   );
   element("erase-all").addEventListener("click", () =>
-    erase(() => allMatching(filters, (n) => say(`Counting: ${number(n)}…`))),
+    erase(() => allMatching(filters, (done) => say(t("erase.counting", { done })))),
   );
 }

@@ -1,6 +1,7 @@
 // A listbox of any number of pictures; only those in view are in the page.
 
 import { NO_GRADE, shown, spoken } from "./drawings.js";
+import { percent, t } from "./language.js";
 
 const GAP = 10; // CSS pixels
 const CELL_WIDTH = 100; // before it is stretched to fill the row
@@ -187,15 +188,15 @@ export class Gallery extends EventTarget {
     const item = this.items[index];
     const { id, label, confidence } = item;
     const guess = guessed(item);
-    const sure = confidence === null ? "" : `${Math.round(100 * confidence)}%`;
+    const sure = confidence === null ? "" : percent(confidence);
     node.id = `drawing-${index}`;
     node.ariaSelected = String(this.selected.has(id));
     node.ariaPosInSet = String(index + 1);
     node.ariaSetSize = String(this.total);
     node.classList.toggle("active", index === this.#active);
     const caption = node.lastChild;
-    const doubt = guess && guess !== label ? `perhaps ${spoken(guess)}` : "";
-    node.ariaLabel = [spoken(label), doubt, sure && `${sure} sure of the label`].filter(Boolean).join(", ");
+    const doubt = guess && guess !== label ? t("browse.perhaps", { label: spoken(guess) }) : "";
+    node.ariaLabel = [spoken(label), doubt, sure && t("browse.sure-of-label", { share: sure })].filter(Boolean).join(", ");
     caption.textContent = shown(label);
     if (!guess) return;
     const line = document.createElement("span");

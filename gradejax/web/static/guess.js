@@ -3,6 +3,7 @@
 import { element, finish, pad, start } from "./desk.js";
 import { LABELS, NO_GRADE, shown, spoken } from "./drawings.js";
 import { enable, leave } from "./focus.js";
+import { percent, t } from "./language.js";
 import { note } from "./note.js";
 import { ask, reason, sentence } from "./server.js";
 
@@ -33,7 +34,7 @@ function show({ guesses, is_grade }) {
     const { label, confidence } = guesses[i] ?? { label: "", confidence: 0 };
     grade.textContent = shown(label);
     filled.style.width = `${100 * confidence}%`;
-    share.textContent = label ? `${Math.round(100 * confidence)}%` : "";
+    share.textContent = label ? percent(confidence) : "";
   });
   element("bars").classList.toggle("dim", !is_grade);
   guess = guesses.length ? (is_grade ? guesses[0].label : NO_GRADE) : null;
@@ -42,9 +43,11 @@ function show({ guesses, is_grade }) {
   element("copy").hidden = guess === null; // before it is drawn on, for hidden it has no size
   if (guess !== null) pad.copyTo(element("copy"));
   enable(element("right"), guess !== null);
-  element("right").textContent = guess === null ? "Right" : `Right, ${shown(guess)}`;
+  element("right").textContent = guess === null ? t("guess.right") : t("guess.right-grade", { grade: shown(guess) });
   // The note says that it is no grade.
-  element("said").textContent = is_grade ? `${spoken(guess)}, ${Math.round(100 * guesses[0].confidence)} percent` : "";
+  element("said").textContent = is_grade
+    ? t("guess.said", { grade: spoken(guess), percent: Math.round(100 * guesses[0].confidence) })
+    : "";
 }
 
 // A note about the guess. It leaves others alone, such as the offer to take a drawing back.
@@ -68,7 +71,7 @@ async function follow() {
   try {
     const answer = await ask("api/guess", { data: pad.png() }, signal);
     show(answer);
-    remark(answer.is_grade ? "" : "This does not look like a grade.");
+    remark(answer.is_grade ? "" : t("guess.not-a-grade"));
     if (answer.model !== model) showSource(); // another one has been chosen since
   } catch (error) {
     if (signal.aborted) return; // a newer stroke is being guessed
@@ -82,9 +85,8 @@ async function showSource() {
   try {
     const { model: name, model_missing, about, trained_on } = await ask("api/status");
     model = name;
-    const shipped = "These guesses are by the model that comes with gradejax, until you train your own.";
-    const text = trained_on ? `${shipped} ${trained_on}` : about ? `These guesses are by ${about}.` : "";
-    element("source").textContent = text;
+    const shipped = `${t("guess.by-shipped")} ${t("guess.trained-on")}`;
+    element("source").textContent = trained_on ? shipped : about ? t("guess.by", { about }) : "";
     if (model_missing) note(sentence(model_missing), true);
   } catch (error) {
     note(reason(error), true);
@@ -121,6 +123,6 @@ document.addEventListener("keydown", (event) => {
   element("wrong").focus();
 });
 
-const saidOf = ({ label, tags }) => `Saved as ${shown(label)}, tagged ${tags.join(", ")}.`;
+const saidOf = ({ label, tags }) => t("guess.saved", { grade: shown(label), tags: tags.join(", ") });
 start("unfinished-guess", () => null, ({ strokes }) => pad.show(strokes), saidOf);
 showSource();

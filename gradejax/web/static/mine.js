@@ -1,15 +1,14 @@
 // My drawings: what was drawn on this device, and deleting it for good.
 
 import { agrees } from "./asking.js";
-import { AT_ONCE, drawings, forgetWriter, isOwn, number, writerKey } from "./drawings.js";
+import { AT_ONCE, forgetWriter, isOwn, writerKey } from "./drawings.js";
+import { t } from "./language.js";
 import { note } from "./note.js";
 import { Own } from "./own.js";
 import { NOT_KEPT, Queue } from "./queue.js";
 import { ask, reason } from "./server.js";
 
 const GONE = 404;
-const BEYOND =
-  "What cannot be reached from here: copies that your teacher made before, and what a recogniser has already learned.";
 
 const element = (id) => document.getElementById(id);
 const queue = new Queue();
@@ -24,8 +23,8 @@ function show() {
   const others = saved.filter(({ id }) => !wait.has(id));
   own.show([...waiting.map((drawing) => ({ ...drawing, isWaiting: true })), ...others]);
   const n = total - (saved.length - others.length) + waiting.length;
-  const sent = waiting.length === 1 ? "1 is waiting to be sent." : `${number(waiting.length)} are waiting to be sent.`;
-  element("count").textContent = n ? `${drawings(n)}. ${waiting.length ? sent : ""}`.trim() : "";
+  const parts = [n && t("mine.count", { n }), waiting.length && t("mine.waiting", { n: waiting.length })];
+  element("count").textContent = parts.filter(Boolean).join(" ");
   element("empty").hidden = n > 0 || isLoading || !element("more").hidden;
   element("all").hidden = !n;
   element("somebody-else").hidden = !writerKey();
@@ -54,7 +53,7 @@ async function load() {
     saved.push(...page.drawings.filter(({ id }) => !known.has(id)));
     total = page.total ?? total;
     element("more").hidden = page.next === null;
-    element("more").textContent = "Show more";
+    element("more").textContent = t("mine.more");
   } finally {
     isLoading = false;
   }
@@ -65,7 +64,7 @@ async function loadMore() {
     await load();
   } catch (error) {
     element("more").hidden = false;
-    element("more").textContent = "Try again";
+    element("more").textContent = t("mine.try-again");
     note(reason(error), true);
   }
   show();
@@ -89,17 +88,17 @@ async function selectAll() {
 }
 
 const first = (n) => ({
-  title: n === 1 ? "Delete this drawing for good?" : `Delete ${number(n)} drawings for good?`,
-  lines: ["Nobody can bring them back, not even your teacher."],
-  yes: n === 1 ? "Delete it" : `Delete ${number(n)} drawings`,
-  no: n === 1 ? "Keep it" : "Keep them",
+  title: t("mine.delete-question", { n }),
+  lines: [t("mine.nobody")],
+  yes: t("mine.delete-yes", { n }),
+  no: t("mine.delete-no", { n }),
 });
 
 const second = (n) => ({
-  title: "Are you sure?",
-  lines: [n === 1 ? "1 drawing will be gone." : `${number(n)} drawings will be gone.`],
-  yes: "Yes, delete for good",
-  no: n === 1 ? "No, keep it" : "No, keep them",
+  title: t("mine.sure"),
+  lines: [t("mine.will-be-gone", { n })],
+  yes: t("mine.sure-yes"),
+  no: t("mine.sure-no", { n }),
   isSecond: true,
 });
 
@@ -117,11 +116,11 @@ async function deleteSelected() {
       const before = saved.length;
       saved = saved.filter(({ id }) => !gone.has(id));
       total -= before - saved.length;
-      if (ids.length > AT_ONCE) note(`${number(Math.min(done + AT_ONCE, ids.length))} of ${drawings(ids.length)}…`);
+      if (ids.length > AT_ONCE) note(t("mine.deleting", { done: Math.min(done + AT_ONCE, ids.length), all: ids.length }));
     }
     own.select([]);
     await lookAtQueue();
-    note(`${ids.length === 1 ? "1 drawing is" : `${number(ids.length)} drawings are`} deleted for good. ${BEYOND}`);
+    note(`${t("mine.deleted", { n: ids.length })} ${t("mine.beyond")}`);
     element("heading").focus();
     if (!saved.length && total) await loadMore();
   } catch (error) {
@@ -134,13 +133,10 @@ async function deleteSelected() {
 
 async function changeWriter() {
   const agreed = await agrees({
-    title: "Does somebody else draw on this device now?",
-    lines: [
-      "Your drawings stay where they are, but this device no longer shows them, and only your teacher can delete them.",
-      "If you want to delete some, do that first.",
-    ],
-    yes: "Yes, somebody else",
-    no: "No, it is still me",
+    title: t("mine.change-question"),
+    lines: [t("mine.change-consequence"), t("mine.change-advice")],
+    yes: t("mine.change-yes"),
+    no: t("mine.change-no"),
   });
   if (!agreed) return;
   forgetWriter();
@@ -148,14 +144,14 @@ async function changeWriter() {
   element("more").hidden = true;
   own.select([]);
   await lookAtQueue();
-  note("This device no longer knows who drew before.");
+  note(t("mine.changed"));
   element("heading").focus();
 }
 
 function showSelection() {
   const n = own.selected.size;
   element("selection").hidden = !n;
-  element("selected").textContent = `${number(n)} selected`;
+  element("selected").textContent = t("mine.selected", { n });
   // Drawings scrolled into view must not end up behind the bar.
   document.documentElement.style.scrollPaddingBottom = n ? `${element("selection").offsetHeight}px` : "";
 }

@@ -1,8 +1,9 @@
 // The Models page: runs, which of them guesses, the test set, and trainings.
 
 import { byName } from "./drawings.js";
+import { dated, decimal, number, t } from "./language.js";
 import { note } from "./note.js";
-import { accuracyText, showRun } from "./run.js";
+import { accuracyText, showRun, splitName } from "./run.js";
 import { ask, reason } from "./server.js";
 import { TrainingPanel } from "./training.js";
 
@@ -11,8 +12,10 @@ const element = (id) => document.getElementById(id);
 const panel = new TrainingPanel(ended);
 let models = null; // the answer of /api/models
 
-const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
-const number = (n) => (n === null ? "–" : n.toLocaleString("en"));
+function size(bytes) {
+  if (bytes < 1e6) return t("models.kilobytes", { n: Math.ceil(bytes / 1e3) });
+  return t("models.megabytes", { n: decimal(bytes / 1e6, 1) });
+}
 
 function cell(row, text, quiet = "") {
   const node = row.insertCell();
@@ -28,8 +31,9 @@ function cell(row, text, quiet = "") {
 
 function testText({ test }) {
   if (!test) return ["–"];
-  const known = test.trained_on ? `, trained on ${test.trained_on} more` : "";
-  return [accuracyText(test.accuracy, test.interval), `${number(test.n)} drawing${test.n === 1 ? "" : "s"}${known}`];
+  const { n, trained_on: known } = test;
+  const drawings = known ? t("models.drawings-and-known", { n, known }) : t("models.drawings", { n });
+  return [accuracyText(test.accuracy, test.interval), drawings];
 }
 
 function nameOf(run) {
@@ -55,39 +59,48 @@ function useCell(row, run) {
   if (run.in_use) {
     const badge = document.createElement("span");
     badge.className = "badge";
-    badge.textContent = "in use";
+    badge.textContent = t("models.in-use");
     return node.append(badge);
   }
   if (models.is_fixed) return undefined;
   const button = document.createElement("button");
-  button.textContent = "Use this one";
-  button.ariaLabel = `Use this one: ${run.name}`;
+  button.textContent = t("models.use");
+  button.ariaLabel = t("models.use-run", { run: run.name });
   button.addEventListener("click", () => use(run.name, button));
   return node.append(button);
+}
+
+function validatedOn({ n_val: n, split }) {
+  if (n === null) return "";
+  return split === "writer" ? t("models.drawings", { n }) : t("models.drawings-split", { n, split: splitName(split) });
 }
 
 function showRow(body, run) {
   const row = body.insertRow();
   row.append(nameOf(run));
   useCell(row, run);
-  const whose = run.n_val === null ? "" : `${number(run.n_val)} drawings${run.split === "writer" ? "" : `, ${run.split} split`}`;
-  cell(row, accuracyText(run.accuracy, run.interval), whose);
+  cell(row, accuracyText(run.accuracy, run.interval), validatedOn(run));
   cell(row, ...testText(run));
-  cell(row, run.ece === null ? "–" : run.ece.toFixed(3));
-  cell(row, number(run.n_train), run.n_mixed ? `and ${number(run.n_mixed)} synthetic` : "");
+  cell(row, run.ece === null ? "–" : decimal(run.ece, 3));
+  const trained = run.n_train === null ? "–" : number(run.n_train);
+  cell(row, trained, run.n_mixed ? t("models.and-synthetic", { n: run.n_mixed }) : "");
   cell(row, run.recipe ?? "–", run.tags);
-  const date = run.date ? new Date(run.date) : null;
-  cell(row, date ? date.toLocaleDateString("en-CA") : "–", date?.toLocaleTimeString("en-GB", { timeStyle: "short" }));
-  cell(row, size(run.bytes), run.parameters ? `${number(run.parameters)} parameters` : "");
+  if (run.date) cell(row, dated(run.date, { dateStyle: "medium" }), dated(run.date, { timeStyle: "short" }));
+  else cell(row, "–");
+  cell(row, size(run.bytes), run.parameters ? t("models.parameters", { n: run.parameters }) : "");
 }
 
-const COLUMNS = ["Run", "Guesses", "Unseen writers", "Test set", "ECE", "Trained on", "Recipe", "Finished", "Size"];
+const COLUMNS = [
+  t("models.run"), t("models.guesses"), t("models.unseen-writers"), t("models.test-set"), "ECE", t("models.trained-on"),
+  t("models.recipe"), t("models.finished"), t("models.size"),
+];
 
 function show(answer) {
   models = answer;
   panel.offer(models.recipes);
-  element("about").replaceChildren("In use: ", Object.assign(document.createElement("strong"), { textContent: models.about }));
-  if (models.is_fixed) element("about").append(". The server was started with --workdir, which decides what guesses.");
+  const about = Object.assign(document.createElement("strong"), { textContent: models.about });
+  element("about").replaceChildren(t("models.now-in-use"), " ", about);
+  if (models.is_fixed) element("about").append(". ", t("models.fixed", { flag: "--workdir" }));
   element("why").textContent = models.note ?? "";
   element("why").hidden = !models.note;
   const table = document.createElement("table");
@@ -101,19 +114,16 @@ function show(answer) {
   const body = table.createTBody();
   for (const run of models.runs) showRow(body, run);
   element("runs").replaceChildren(table);
-  const shipped = models.runs.find(({ name }) => name === SHIPPED);
-  element("runs-about").textContent =
-    `Accuracy with its 95% interval for other writers. shipped is the recogniser that comes with gradejax. ${shipped.trained_on}`;
+  element("runs-about").textContent = `${t("models.runs-about", { shipped: SHIPPED })} ${t("guess.trained-on")}`;
   showTest();
 }
 
 function showTest() {
-  const { n_test, test_tag } = models;
-  const there = n_test === 1 ? "is 1 drawing" : `are ${n_test ? number(n_test) : "no"} drawings`;
-  element("test-about").textContent =
-    `There ${there} tagged ${test_tag}. No training uses them, so they show how well a run reads what it never met.`;
-  element("draw-test").href = `./?${new URLSearchParams({ tags: test_tag })}`;
-  element("score").disabled = !n_test;
+  const { n_test: n, test_tag: tag } = models;
+  const there = n ? t("models.tests", { n, tag }) : t("models.no-tests", { tag });
+  element("test-about").textContent = `${there} ${t("models.test-about")}`;
+  element("draw-test").href = `./?${new URLSearchParams({ tags: tag })}`;
+  element("score").disabled = !n;
 }
 
 async function refresh() {
@@ -126,10 +136,10 @@ async function refresh() {
 
 async function use(name, button) {
   button.disabled = true;
-  note(`Loading ${name} …`);
+  note(t("models.loading", { run: name }));
   try {
     show(await ask("api/models/use", { name }));
-    note(`${name} guesses from now on, for everybody.`);
+    note(t("models.guesses-now", { run: name }));
     element("runs").focus();
   } catch (error) {
     button.disabled = false;
@@ -142,12 +152,12 @@ async function scoreAll() {
   try {
     for (const { name, test } of models.runs) {
       if (test) continue;
-      note(`Scoring ${name} …`);
+      note(t("models.scoring", { run: name }));
       await ask("api/models/test", { name });
       show(await ask("api/models"));
       element("score").disabled = true;
     }
-    note("All runs are scored on the test set.");
+    note(t("models.scored"));
   } catch (error) {
     note(reason(error), true);
   }
@@ -174,11 +184,11 @@ async function openRun(focus = false) {
 
 async function ended({ ended: run, outcome, reason: why }) {
   await refresh();
-  if (outcome === "failed") return note(`The training of ${run} failed: ${why}`, true);
-  if (outcome === "cancelled") return note("The training was cancelled.");
+  if (outcome === "failed") return note(t("training.failed", { run, reason: why }), true);
+  if (outcome === "cancelled") return note(t("training.cancelled"));
   history.pushState(null, "", `models?${new URLSearchParams({ run })}`);
   await openRun();
-  return note(`${run} is trained.`);
+  return note(t("training.finished", { run }));
 }
 
 addEventListener("popstate", () => openRun());

@@ -1,20 +1,16 @@
 // The tags that a class may choose from: the teacher offers and withdraws them, in a dialog of the page Class.
 
+import { t } from "./language.js";
 import { ask, reason } from "./server.js";
-
-const NONE = "Pupils need not choose a tag: without one, their drawings are tagged “class”.";
-const ONE = "Every drawing of a pupil gets this tag.";
-const SOME = "Pupils choose one of these tags.";
-const NONE_BUT_FREE = "Pupils type their tags themselves.";
-const SOME_AND_FREE = "Pupils choose one of these tags, or type another.";
 
 const element = (id) => document.getElementById(id);
 let offered = { tags: [], free: false };
 let before = null; // what Undo offers again
 
 function about({ tags, free }) {
-  if (free) return tags.length ? SOME_AND_FREE : NONE_BUT_FREE;
-  return tags.length > 1 ? SOME : tags.length ? ONE : NONE;
+  if (free) return tags.length ? t("offering.some-and-free") : t("offering.none-but-free");
+  if (tags.length > 1) return t("offering.some");
+  return tags.length ? t("offering.one") : t("offering.none");
 }
 
 function show({ tags, free }) {
@@ -31,11 +27,11 @@ function row(tag) {
   name.textContent = tag;
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = "Withdraw";
-  button.ariaLabel = `Withdraw ${tag}`;
+  button.textContent = t("offering.withdraw");
+  button.ariaLabel = t("offering.withdraw-tag", { tag });
   button.addEventListener("click", () => {
     const tags = offered.tags.filter((one) => one !== tag);
-    change({ ...offered, tags }, `${tag} is no longer offered. Drawings keep it.`);
+    change({ ...offered, tags }, t("offering.withdrawn", { tag }));
   });
   node.append(name, button);
   return node;
@@ -77,6 +73,7 @@ async function open() {
   }
 }
 
+element("offering-rename").textContent = t("offering.rename-or-merge", { counts: t("counts.title") });
 element("offer-tags").addEventListener("click", open);
 element("offer-tags").disabled = false;
 element("offering-close").addEventListener("click", () => element("offering").close());
@@ -84,11 +81,12 @@ element("offering-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const tag = element("new-tag").value.trim();
   if (!tag) return;
-  if (offered.tags.includes(tag)) return say(`${tag} is offered already.`);
-  if (await change({ ...offered, tags: [...offered.tags, tag] }, `${tag} is offered.`)) element("new-tag").value = "";
+  if (offered.tags.includes(tag)) return say(t("offering.offered-already", { tag }));
+  const tags = [...offered.tags, tag];
+  if (await change({ ...offered, tags }, t("offering.offered-now", { tag }))) element("new-tag").value = "";
 });
 element("free-tags").addEventListener("change", ({ target }) => {
-  const said = target.checked ? "Pupils may type other tags now." : "Pupils can only choose now.";
+  const said = target.checked ? t("offering.free-now") : t("offering.only-choose-now");
   change({ ...offered, free: target.checked }, said);
 });
-element("offering-undo").addEventListener("click", () => change(before, "As before.", null));
+element("offering-undo").addEventListener("click", () => change(before, t("offering.as-before"), null));

@@ -1,6 +1,7 @@
 // A list of drawings with their pictures, of which some are selected.
 
 import { shown, spoken } from "./drawings.js";
+import { dated, t } from "./language.js";
 
 const SIDE = 140; // pixels of a picture: hundreds of large ones would be too much for a phone
 
@@ -45,7 +46,8 @@ export class Own extends EventTarget {
     }
     drawings.forEach((drawing, i) => {
       const node = this.#nodes.get(drawing.id) ?? this.#add(drawing);
-      node.querySelector(".state").textContent = drawing.isWaiting ? "waiting" : drawing.aside ? "not used" : "";
+      const state = drawing.isWaiting ? t("own.waiting") : drawing.aside ? t("own.not-used") : "";
+      node.querySelector(".state").textContent = state;
       // A node that is moved would lose the focus.
       if (this.#list.children[i] !== node) this.#list.insertBefore(node, this.#list.children[i] ?? null);
     });
@@ -75,8 +77,7 @@ export class Own extends EventTarget {
     if (data) paint(canvas, data).catch(() => {}); // the label and the date are shown all the same
     const visible = span(shown(label), "label");
     visible.ariaHidden = "true";
-    const when = new Date(date).toLocaleString("en", DATE);
-    tile.append(box, canvas, visible, span(spoken(label), "spoken"), span(when, "when"), span("", "state"));
+    tile.append(box, canvas, visible, span(spoken(label), "spoken"), span(dated(date, DATE), "when"), span("", "state"));
     node.append(tile);
     this.#nodes.set(id, node);
     return node;

@@ -1,5 +1,6 @@
 // The drawing area: signature_pad follows the pen; strokes are kept in canvas units, and inked from these.
 
+import { t } from "./language.js";
 import SignaturePad from "./vendor/signature_pad.js";
 
 export const SIDE = 280; // canvas units, and pixels of the PNG
@@ -141,8 +142,7 @@ export class Pad extends EventTarget {
     hold(this.isEmpty ? 0 : this.#canvas.clientWidth);
     this.#live.clear();
     this.#paint();
-    const count = this.strokes.length;
-    this.#canvas.ariaLabel = count ? `Drawing area, ${count} ${count === 1 ? "stroke" : "strokes"}` : "Drawing area, empty";
+    this.#canvas.ariaLabel = this.isEmpty ? t("pad.empty") : t("pad.strokes", { n: this.strokes.length });
     this.dispatchEvent(new Event("change"));
   }
 

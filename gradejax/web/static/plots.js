@@ -1,6 +1,7 @@
 // Plots as SVG: curves of a training, a confusion matrix, a reliability diagram. Each says in its title what it shows.
 
 import { shown, spoken } from "./drawings.js";
+import { decimal, number, percent, t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -10,8 +11,6 @@ function svg(name, attributes = {}, ...children) {
   node.append(...children);
   return node;
 }
-
-export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 
 // Numbers at round distances from `low` to `high`, about `wanted` of them.
 function ticks(low, high, wanted, least = 0) {
@@ -33,6 +32,20 @@ function logTicks(low, high) {
   return inside.length > 6 ? inside.filter((tick) => /^0?\.?0*1/.test(String(Number(tick.toPrecision(1))))) : inside;
 }
 
+const digits = (tick) => Math.max(0, Math.ceil(-Math.log10(tick) - 1e-9));
+
+const [LONG, LINE] = [42, 19]; // characters of a title that fit in one line; its height
+
+// An empty plot below its title, which ends at the height `y`, and has a line of its own for the data if it is long.
+function titled(title, [x, y], [width, height], attributes) {
+  const cut = title.length > LONG ? title.lastIndexOf(", ") + 1 : 0;
+  const lines = cut ? [title.slice(0, cut), title.slice(cut + 1)] : [title];
+  const above = LINE * (lines.length - 1);
+  const node = svg("svg", { viewBox: `0 ${-above} ${width} ${height + above}`, ...attributes });
+  lines.forEach((line, i) => node.append(svg("text", { class: "name", x, y: y - above + LINE * i }, line)));
+  return node;
+}
+
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [460, 280, 54, 14, 34, 44];
 
 // A frame with ticks. `x` and `y`: { low, high, ticks, text, log, title }; returns the SVG and both scales.
@@ -43,8 +56,8 @@ function frame(title, x, y, [width, height] = [WIDTH, HEIGHT]) {
     return (value) => from + ((at(value) - at(low)) / (at(high) - at(low) || 1)) * (to - from);
   };
   const [toX, toY] = [place(x, LEFT, right), place(y, bottom, TOP)];
-  const node = svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img" });
-  node.append(svg("title", {}, title), svg("text", { class: "name", x: LEFT, y: 22 }, title));
+  const node = titled(title, [LEFT, 22], [width, height], { class: "plot", role: "img" });
+  node.prepend(svg("title", {}, title));
   for (const tick of y.ticks) {
     const at = toY(tick);
     node.append(svg("line", { class: "grid", x1: LEFT, x2: right, y1: at, y2: at }));
@@ -61,7 +74,8 @@ function frame(title, x, y, [width, height] = [WIDTH, HEIGHT]) {
 }
 
 function lineChart(title, series, epochs, y) {
-  const x = { low: 1, high: Math.max(2, epochs), ticks: ticks(1, Math.max(2, epochs), 6, 1), text: String, title: "epoch" };
+  const high = Math.max(2, epochs);
+  const x = { low: 1, high, ticks: ticks(1, high, 6, 1), text: number, title: t("plot.epoch") };
   const { node, toX, toY } = frame(title, x, y);
   for (const [kind, values] of series) {
     const points = values.map((value, i) => `${toX(i + 1).toFixed(1)},${toY(Math.min(Math.max(value, y.low), y.high)).toFixed(1)}`);
@@ -101,16 +115,18 @@ export function curves(history, epochs, name) {
   const losses = range("loss").map((loss) => Math.max(loss, 1e-4));
   const [lowest, highest] = [Math.min(...losses) / 1.1, Math.max(...losses) * 1.1];
   const loss = {
-    low: lowest, high: highest, log: true, ticks: logTicks(lowest, highest), text: (tick) => String(Number(tick.toPrecision(1))),
+    low: lowest, high: highest, log: true, ticks: logTicks(lowest, highest), text: (tick) => decimal(tick, digits(tick)),
   };
   const low = Math.max(0, Math.min(...range("accuracy")) - 0.02);
   const accuracy = { low, high: 1, ticks: ticks(low, 1, 5), text: (tick) => percent(tick, (1 - low) < 0.05 ? 1 : 0) };
   const last = history.at(-1);
-  const why = "Training loss lies above validation loss because dropout, label smoothing and distortion are on only in training.";
   return figure(
-    [key("training", "training "), key("validation", "validation "), last.loss > last.val_loss ? why : ""],
-    lineChart(`Loss, ${name}`, series("loss"), epochs, loss),
-    lineChart(`Accuracy, ${name}`, series("accuracy"), epochs, accuracy),
+    [
+      key("training", t("plot.training")), " ", key("validation", t("plot.validation")), " ",
+      last.loss > last.val_loss ? t("plot.why-training-loss-is-higher") : "",
+    ],
+    lineChart(t("plot.loss", { name }), series("loss"), epochs, loss),
+    lineChart(t("plot.accuracy", { name }), series("accuracy"), epochs, accuracy),
   );
 }
 
@@ -121,13 +137,13 @@ export function confusion(labels, counts, name, link) {
   const size = MARGIN + CELL * labels.length;
   const total = counts.flat().reduce((sum, n) => sum + n, 0);
   const right = counts.reduce((sum, row, i) => sum + row[i], 0);
-  const title = `${right.toLocaleString("en")} of ${total.toLocaleString("en")} read correctly, ${name}`;
-  const node = svg("svg", { class: "plot confusion", viewBox: `0 0 ${size + 6} ${size + 22}`, role: "group", "aria-label": title });
+  const title = t("plot.confusion", { right, total, name });
+  const attributes = { class: "plot confusion", role: "group", "aria-label": title };
+  const node = titled(title, [0, 18], [size + 6, size + 22], attributes);
   const at = (i) => MARGIN + i * CELL;
-  node.append(svg("text", { class: "name", x: 0, y: 18 }, title));
   const matrix = svg("g", { transform: "translate(0 30)" });
-  matrix.append(svg("text", { class: "x", x: MARGIN + (CELL * labels.length) / 2, y: size - 14 }, "read as"));
-  matrix.append(svg("text", { class: "x", transform: `translate(14 ${(CELL * labels.length) / 2}) rotate(-90)` }, "label"));
+  matrix.append(svg("text", { class: "x", x: MARGIN + (CELL * labels.length) / 2, y: size - 14 }, t("plot.read-as")));
+  matrix.append(svg("text", { class: "x", transform: `translate(14 ${(CELL * labels.length) / 2}) rotate(-90)` }, t("plot.label")));
   labels.forEach((label, i) => {
     matrix.append(svg("text", { class: "y", x: MARGIN - 6, y: i * CELL + 20 }, shown(label)));
     matrix.append(svg("text", { class: "x", x: at(i) + CELL / 2, y: size - MARGIN + 18 }, shown(label)));
@@ -137,11 +153,11 @@ export function confusion(labels, counts, name, link) {
     row.forEach((n, j) => {
       if (!n) return;
       const cell = svg("a", { href: link(labels[i], labels[j]), class: i === j ? "right" : "wrong" });
-      cell.setAttribute("aria-label", `${spoken(labels[i])} read as ${spoken(labels[j])}: ${n}`);
+      cell.setAttribute("aria-label", t("plot.cell", { label: spoken(labels[i]), guess: spoken(labels[j]), n }));
       const rect = svg("rect", { x: at(j) + 1, y: i * CELL + 1, width: CELL - 2, height: CELL - 2 });
       if (i === j) rect.setAttribute("fill-opacity", (0.15 + (0.85 * n) / most).toFixed(2));
       const isDark = i === j && n / most > 0.5;
-      cell.append(rect, svg("text", { class: isDark ? "x on" : "x", x: at(j) + CELL / 2, y: i * CELL + 20 }, String(n)));
+      cell.append(rect, svg("text", { class: isDark ? "x on" : "x", x: at(j) + CELL / 2, y: i * CELL + 20 }, number(n)));
       matrix.append(cell);
     });
   });
@@ -154,27 +170,27 @@ export function confusion(labels, counts, name, link) {
   const wide = document.createElement("div");
   wide.className = "wide";
   wide.append(node);
-  return figure(["A cell opens the gallery on those drawings, as the model in use reads them now."], wide);
+  return figure([t("plot.cell-opens-gallery")], wide);
 }
 
 // `bins`: see the API; empty ones are left out.
 export function reliability(bins, ece, name) {
   const most = Math.max(...bins.map(({ n }) => n));
-  const axis = { low: 0, high: 1, ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], text: (tick) => percent(tick, 0) };
-  const title = `Reliability, ${name}`;
-  const { node, toX, toY, bottom } = frame(title, { ...axis, title: "confidence" }, axis, [460, 430]);
+  const axis = { low: 0, high: 1, ticks: [0, 0.2, 0.4, 0.6, 0.8, 1], text: (tick) => percent(tick) };
+  const x = { ...axis, title: t("plot.confidence") };
+  const { node, toX, toY, bottom } = frame(t("plot.reliability", { name }), x, axis, [460, 430]);
   node.append(svg("line", { class: "ideal", x1: toX(0), x2: toX(1), y1: toY(0), y2: toY(1) }));
   for (const { n, confidence, accuracy, interval } of bins) {
     const x = toX(confidence);
     const bin = svg("g", { class: "bin" });
-    const drawings = n === 1 ? "1 drawing" : `${n.toLocaleString("en")} drawings`;
-    bin.append(svg("title", {}, `${drawings}: confidence ${percent(confidence)}, accuracy ${percent(accuracy)}`));
+    const shares = { confidence: percent(confidence, 1), accuracy: percent(accuracy, 1) };
+    bin.append(svg("title", {}, t("plot.bin", { n, ...shares })));
     bin.append(svg("line", { x1: x, x2: x, y1: toY(interval[0]), y2: toY(interval[1]) }));
     const [place, dx, dy] = x > toX(0.97) ? ["y", -8, -26] : ["n", 8, -8]; // not on top of its neighbour's
-    bin.append(svg("text", { class: place, x: x + dx, y: bottom + dy }, n.toLocaleString("en")));
+    bin.append(svg("text", { class: place, x: x + dx, y: bottom + dy }, number(n)));
     bin.append(svg("circle", { cx: x, cy: toY(accuracy), r: 4 + 6 * Math.sqrt(n / most) }));
     node.append(bin);
   }
-  const text = `Dots: drawings of similar confidence, and how many; lines: 95% intervals; dotted: perfectly calibrated. ECE ${ece?.toFixed(3) ?? "unknown"}.`;
-  return figure([text], node);
+  const calibration = ece === null ? t("plot.ece-unknown") : t("plot.ece", { ece: decimal(ece, 3) });
+  return figure([t("plot.reliability-about"), " ", calibration], node);
 }

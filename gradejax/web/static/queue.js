@@ -2,9 +2,10 @@
 // loses one. The server recognises a drawing that it already has, so each may be sent again.
 
 import { newId, sendable } from "./drawings.js";
+import { t } from "./language.js";
 import { ask, reason, Refusal } from "./server.js";
 
-export const NOT_KEPT = "This browser cannot store anything for this page: keep the tab open until everything is saved.";
+export const NOT_KEPT = t("queue.not-kept");
 
 const FIRST_PAUSE = 1000; // milliseconds
 const LONGEST_PAUSE = 30000;
@@ -135,9 +136,8 @@ export class Queue extends EventTarget {
   // Why drawings are still waiting, for people; empty if none are.
   get notice() {
     if (!this.waiting || !this.trouble) return "";
-    const drawings = this.waiting === 1 ? "1 drawing is" : `${this.waiting} drawings are`;
-    const advice = this.#memory.isEmpty() ? "" : " Keep this tab open.";
-    return `${drawings} waiting to be sent.${advice} ${reason(this.trouble)}`;
+    const advice = this.#memory.isEmpty() ? [] : [t("queue.keep-open")];
+    return [t("queue.waiting", { n: this.waiting }), ...advice, reason(this.trouble)].join(" ");
   }
 
   async send() {

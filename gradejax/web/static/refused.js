@@ -1,6 +1,7 @@
 // Drawings that the server refused: why, and what to do about it. None is discarded unless the visitor says so.
 
 import { shown } from "./drawings.js";
+import { t } from "./language.js";
 import { note } from "./note.js";
 import { reason } from "./server.js";
 import { refreshOffer, TagField } from "./tagging.js";
@@ -20,27 +21,27 @@ function group(queue, drawings, error, signal) {
   const ids = drawings.map(({ id }) => id);
   const labels = drawings.slice(0, MAX_LABELS).map(({ label }) => shown(label));
   if (drawings.length > MAX_LABELS) labels.push("…");
-  const count = drawings.length === 1 ? "1 drawing" : `${drawings.length} drawings`;
+  const n = drawings.length;
   const message = document.createElement("p");
-  message.textContent = `${count} could not be saved (${labels.join(", ")}). ${reason(error)}`;
+  message.textContent = `${t("refused.message", { n, labels: labels.join(", ") })} ${reason(error)}`;
   const place = document.createElement("div");
-  const names = { many: "Change tags", one: "Change the tag" };
+  const names = { many: t("refused.change-tags"), one: t("refused.change-tag") };
   const field = new TagField(place, `tags-${ids[0]}`, names, drawings[0].tags, { signal });
   const again = () => {
     if (!field.problem) return done(queue.retag(ids, field.tags));
     field.focus();
     note(field.problem);
   };
-  const done = (change) => change.catch(() => note("The browser could not update its stored drawings.", true));
+  const done = (change) => change.catch(() => note(t("refused.not-updated"), true));
   // The first click asks, the second confirms.
   const discard = (node) => {
     if (node.dataset.asked) return done(queue.discard(ids));
     node.dataset.asked = "true";
-    node.textContent = drawings.length === 1 ? "Discard this drawing?" : `Discard ${drawings.length} drawings?`;
+    node.textContent = t("refused.discard-question", { n });
   };
   const buttons = document.createElement("div");
   buttons.className = "choices";
-  buttons.append(button("Send again", again), button("Discard", discard));
+  buttons.append(button(t("refused.send-again"), again), button(t("refused.discard"), discard));
   const node = document.createElement("div");
   node.role = "group";
   node.append(message, place, buttons);
@@ -68,7 +69,7 @@ export function showRefused(section, queue) {
     section.replaceChildren(...nodes);
     section.hidden = !groups.size;
     if (!groups.size) return;
-    note("Some drawings could not be saved: see below.", true);
+    note(t("refused.see-below"), true);
     refreshOffer(); // what is offered now may be why
   });
 }

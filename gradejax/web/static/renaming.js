@@ -1,6 +1,6 @@
 // Renames a tag on all drawings, or merges two, in a dialog of the page Browse.
 
-import { drawings, number } from "./drawings.js";
+import { t } from "./language.js";
 import { ask, reason } from "./server.js";
 
 const BOTH_EXIST = 409;
@@ -15,7 +15,7 @@ async function finish(path, body, progress) {
     const answer = await ask(path, body);
     changed += answer.changed;
     if (!answer.left || !answer.changed) return { ...answer, changed };
-    progress(`${number(changed)} of ${number(changed + answer.left)} drawings…`);
+    progress(t("browse.changed-so-far", { done: changed, total: changed + answer.left }));
   }
 }
 
@@ -30,7 +30,7 @@ export function wireRenaming(counts, { filters, edits, change, show, say: sayInG
   };
   const begin = () => {
     question = null;
-    element("submit").textContent = "Rename";
+    element("submit").textContent = t("rename.rename");
     say("");
   };
 
@@ -50,7 +50,7 @@ export function wireRenaming(counts, { filters, edits, change, show, say: sayInG
           await show();
           return back.changed;
         });
-        return `${from} is now ${to}, on ${drawings(changed)}.`;
+        return t("rename.renamed", { from, to, n: changed });
       });
       // The button that opened the dialog is gone with the tag.
       counts.querySelector(`[data-rename="${CSS.escape(to)}"]`)?.focus({ preventScroll: true });
@@ -59,7 +59,7 @@ export function wireRenaming(counts, { filters, edits, change, show, say: sayInG
       say(reason(error), error.status !== BOTH_EXIST);
       if (error.status !== BOTH_EXIST) return;
       question = [from, to];
-      element("submit").textContent = "Put them together";
+      element("submit").textContent = t("rename.merge");
     } finally {
       element("submit").disabled = false;
     }

@@ -1,7 +1,8 @@
 // A finished run in detail: figures, curves, confusion, reliability, mistakes, and the rest of its summary.
 
 import { shown, spoken } from "./drawings.js";
-import { confusion, curves, percent, reliability } from "./plots.js";
+import { decimal, percent, t } from "./language.js";
+import { confusion, curves, reliability } from "./plots.js";
 
 function element(name, text = "", className = "") {
   const node = document.createElement(name);
@@ -13,10 +14,12 @@ function element(name, text = "", className = "") {
 // 98.9% (97.9 to 99.5%)
 export function accuracyText(accuracy, interval) {
   if (accuracy === null) return "–";
-  return interval ? `${percent(accuracy)} (${(100 * interval[0]).toFixed(1)} to ${percent(interval[1])})` : percent(accuracy);
+  const [mean, low, high] = [accuracy, ...(interval ?? [])].map((share) => percent(share, 1));
+  return interval ? t("run.accuracy", { mean, low: decimal(100 * interval[0], 1), high }) : mean;
 }
 
-const count = (n, thing) => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
+// How drawings were split where some are by writers that it was trained on.
+export const splitName = (split) => ({ random: t("run.random-split"), sequential: t("run.sequential-split") })[split] ?? "–";
 
 function heading(run) {
   const line = element("div", "", "heading");
@@ -27,27 +30,37 @@ function heading(run) {
 }
 
 function about({ run }) {
-  if (run.accuracy === null) return element("p", "This run does not say how good it is.");
-  const whose = run.split === "writer" ? `${count(run.writers, "writer")} it has not seen` : `writers it was trained on (${run.split} split)`;
-  const mixed = run.n_mixed ? ` and ${run.n_mixed.toLocaleString("en")} synthetic ones` : "";
-  const trained = `Trained on ${count(run.n_train, "drawing")}${mixed}${run.tags ? `, tagged ${run.tags}` : ""}.`;
-  return element("p", `Reads ${accuracyText(run.accuracy, run.interval)} of ${count(run.n_val, "drawing")} by ${whose}. ${trained}`);
+  if (run.accuracy === null) return element("p", t("run.no-accuracy"));
+  const { n_train: n, n_mixed: mixed, n_val: drawings, tags } = run;
+  const values = { accuracy: accuracyText(run.accuracy, run.interval), drawings };
+  const sentences = [
+    run.split === "writer"
+      ? t("run.reads-unseen", { ...values, n: run.writers })
+      : t("run.reads-known", { ...values, split: splitName(run.split) }),
+    mixed ? t("run.trained-on-both", { n, mixed }) : t("run.trained-on", { n }),
+  ];
+  if (tags) sentences.push(t("run.only-tagged", { tags }));
+  return element("p", sentences.join(" "));
 }
 
-function mistakes({ mistakes, n_mistakes, confusion }) {
+function misread({ mistakes: { length: first }, n_mistakes: n, confusion }) {
+  if (!confusion) return "";
+  if (!n) return t("run.none-misread");
+  return n > first ? t("run.misread-first", { n, first }) : t("run.misread", { n });
+}
+
+function mistakes(detail) {
   const section = element("div");
-  const text = !confusion ? "" : n_mistakes ? `Misread: ${count(n_mistakes, "drawing")}${n_mistakes > mistakes.length ? `, the ${mistakes.length} most confident first` : ""}` : "No drawing was misread.";
-  section.append(element("h3", text));
+  section.append(element("h3", misread(detail)));
   const list = element("ul", "", "mistakes");
-  for (const { id, label, guess, confidence } of mistakes) {
+  for (const { id, label, guess, confidence } of detail.mistakes) {
     const item = element("li");
     const picture = element("img");
-    picture.alt = `A drawing labelled ${spoken(label)}`;
+    picture.alt = t("run.drawing-labelled", { label: spoken(label) });
     picture.src = `api/picture?id=${encodeURIComponent(id)}`;
-    picture.addEventListener("error", () => picture.replaceWith(element("span", "no longer in the store", "quiet gone")));
-    const caption = element("span");
-    caption.append(element("b", shown(label)), ` read as `, element("b", shown(guess)), ` ${percent(confidence, 0)}`);
-    item.append(picture, caption);
+    picture.addEventListener("error", () => picture.replaceWith(element("span", t("run.gone"), "quiet gone")));
+    const read = { label: shown(label), guess: shown(guess), confidence: percent(confidence) };
+    item.append(picture, element("span", t("run.read-as", read)));
     list.append(item);
   }
   section.append(list);
@@ -56,7 +69,7 @@ function mistakes({ mistakes, n_mistakes, confusion }) {
 
 function summary({ facts }) {
   const details = element("details");
-  details.append(element("summary", "Summary"));
+  details.append(element("summary", t("run.summary")));
   const list = element("dl", "", "facts");
   for (const [name, value] of Object.entries(facts)) list.append(element("dt", name), element("dd", value));
   details.append(list);
@@ -67,13 +80,14 @@ export function showRun(section, detail) {
   const { run, history, labels, confusion: counts, bins } = detail;
   section.replaceChildren(heading(run), about(detail));
   if (history.length) section.append(curves(history, history.length, run.name));
-  const data = `${run.name}, ${run.split === "writer" ? "unseen writers" : `${run.split} split`}`;
+  const split = run.split === "writer" ? t("run.unseen-writers") : splitName(run.split);
+  const data = `${run.name}, ${split}`;
   if (counts) {
     const link = (label, guess) => `browse?${new URLSearchParams({ label, guess, by: "disagreement" })}`;
     const pair = element("div", "", "pair");
     pair.append(confusion(labels, counts, data, link), reliability(bins, run.ece, data));
     section.append(pair);
-  } else section.append(element("p", "This run was made by an earlier gradejax, and does not say what it read.", "quiet"));
+  } else section.append(element("p", t("run.of-an-earlier-gradejax"), "quiet"));
   section.append(mistakes(detail), summary(detail));
   section.hidden = false;
 }

@@ -1,5 +1,7 @@
 // Requests to the server.
 
+import { t } from "./language.js";
+
 export class Refusal extends Error {
   constructor(status, detail) {
     super(detail);
@@ -22,7 +24,7 @@ export async function ask(path, body, signal) {
   }
   const response = await fetch(path, options);
   if (response.ok) return response.json();
-  const { detail } = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
+  const { detail } = await response.json().catch(() => ({ detail: t("reply.status", { status: response.status }) }));
   throw new Refusal(response.status, detail);
 }
 
@@ -31,8 +33,8 @@ export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) +
 
 // The reason for `error`, as a sentence for the page.
 export function reason(error) {
-  if (!(error instanceof Refusal)) return "The server cannot be reached.";
-  if (error.status === 401) return "You are signed out: reload the page and enter the access code.";
+  if (!(error instanceof Refusal)) return t("reply.unreachable");
+  if (error.status === 401) return t("reply.signed-out");
   return sentence(error.message);
 }
 

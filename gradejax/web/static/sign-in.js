@@ -1,5 +1,7 @@
 // Signs in with a code, typed in or from the QR code's address (after the #, which no server sees).
 
+import { t } from "./language.js";
+
 // First of all, remove the code from the address and from the browser's history.
 const scanned = new URLSearchParams(location.hash.slice(1)).get("code");
 if (location.hash) history.replaceState(null, "", location.pathname);
@@ -19,12 +21,12 @@ async function signIn() {
     const { role, detail } = await response.json();
     const needed = form.dataset.role ?? role; // a page for the teacher needs the teacher's code
     if (response.ok && role === needed) return location.replace(location.pathname);
-    refusal.textContent = response.ok ? "That is the pupils’ code." : detail;
+    refusal.textContent = response.ok ? t("sign-in.pupils-code") : detail;
     const retryAfter = Number(response.headers.get("Retry-After"));
     if (retryAfter) setTimeout(signIn, 1000 * retryAfter);
     else code.select();
   } catch {
-    refusal.textContent = "The server cannot be reached. Try again.";
+    refusal.textContent = t("sign-in.unreachable");
   }
 }
 

@@ -1,5 +1,6 @@
 // Ends the session, for every copy of its cookie. Unsent drawings stay in this browser: they belong to the visitor.
 
+import { t } from "./language.js";
 import { note } from "./note.js";
 
 const button = document.getElementById("sign-out");
@@ -7,6 +8,6 @@ const button = document.getElementById("sign-out");
 button.addEventListener("click", async () => {
   const response = await fetch("sign-out", { method: "POST" }).catch(() => null);
   if (response?.ok || response?.status === 401) location.replace("./");
-  else note("The server cannot be reached. You are still signed in.", true);
+  else note(t("bar.still-signed-in"), true);
 });
 button.disabled = false;

@@ -1,12 +1,12 @@
 // The tags that a visitor gives a drawing: typed, or one of those that the teacher offers.
 
 import { problemWith, tagsIn } from "./drawings.js";
+import { t } from "./language.js";
 import { ask } from "./server.js";
 
 const UNTAGGED = "class"; // the tag of a drawing where none is offered
 const ADDITIONAL = ["guess", "test-set"]; // need not be offered
 const REFRESH = 15000; // milliseconds that an answer is new enough, while drawings are saved
-const CHOICE = "Choose a tag first: your class or team.";
 
 // What the server offers, {tags, may_type}; null until it has said so. An event "change" says that it is another.
 let offered = null;
@@ -71,7 +71,7 @@ export class TagField {
   // Why a drawing cannot have these tags, in a sentence; empty if it can.
   get problem() {
     const mustChoose = offered && !offered.may_type && this.#chosen === null;
-    return mustChoose ? CHOICE : problemWith(this.tags);
+    return mustChoose ? t("tagging.choose-first") : problemWith(this.tags);
   }
 
   focus() {
@@ -109,7 +109,7 @@ export class TagField {
     field.autocomplete = "off";
     field.enterKeyHint = "done";
     field.maxLength = 400;
-    field.placeholder = "your class or team, e.g. 7b";
+    field.placeholder = t("tagging.example");
     field.value = this.#tags.join(", ");
     // With each letter, for not every way of leaving a page ends the typing first.
     field.addEventListener("input", () => this.#changed((this.#tags = tagsIn(field.value))));
@@ -131,11 +131,11 @@ export class TagField {
       text.className = "tag";
       const name = document.createElement("strong");
       name.textContent = this.tags.join(", ");
-      text.append("Tag ", name);
+      text.append(`${t("tagging.tag")} `, name);
       return offered.tags.length ? [text] : [];
     }
     const field = document.createElement("select");
-    if (this.#chosen === null) field.append(new Option("Choose", ""));
+    if (this.#chosen === null) field.append(new Option(t("tagging.choose"), ""));
     field.append(...offered.tags.map((tag) => new Option(tag, tag)));
     field.value = this.#chosen ?? "";
     field.addEventListener("change", () => {

@@ -1,6 +1,7 @@
 // The training that is going on: begun here, followed live, cancelled here. The server keeps it; this page only looks.
 
 import { tagsIn } from "./drawings.js";
+import { decimal, number, percent, t } from "./language.js";
 import { note } from "./note.js";
 import { curves } from "./plots.js";
 import { ask, reason } from "./server.js";
@@ -9,18 +10,26 @@ const POLL = 1000; // milliseconds, while something is trained
 const REST = 10000; // else: somebody may begin a training on another page
 
 const element = (id) => document.getElementById(id);
-const PHASES = { preparing: "reading and decoding the drawings", training: "compiling, and the first epoch", evaluating: "evaluating" };
+const RECIPES = { best: t("recipe.best"), cnn: t("recipe.cnn"), mlp: t("recipe.mlp") };
+const PHASES = {
+  preparing: t("training.preparing"), training: t("training.first-epoch"), evaluating: t("training.evaluating"),
+};
 
 function duration(seconds) {
-  if (seconds < 90) return `${Math.ceil(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 90) return `${number(Math.ceil(seconds))} s`;
+  return seconds < 5400 ? `${number(Math.round(seconds / 60))} min` : `${decimal(seconds / 3600, 1)} h`;
+}
+
+function what({ run, starts_from_shipped, tags }) {
+  const training = starts_from_shipped ? t("training.run-from-shipped", { run }) : t("training.run", { run });
+  return tags.length ? `${training} · ${t("training.tagged", { tags: tags.join(", ") })}` : training;
 }
 
 function describe({ phase, history, epochs, seconds_left }) {
-  if (phase === "evaluating" || !history.length) return `${PHASES[phase]} …`;
-  const { val_accuracy } = history.at(-1);
-  const left = seconds_left === null ? "" : `, ${duration(seconds_left)} left`;
-  return `epoch ${history.length} of ${epochs}${left}; ${(100 * val_accuracy).toFixed(1)}% of the validation drawings read`;
+  if (phase === "evaluating" || !history.length) return PHASES[phase];
+  const values = { epoch: history.length, epochs, share: percent(history.at(-1).val_accuracy, 1) };
+  if (seconds_left === null) return t("training.epoch", values);
+  return t("training.epoch-and-left", { ...values, left: duration(seconds_left) });
 }
 
 // Follows trainings, and calls `ended(training)` when one ends.
@@ -64,7 +73,7 @@ export class TrainingPanel {
   #describeRecipe() {
     const { recipe, start } = element("order").elements;
     const { about = "", fits_shipped = false } = this.#recipes.find(({ name }) => name === recipe.value) ?? {};
-    element("recipe-about").textContent = about;
+    element("recipe-about").textContent = RECIPES[recipe.value] ?? about;
     start.parentElement.hidden = !fits_shipped;
   }
 
@@ -75,9 +84,7 @@ export class TrainingPanel {
     element("order").hidden = element("recipe-about").hidden = Boolean(training.run);
     if (training.run) {
       if (training.run !== before) this.#resetCancel();
-      const start = training.starts_from_shipped ? " from the shipped recogniser" : "";
-      const tags = training.tags.length ? `, drawings tagged ${training.tags.join(", ")}` : "";
-      element("training-what").textContent = `Training ${training.run}${start}${tags}`;
+      element("training-what").textContent = what(training);
       element("training-when").textContent = describe(training);
       const bar = element("training-bar");
       bar.max = training.epochs;
@@ -117,7 +124,7 @@ export class TrainingPanel {
 
   #resetCancel() {
     delete element("cancel").dataset.asked;
-    element("cancel").textContent = "Cancel";
+    element("cancel").textContent = t("training.cancel");
     element("cancel").disabled = false;
   }
 
@@ -126,7 +133,7 @@ export class TrainingPanel {
     const button = element("cancel");
     if (!button.dataset.asked) {
       button.dataset.asked = "true";
-      button.textContent = "Cancel this training?";
+      button.textContent = t("training.really-cancel");
       return;
     }
     button.disabled = true;

@@ -1,7 +1,8 @@
 // One drawing, large, in a dialog over the gallery.
 
-import { number, shown, spoken } from "./drawings.js";
+import { shown, spoken } from "./drawings.js";
 import { guessed } from "./gallery.js";
+import { dated, percent, t } from "./language.js";
 
 const element = (name) => document.getElementById(name ? `viewer-${name}` : "viewer");
 
@@ -43,16 +44,17 @@ export class Viewer {
     element("title").textContent = shown(item.label);
     element("title").ariaLabel = spoken(item.label);
     element("picture").src = `api/picture?id=${encodeURIComponent(item.id)}`;
-    element("picture").alt = `A drawing labelled ${spoken(item.label)}`;
-    const details = {
-      Guess: guess && shown(guess),
-      Confidence: item.confidence !== null && `${Math.round(100 * item.confidence)}% in the label`,
-      Tags: item.tags.join(", "),
-      Writer: item.writer,
-      Drawn: new Date(item.date).toLocaleString("en", { dateStyle: "long", timeStyle: "short" }),
-      "Earlier labels": item.earlier.map(shown).join(", "),
-    };
-    const rows = Object.entries(details).filter(([, text]) => text);
+    element("picture").alt = t("viewer.picture", { label: spoken(item.label) });
+    const sure = item.confidence !== null && t("viewer.confidence-in-label", { share: percent(item.confidence) });
+    const details = [
+      [t("viewer.guess"), guess && shown(guess)],
+      [t("viewer.confidence"), sure],
+      [t("viewer.tags"), item.tags.join(", ")],
+      [t("viewer.writer"), item.writer],
+      [t("viewer.drawn"), dated(item.date, { dateStyle: "long", timeStyle: "short" })],
+      [t("viewer.earlier-labels"), item.earlier.map(shown).join(", ")],
+    ];
+    const rows = details.filter(([, text]) => text);
     element("details").replaceChildren(
       ...rows.flatMap(([name, text]) => {
         const pair = [document.createElement("dt"), document.createElement("dd")];
@@ -60,7 +62,7 @@ export class Viewer {
         return pair;
       }),
     );
-    element("place").textContent = `${number(active + 1)} of ${number(total)}`;
+    element("place").textContent = t("viewer.place", { place: active + 1, total });
     this.#disable("previous", active === 0);
     this.#disable("next", active === total - 1);
   }

@@ -1,0 +1,128 @@
+"""The gallery speaks the visitor's language, everywhere."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from starlette.testclient import TestClient
+
+from gradejax.drawings import new_id
+from gradejax.hands.synthetic import write_drawings
+from gradejax.traces import SENTENCES, Trace
+from gradejax.web.erasing import said
+from gradejax.web.languages import LANGUAGES, TEXTS
+
+N = 1234
+DRAWN = datetime(2026, 3, 5, 12, 30, tzinfo=UTC)
+SEEN = """() => {
+  const seen = [document.title];
+  for (const node of document.body.querySelectorAll("*")) {
+    const drawn = node.closest("select, svg") ?? node; // what is in these is read out
+    if (!drawn.checkVisibility({ visibilityProperty: true })) continue;
+    for (const name of ["aria-label", "alt", "title", "placeholder"]) seen.push(node.getAttribute(name));
+    for (const { nodeType, data } of node.childNodes) if (nodeType === Node.TEXT_NODE) seen.push(data);
+  }
+  return seen.map((text) => text?.trim()).filter(Boolean);
+}"""
+"""Returns each text in the page that is seen or read out."""
+
+
+def forms(text: object) -> list[str]:
+    return list(text.values()) if isinstance(text, dict) else [str(text)]
+
+
+def pattern(text: str) -> str:
+    return r"(?s:.)+".join(map(re.escape, re.split(r"\{\w+\}", text))) + r"(?!\w)"
+
+
+ENGLISH = [
+    re.compile(pattern(form))
+    for key, text in TEXTS["en"].items()
+    for form in forms(text)
+    if form not in forms(TEXTS["de"][key]) and re.search(r"[A-Za-z]", re.sub(r"\{\w+\}", "", form))
+]
+
+
+def assert_german(page: Page) -> None:
+    seen = page.evaluate(SEEN)
+    assert [text for text in seen for english in ENGLISH if english.match(text)] == []
+
+
+@pytest.fixture
+def tag(server) -> str:
+    """The tag of N drawings by one writer, at one moment."""
+    tag = f"test-{new_id()}"
+    one, *_ = write_drawings(1, seed=5, writers=1)
+    one = replace(one, tags=(tag,), strokes=None, label="A+", date=DRAWN)
+    server.store.add(replace(one, id=new_id()) for _ in range(N))
+    return tag
+
+
+def test_nothing_is_in_english(open_page: Callable[..., Page], server, tag: str):
+    page = open_page(f"{server.url}/browse?tag={tag}&by=disagreement", locale="de-DE", timezone_id="UTC")
+    expect(page.get_by_role("heading", name="1.234 Zeichnungen")).to_be_visible()
+    note, options = page.locator("#note"), page.locator("#gallery [role=option]")
+    expect(note).to_contain_text("Sortiert durch das Modell run")
+    page.locator("#filtering summary").click()
+    page.locator("#counting summary").click()
+    expect(page.locator("#counts svg text").first).to_have_text("1,2k")
+    expect(page.locator("#counts tr", has_text=tag).locator("td").last).to_have_text("1.234")
+    assert_german(page)
+
+    page.locator("#select-all").click()
+    expect(page.locator("#selected")).to_have_text("Alle 1.234 ausgewählt")
+    assert_german(page)
+    page.locator("#deselect").click()
+    options.first.click()
+    expect(page.locator("#selected")).to_contain_text("5.3.2026")
+    page.locator("#label").select_option("E-")
+    assert_german(page)
+    page.locator("#relabel").click()
+    expect(note).to_have_text("1 Zeichnung als E− neu beschriftet.")
+    assert_german(page)
+    page.locator("#undo").click()
+    expect(note).to_have_text("1 Zeichnung wie vorher.")
+    assert_german(page)
+
+    options.first.dblclick()
+    details = page.locator("#viewer-details")
+    expect(details).to_contain_text("5. März 2026 um 12:30")
+    expect(details).to_contain_text("Frühere Beschriftungen")
+    expect(page.locator("#viewer-place")).to_have_text("1 von 1.234")
+    assert_german(page)
+    page.locator("#viewer-close").click()
+
+    page.locator(f"[data-rename={tag}]").click()
+    page.locator("#renaming-to").fill(tag)
+    page.locator("#renaming-submit").click()
+    expect(page.locator("#renaming-note")).to_have_text(f"Das Schlagwort heißt schon {tag}.")
+    assert_german(page)
+    page.locator("#renaming-cancel").click()
+
+    page.locator("#erase-all").click()
+    expect(page.get_by_role("heading", name="1.234 Zeichnungen endgültig löschen?")).to_be_visible()
+    assert_german(page)
+    page.get_by_role("button", name="Löschen …", exact=True).click()
+    expect(page.get_by_role("heading", name="1.234 Zeichnungen wirklich löschen?")).to_be_visible()
+    page.get_by_label("Gib zur Bestätigung 1.234 ein").fill("1.234")
+    assert_german(page)
+    page.get_by_role("button", name="Endgültig löschen").click()
+    expect(note).to_contain_text("1.234 Zeichnungen endgültig gelöscht. Sicherungen")
+    expect(page.get_by_role("heading", name="0 Zeichnungen")).to_be_visible()
+    assert_german(page)
+
+
+@pytest.mark.parametrize("kind", SENTENCES)
+def test_the_pages_and_the_command_name_the_same_traces(kind: str):
+    trace = Trace(kind, Path("data/grades.db"))
+    assert str(said(trace)) == str(trace)
+    assert len({said(trace).to(language) for language in LANGUAGES}) == len(LANGUAGES)
+
+
+def test_erasing_says_in_the_visitors_language_what_is_left(client: TestClient):
+    answer = client.post("/api/drawings/erase", json={"ids": ["none"]}, headers={"Accept-Language": "fr-CH"}).json()
+    assert answer["unreachable"][-1].startswith("Les caches et entraînements d’autres dossiers")
