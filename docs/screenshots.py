@@ -29,7 +29,7 @@ from gradejax.stores import open_store
 FOLDER = Path(__file__).parent
 CLASSES = ("7a", "7b", "8c")
 CODE, TEACHERS_CODE = "7bees42x", "three-wise-owls"
-PAGES = {"draw": "/", "guess": "/guess", "browse": "/browse", "models": "/models", "class": "/class"}
+PAGES = {"draw": "/", "guess": "/guess", "mine": "/mine", "browse": "/browse", "models": "/models", "class": "/class"}
 SCREENS = ((360, 740), (740, 360), (768, 1024), (1440, 900))
 LOOKS: dict[str, dict[str, Any]] = {
     "light": {},

@@ -98,9 +98,10 @@ def decode(
 
 
 def erase(folder: Path, ids: Collection[str]) -> None:
-    """Deletes the caches that hold one of the drawings, and those that are not complete.
+    """Deletes the caches that hold one of the drawings, and those that do not say what they hold.
 
-    A training that is writing an incomplete one decodes the drawings again, in memory.
+    Those are incomplete, or by an earlier version. A training that is writing an incomplete one decodes the drawings
+    again, in memory.
 
     Args:
         folder: of all caches.
@@ -113,8 +114,8 @@ def erase(folder: Path, ids: Collection[str]) -> None:
     for home in folder.glob("*"):
         if not _NAME.fullmatch(home.name) or home.is_symlink() or not home.is_dir():
             continue
-        is_complete = len(home.name) == _DIGITS and (home / "about.json").exists()
-        if not is_complete or not names.isdisjoint((home / "ids").read_bytes().split(b"\n")):
+        is_listed = len(home.name) == _DIGITS and (home / "about.json").exists() and (home / "ids").exists()
+        if not is_listed or not names.isdisjoint((home / "ids").read_bytes().split(b"\n")):
             shutil.rmtree(home)
 
 

@@ -248,8 +248,10 @@ def test_runs_that_are_named_after_a_tag_are_told(tmp_path, monkeypatch, draw):
     assert not Path("runs/c/training.log").exists()
 
 
-def test_a_cache_that_is_being_written_is_erased(tmp_path):
-    """Its training has read drawings that are gone, and decodes the others again."""
+def test_a_cache_that_does_not_say_what_it_holds_is_erased(tmp_path):
+    """It is by an earlier version, or being written by a training, which decodes the other drawings again."""
+    (tmp_path / "00112233445566ff").mkdir()
+    (tmp_path / "00112233445566ff" / "about.json").write_text("{}")
     for name in ("0123456789abcdef", "0123456789abcdefx_y1", "0123456789abcde", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "ids").write_text("a\nb\n")

@@ -121,8 +121,8 @@ class Slow(datetime.datetime):
     def now(cls, zone=None):
         return super().now(zone) - datetime.timedelta(days=25 * 365)
 
-from gradejax.web import saving
-saving.datetime = Slow
+from gradejax.web import dates
+dates.datetime = Slow
 from gradejax.stores import open_store
 from gradejax.web.app import create_app
 from gradejax.web.model import Model

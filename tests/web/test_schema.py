@@ -58,11 +58,13 @@ LEFT_OUT = [positive_data_acceptance]
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Iterator[schemathesis.BaseSchema]:
-    store = open_store(f"sqlite:///{tmp_path_factory.mktemp('schema')}/grades.db")
+    folder = tmp_path_factory.mktemp("schema")
+    store = open_store(f"sqlite:///{folder}/grades.db")
     store.add(write_drawings(15, seed=3))
-    yield schemathesis.openapi.from_asgi(
-        "/openapi.json", create_app(store, model=Model(run)), headers={"Host": "localhost"}
-    )
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)  # what is erased and trained must not be the developer's
+        app = create_app(store, model=Model(run))
+        yield schemathesis.openapi.from_asgi("/openapi.json", app, headers={"Host": "localhost"})
     store.close()
 
 
