@@ -4,7 +4,7 @@
 
 A real server over a new SQLite file, or over --store, to which a few thousand drawings are added; the people are
 coroutines that share its cores. They measure latency from the moment a request was due, so that a late answer also
-counts as late for everybody who waited behind it. The training (configs/best.py) is begun as on the Models page, and
+counts as late for everybody who waited behind it. The training (configs/cnn.py) is begun as on the Models page, and
 cancelled in the end.
 """
 
@@ -166,7 +166,7 @@ async def measure_saves_watched(
 async def begin_training(port: int) -> None:
     """Begins a training and waits until it trains."""
     person = await Person.connect(port)
-    status, answer = await person.ask("POST", "/api/models/training", b'{"recipe": "best"}')
+    status, answer = await person.ask("POST", "/api/models/training", b'{"recipe": "cnn"}')
     if status != 200:
         raise UserError(f"no training could be begun: {answer.decode()}")
     while json.loads(answer)["phase"] == "preparing":
@@ -223,7 +223,7 @@ def measure(uri: str, workdir: str | None, seconds: float) -> dict[str, float]:
     everything = saved | saved_watched | saved_together | saved_meanwhile
     kept = {id: store.get(id) for id in everything}
     store.close()
-    sent = 2 * SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
+    sent = 3 * SAVERS * round(seconds * SAVES_PER_SECOND / SAVERS) + SAVERS
     return {
         "guess_median_ms": float(np.median(alone)),
         "guess_p99_ms_20_people": float(np.percentile(many, 99)),

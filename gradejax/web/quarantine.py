@@ -133,7 +133,7 @@ class Quarantine:
         if drawing.deleted or drawing.label == NO_GRADE or TEST_TAG in drawing.tags or len(drawing.tags) == MAX_TAGS:
             return None
         chosen = self._model.loaded
-        if chosen is None:
+        if chosen is None or self._is_crowded:  # then it is read from the store once there is time
             return Unjudged(drawing.id, None, None)
         recogniser = chosen.recogniser
         return Unjudged(drawing.id, recogniser, resample(ink, recogniser.size, recogniser.resampling))
@@ -222,7 +222,7 @@ class Quarantine:
         recogniser = self._model.get_at_once().recogniser
         inks = {one.id: one.ink for one in batch if one.ink is not None and one.recogniser is recogniser}
         judgements = dict(zip(inks, judge_ink(recogniser, list(inks.values())) if inks else [], strict=True))
-        # Another model was in use when these were saved, or none yet.
+        # Another model was in use when these were saved, or none yet, or there was no time.
         others = [one.id for one in batch if one.id not in inks]
         pngs = {id: drawing.png for id, drawing in self._store.get_many(others).items()} if others else {}
         for id, judgement in zip(pngs, judge(recogniser, list(pngs.values())), strict=True):
