@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from gradejax.erasure import Erased, erase
 from gradejax.traces import Trace
 from gradejax.web.editing import Editor
 from gradejax.web.gone import Gone
-from gradejax.web.languages import LANGUAGE, Text
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import MAX_SELECTED, Message, Selection
 from gradejax.web.ranking import Rankings
 from gradejax.web.roles import TEACHER_ONLY
-from gradejax.web.state import from_state
+from gradejax.web.state import LanguageDep, from_state
 from gradejax.web.workers import Workers
 
 
@@ -60,10 +60,10 @@ class ErasedForGood(Message):
 
 
 @router.post("/erase")
-async def erase_drawings(selection: Selection, eraser: EraserDep, request: Request) -> ErasedForGood:
+async def erase_drawings(selection: Selection, eraser: EraserDep, language: LanguageDep) -> ErasedForGood:
     """Erases drawings for good, excluded ones too. Nothing brings them back."""
     erased = await eraser.erase(selection.ids)
-    unreachable = [said(trace).to(request.scope[LANGUAGE]) for trace in erased.unreachable]
+    unreachable = [said(trace).to(language) for trace in erased.unreachable]
     return ErasedForGood(erased=erased.drawings, unreachable=unreachable)
 
 

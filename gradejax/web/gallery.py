@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import accumulate, islice, takewhile
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Response
 from fastapi import Query as InQuery
 from fastapi.responses import StreamingResponse
 
 from gradejax.drawings import Drawing
 from gradejax.stores import Query, Store
-from gradejax.web.languages import LANGUAGE, Text
+from gradejax.web.languages import Text
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Listed, Listing, ListPage, Name, Page, Shelf, Shown
 from gradejax.web.ranking import Rankings
 from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.sending import USUAL_BYTES, SendBudget
-from gradejax.web.state import StoreDep, StoreWorkersDep, from_state
+from gradejax.web.state import LanguageDep, StoreDep, StoreWorkersDep, from_state
 
 _MAX_PAGE_BYTES = 2**18
 _MAX_EARLIER_LABELS = 20
@@ -32,10 +32,10 @@ async def look(
     store: StoreDep,
     workers: StoreWorkersDep,
     rankings: Annotated[Rankings, from_state("rankings")],
-    request: Request,
+    language: LanguageDep,
 ) -> Shelf:
     """Returns a page of drawings: newest first or, with a model, those first whose label is doubted most."""
-    return await workers.run(_page, store, rankings, page, request.scope[LANGUAGE])
+    return await workers.run(_page, store, rankings, page, language)
 
 
 @router.get("/drawings/ids")

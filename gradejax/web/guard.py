@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gradejax.web import languages
 from gradejax.web.access import Access
-from gradejax.web.languages import LANGUAGE, Text, told
+from gradejax.web.languages import LANGUAGE, Text
 from gradejax.web.proxy import PublicAddress
 from gradejax.web.rates import Asked, Rates
+from gradejax.web.refusals import refusal
 from gradejax.web.roles import ROLE, Role
 from gradejax.web.sessions import COOKIE, Session
 
@@ -114,9 +115,9 @@ class Guard:
             await send(message)
 
         limit = MAX_BODY_BYTES if session is not None or self.access is None else MAX_STRANGERS_BODY_BYTES
-        refusal = self._refusal(scope, headers, session and session.id, limit)
-        if refusal is not None:
-            return await refusal(scope, receive, answer)
+        refused = self._refusal(scope, headers, session and session.id, limit)
+        if refused is not None:
+            return await refused(scope, receive, answer)
         handled = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
             await self.app(handled, _limited(receive, limit), answer)
@@ -124,7 +125,7 @@ class Guard:
             if started:
                 raise  # the server closes the connection: the answer is incomplete
             self._log_exception(scope)
-            await _sentence(scope, 500, Text("server.failed"))(scope, receive, answer)
+            await refusal(scope, 500, Text("server.failed"))(scope, receive, answer)
 
     def _session(self, headers: Headers) -> Session | None:
         if self.access is None:
@@ -157,32 +158,28 @@ class Guard:
         counted = Asked(asked == ("POST", SIGN_IN), asked == ("POST", SAVE), min(n_bytes, limit))
         excess = self._rates.excess(source(scope), session, counted)
         if excess is not None:
-            return _sentence(scope, 429, excess.reason, {"Retry-After": str(math.ceil(excess.seconds))})
+            return refusal(scope, 429, excess.reason, {"Retry-After": str(math.ceil(excess.seconds))})
         if len(headers.getlist("host")) != 1:
-            return _sentence(scope, 400, "A request must name exactly one host.")
+            return refusal(scope, 400, "A request must name exactly one host.")
         if self.access is None and not is_loopback(_host_name(headers["host"])):
-            return _sentence(scope, 421, "This server answers only to localhost and 127.0.0.1.")
+            return refusal(scope, 421, "This server answers only to localhost and 127.0.0.1.")
         if self.access is None and not _FORWARDED.isdisjoint(headers.keys()):
             # Everybody would be the teacher.
-            return _sentence(
+            return refusal(
                 scope, 421, "This server is behind a proxy: restart it with --public-url, so that it asks for codes."
             )
         if _from_another_origin(scope["method"], headers, self._origin):
-            return _sentence(scope, 403, "Requests from another origin are refused.")
+            return refusal(scope, 403, "Requests from another origin are refused.")
         if not length.isdecimal() or n_bytes > limit:
             # The connection cannot be reused: the body that follows is not read.
-            return _sentence(scope, 413, f"The body is over {_size(limit)}.", {"Connection": "close"})
+            return refusal(scope, 413, f"The body is over {_size(limit)}.", {"Connection": "close"})
         if self.access is not None and session is None and scope["path"] not in self.open_paths:
             if scope["method"] in ("GET", "HEAD") and "text/html" in headers.get("accept", ""):
                 return HTMLResponse(self.sign_in_page[scope[LANGUAGE]], 401)
-            return _sentence(scope, 401, Text("server.code-needed"))
+            return refusal(scope, 401, Text("server.code-needed"))
         if scope["method"] not in _METHODS:
-            return _sentence(scope, 405, "Method Not Allowed", {"Allow": ", ".join(_METHODS)})
+            return refusal(scope, 405, "Method Not Allowed", {"Allow": ", ".join(_METHODS)})
         return None
-
-
-def _sentence(scope: Scope, status: int, detail: str | Text, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"detail": told(detail, scope[LANGUAGE])}, status, headers)
 
 
 def source(scope: Scope) -> str:

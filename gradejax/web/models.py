@@ -4,7 +4,7 @@ import ast
 from functools import lru_cache
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException
 
 from gradejax import choice, recipe, shipped
 from gradejax.dataset import TEST_TAG
@@ -12,7 +12,7 @@ from gradejax.errors import UserError
 from gradejax.recogniser import Chosen, Recogniser, load, load_shipped
 from gradejax.web import listing
 from gradejax.web.examining import TestSet
-from gradejax.web.languages import LANGUAGE, Text, told
+from gradejax.web.languages import Text, told
 from gradejax.web.limits import bounded, no_repeats
 from gradejax.web.messages import Name
 from gradejax.web.model import Model
@@ -28,17 +28,11 @@ from gradejax.web.run_messages import (
     TestScore,
     Training,
 )
-from gradejax.web.state import StoreWorkersDep, from_state
+from gradejax.web.state import LanguageDep, StoreWorkersDep, from_state
 from gradejax.web.training import SHIPPED_NETWORK, Busy, Trainings
 
 _MAX_PARTS = 100  # of a body that holds tags
 
-
-async def _language(request: Request) -> str:
-    return request.scope[LANGUAGE]
-
-
-LanguageDep = Annotated[str, Depends(_language)]
 ModelDep = Annotated[Model, from_state("model")]
 TestSetDep = Annotated[TestSet, from_state("test_set")]
 TrainingsDep = Annotated[Trainings, from_state("trainings")]

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
 from gradejax.web.languages import LANGUAGE, Text, Wrong, told
@@ -66,7 +67,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def _refuse(request: Request, error: HTTPException) -> Response:
-    return _answer(request, error.status_code, error.detail, error.headers)
+    return refusal(request.scope, error.status_code, error.detail, error.headers)
 
 
 async def _refuse_invalid(request: Request, error: RequestValidationError) -> Response:
@@ -75,7 +76,7 @@ async def _refuse_invalid(request: Request, error: RequestValidationError) -> Re
     field = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"][1:])[:100]
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, Wrong):
-        return _answer(request, 422, cause.text)
+        return refusal(request.scope, 422, cause.text)
     problem = first["msg"].removeprefix("Value error, ")
     return JSONResponse({"detail": f"{field}: {problem}" if field else problem}, 422)
 
@@ -85,11 +86,12 @@ async def _refuse_mistake(request: Request, error: UserError) -> Response:
         return JSONResponse({"detail": str(error)}, 422)
     # What to do about it is a command in a terminal, which is for the teacher.
     detail = str(error) if request.scope.get(ROLE) is Role.TEACHER else Text("server.tell-teacher")
-    return _answer(request, 503, detail)
+    return refusal(request.scope, 503, detail)
 
 
-def _answer(request: Request, status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse({"detail": told(detail, request.scope[LANGUAGE])}, status, headers)
+def refusal(scope: Scope, status: int, detail: object, headers: Mapping[str, str] | None = None) -> Response:
+    """Returns an answer that says `detail`; a Text in the language of the request."""
+    return JSONResponse({"detail": told(detail, scope[LANGUAGE])}, status, headers)
 
 
 def _store_handler() -> Callable[[Request, StoreError], Awaitable[Response]]:
@@ -102,7 +104,7 @@ def _store_handler() -> Callable[[Request, StoreError], Awaitable[Response]]:
             logged = time.monotonic()
             log.error("%s", error)
         if isinstance(error, StoreFull):
-            return _answer(request, 507, Text("server.disk-full"))
-        return _answer(request, 503, Text("server.store-away"), {"Retry-After": "1"})
+            return refusal(request.scope, 507, Text("server.disk-full"))
+        return refusal(request.scope, 503, Text("server.store-away"), {"Retry-After": "1"})
 
     return refuse

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
-from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gradejax.web.languages import LANGUAGE, Text
+from gradejax.web.languages import Text
+from gradejax.web.refusals import refusal
 
 GRACE_SECONDS = 3
 """For requests in progress when the shutdown begins."""
@@ -36,9 +36,7 @@ class ShutdownAnswers:
         except asyncio.CancelledError:
             if begun or scope["type"] != "http":
                 raise
-            text = Text("server.shutting-down").to(scope[LANGUAGE])
-            refusal = JSONResponse({"detail": text}, 503, {"Retry-After": "5"})
-            await refusal(scope, receive, send)
+            await refusal(scope, 503, Text("server.shutting-down"), {"Retry-After": "5"})(scope, receive, send)
 
 
 class Server(uvicorn.Server):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from gradejax.stores import Store
+from gradejax.web.languages import LANGUAGE
 from gradejax.web.workers import Workers
 
 
@@ -17,6 +18,12 @@ def from_state(name: str) -> Any:
     return Depends(dependency)
 
 
+async def _language(request: Request) -> str:
+    return request.scope[LANGUAGE]
+
+
+LanguageDep = Annotated[str, Depends(_language)]
+"""The language to answer in."""
 StoreDep = Annotated[Store, from_state("store")]
 StoreWorkersDep = Annotated[Workers, from_state("store_workers")]
 """The threads that ask the store: one that hangs holds up neither the pages nor a guess."""

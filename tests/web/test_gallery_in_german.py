@@ -1,55 +1,25 @@
 """The gallery speaks the visitor's language, everywhere."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
+from test_languages import assert_no_english
 
 from gradejax.drawings import new_id
 from gradejax.hands.synthetic import write_drawings
 from gradejax.traces import SENTENCES, Trace
 from gradejax.web.erasing import said
-from gradejax.web.languages import LANGUAGES, TEXTS
+from gradejax.web.languages import LANGUAGES
 
 N = 1234
 DRAWN = datetime(2026, 3, 5, 12, 30, tzinfo=UTC)
-SEEN = """() => {
-  const seen = [document.title];
-  for (const node of document.body.querySelectorAll("*")) {
-    const drawn = node.closest("select, svg") ?? node; // what is in these is read out
-    if (!drawn.checkVisibility({ visibilityProperty: true })) continue;
-    for (const name of ["aria-label", "alt", "title", "placeholder"]) seen.push(node.getAttribute(name));
-    for (const { nodeType, data } of node.childNodes) if (nodeType === Node.TEXT_NODE) seen.push(data);
-  }
-  return seen.map((text) => text?.trim()).filter(Boolean);
-}"""
-"""Returns each text in the page that is seen or read out."""
-
-
-def forms(text: object) -> list[str]:
-    return list(text.values()) if isinstance(text, dict) else [str(text)]
-
-
-def pattern(text: str) -> str:
-    return r"(?s:.)+".join(map(re.escape, re.split(r"\{\w+\}", text))) + r"(?!\w)"
-
-
-ENGLISH = [
-    re.compile(pattern(form))
-    for key, text in TEXTS["en"].items()
-    for form in forms(text)
-    if form not in forms(TEXTS["de"][key]) and re.search(r"[A-Za-z]", re.sub(r"\{\w+\}", "", form))
-]
-
-
-def assert_german(page: Page) -> None:
-    seen = page.evaluate(SEEN)
-    assert [text for text in seen for english in ENGLISH if english.match(text)] == []
+assert_german = partial(assert_no_english, language="de")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from conftest import CODE, TEACHERS_CODE, serve
 from playwright.sync_api import Page, expect
 from test_class import at_class
+from test_languages import SEEN, assert_no_english
 
 from gradejax import prepare, recipe
 from gradejax.dataset import TEST_TAG
@@ -23,37 +24,11 @@ from gradejax.stores import Store
 from gradejax.web.failures import explained
 from gradejax.web.languages import LANGUAGES, TEXTS, Text
 
-TEXTS_OF_THE_PAGE = """() => {
-    const found = [document.title];
-    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (walker.nextNode()) {
-        if (walker.currentNode.parentElement.tagName !== "SCRIPT") found.push(walker.currentNode.data);
-    }
-    for (const node of document.querySelectorAll("*")) {
-        for (const name of ["aria-label", "alt", "placeholder", "title"]) found.push(node.getAttribute(name) ?? "");
-    }
-    return found.map((text) => text.replace(/\\s+/g, " ").trim()).filter(Boolean);
-}"""
-
-
-def forms(language: str, key: str) -> list[str]:
-    text = TEXTS[language][key]
-    return [text] if isinstance(text, str) else list(text.values())
-
-
-def english() -> re.Pattern[str]:
-    """Matches whatever a page says in English that it should say otherwise in French."""
-    texts = [text for key in TEXTS["en"] for text in forms("en", key) if text not in forms("fr", key)]
-    worded = [text for text in texts if re.search("[a-z]{3}", re.sub(r"\{\w+\}", "", text))]
-    return re.compile("|".join(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)) for text in worded))
-
 
 def check(page: Page) -> None:
     """Looks at all of a page, also at what it hides at the moment."""
-    expect(page.locator("html")).to_have_attribute("lang", "fr")
-    texts = page.evaluate(TEXTS_OF_THE_PAGE)
-    assert [text for text in texts if english().fullmatch(text)] == []
-    assert [text for text in texts if re.search(r"\d%|\d\.\d+ %", text)] == []  # it is “97,4 %”
+    assert_no_english(page, "fr")
+    assert [text for text in page.evaluate(SEEN) if re.search(r"\d%|\d\.\d+ %", text)] == []  # it is “97,4 %”
 
 
 def finished(folder: Path, run: Path, accuracy: float, age: int) -> None:
