@@ -15,7 +15,7 @@ from bson import ObjectId
 from gradejax import ids
 from gradejax.errors import BadDrawing
 from gradejax.grades import LABELS
-from gradejax.ink import MAX_PNG_BYTES, stripped_png
+from gradejax.png import MAX_PNG_BYTES, stripped_png
 
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
@@ -239,12 +239,15 @@ def _checked_strokes(value: Any) -> list[list[dict[str, float]]]:
 
 
 def _checked_point(value: Any) -> dict[str, float]:
-    if not isinstance(value, Mapping) or not {"x", "y"} <= set(value) <= {"x", "y", "t", "pressure"}:
+    if not isinstance(value, Mapping) or not {"x", "y"} <= value.keys() <= {"x", "y", "t", "pressure"}:
         raise BadDrawing("a stroke's point is not {x, y, t, pressure}")
-    # Below 1e15, and so neither infinite nor NaN: every store and JSON keep such numbers exactly.
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e15 for v in value.values()):
-        raise BadDrawing("a stroke's point holds something that is not a number")
-    return {axis: float(v) if isinstance(v, float) else int(v) for axis, v in value.items()}
+    point = {}
+    for axis, v in value.items():
+        # Below 1e15, and so neither infinite nor NaN: every store and JSON keep such numbers exactly.
+        if isinstance(v, bool) or not isinstance(v, (int, float)) or not abs(v) < 1e15:
+            raise BadDrawing("a stroke's point holds something that is not a number")
+        point[axis] = float(v) if isinstance(v, float) else int(v)
+    return point
 
 
 def _checked_history(value: Any) -> tuple[dict[str, Any], ...]:

@@ -1,39 +1,20 @@
-"""PNG bytes to ink and back: the one place that examines and decodes a picture.
+"""PNG bytes to ink and back.
 
 *Ink* is how strongly the pen has marked a pixel: 0 is bare ground, 255 a solid stroke. A canvas saves it in the alpha
 channel; a scan or a photo shows it as dark on light, or the reverse.
 """
 
-import struct
 import sys
-import zlib
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 
 from gradejax.errors import BadDrawing
+from gradejax.png import canvas_alpha, check_unpacked_size, stripped_png
 
 # BadDrawing reports what is wrong with a picture; OpenCV would also print it on standard error.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-
-MAX_SIDE = 4096
-"""Pixels; a larger picture is refused by its header, before decoding."""
-MAX_PNG_BYTES = 8 * 2**20
-MAX_DEEP_PIXELS = MAX_SIDE**2 // 2
-"""Pixels of a picture with 16 bits a channel; OpenCV may need 16 bytes for each."""
-
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Deflate packs at most 1032 to 1 (https://zlib.net/zlib_tech.html), so this many bytes unpack within half a second.
-_HARMLESS_BYTES = 2**17
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}  # bits a channel
-_MAX_CHUNKS = 2**14  # each costs time, even an empty one; the largest PNG then has 512 bytes in each
-
-# Only these chunks are decoded. The others (text, profiles, animation) cannot change the ink, and some can be crafted
-# to unpack to gigabytes.
-_AT_MOST_ONCE = {b"IHDR": "headers", b"PLTE": "palettes", b"tRNS": "transparencies"}
-_NEEDED_CHUNKS = frozenset({*_AT_MOST_ONCE, b"IDAT", b"IEND"})
 
 # How ink is told from ground.
 _SHEET = 0.9  # a colour that covers more of the picture is paper, not a stroke
@@ -60,56 +41,15 @@ def decode_ink(png: bytes) -> UInt8[np.ndarray, "height width"]:
         BadDrawing: `not a PNG`, `damaged PNG`, or an image too large.
     """
     png = stripped_png(png)
-    if len(png) > _HARMLESS_BYTES:
-        _check_unpacked_size(png)
+    alpha = canvas_alpha(png)
+    if alpha is not None:
+        return _strokes_in(alpha)
+    check_unpacked_size(png)
     picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise BadDrawing("damaged PNG: its pixels cannot be read")
     picture = _to_uint8(picture)  # rebinding frees the deep picture
     return _ink_of(picture)
-
-
-def stripped_png(png: bytes) -> bytes:
-    """Returns `png` with only the chunks that its ink needs: IHDR, PLTE, tRNS, IDAT and IEND.
-
-    Examines the chunks with their checksums; only `decode_ink` reads the pixels.
-
-    Raises:
-        BadDrawing: `not a PNG`, `damaged PNG`, or an image too large.
-    """
-    if not png.startswith(_SIGNATURE) or png[8:16] != b"\0\0\0\rIHDR" or len(png) < 33:
-        raise BadDrawing("not a PNG")
-    width, height, depth, colour = struct.unpack(">IIBB", png[16:26])
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise BadDrawing(f"image of {width} x {height} pixels; each side must be from 1 to {MAX_SIDE}")
-    if depth not in _DEPTHS.get(colour, ()):
-        raise BadDrawing(f"damaged PNG: colour type {colour} does not go with {depth} bits")
-    if depth == 16 and width * height > MAX_DEEP_PIXELS:
-        raise BadDrawing(f"image of {width} x {height} pixels of 16 bits a channel; at most {MAX_DEEP_PIXELS:,} pixels")
-    kept, kinds = [], set()
-    start, kind, chunks = len(_SIGNATURE), b"", 0
-    while kind != b"IEND":
-        if start + 12 > len(png):
-            raise BadDrawing("damaged PNG: it ends too early")
-        (length,) = struct.unpack(">I", png[start : start + 4])
-        kind, end = png[start + 4 : start + 8], start + 12 + length
-        if end > len(png):
-            raise BadDrawing("damaged PNG: it ends too early")
-        chunks += 1
-        if chunks > _MAX_CHUNKS:
-            raise BadDrawing(f"damaged PNG: it has more than {_MAX_CHUNKS} chunks")
-        if kind in _NEEDED_CHUNKS:
-            if zlib.crc32(png[start + 4 : end - 4]) != struct.unpack(">I", png[end - 4 : end])[0]:
-                raise BadDrawing("damaged PNG: a checksum is wrong")
-            if kind in kinds and kind != b"IDAT":
-                # libpng would read both, and complain on standard error.
-                raise BadDrawing(f"damaged PNG: it has two {_AT_MOST_ONCE[kind]}")
-            kinds.add(kind)
-            kept.append(png[start:end])
-        start = end
-    if b"IDAT" not in kinds:
-        raise BadDrawing("damaged PNG: it has no pixels")
-    return _SIGNATURE + b"".join(kept)
 
 
 def encode_png(ink: UInt8[np.ndarray, "height width"]) -> bytes:
@@ -123,8 +63,8 @@ def _ink_of(picture: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.nd
     if picture.ndim == 2 or picture.shape[2] == 3:
         return _ink_on_paper(picture)
     alpha, colours = cv2.extractChannel(picture, 3), cv2.cvtColor(picture, cv2.COLOR_BGRA2BGR)
-    if not colours.any():  # nearly every canvas
-        return alpha if cv2.mean(alpha)[0] < _SHEET * 255 else np.zeros_like(alpha)
+    if not colours.any():
+        return _strokes_in(alpha)
     top = int(alpha.max())
     if alpha.min() == top:
         return _ink_on_paper(colours) if top else alpha
@@ -149,6 +89,11 @@ def _ink_of(picture: UInt8[np.ndarray, "height width *channels"]) -> UInt8[np.nd
     if white > 0.05 and dark > 0.01 and white + dark > 0.7:  # white below the strokes, or painted over some
         return _ink_on_paper(_laid_on(np.full(3, 255.0), colours, alpha))
     return alpha
+
+
+def _strokes_in(alpha: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    """The alpha channel of a black picture, unless nearly all of it is filled."""
+    return alpha if cv2.mean(alpha)[0] < _SHEET * 255 else np.zeros_like(alpha)
 
 
 def _laid_on(
@@ -254,24 +199,3 @@ def _to_uint8(
         return picture
     # The high bytes of 16-bit numbers, because shifting would double the memory.
     return np.ascontiguousarray(picture.view(np.uint8)[..., int(sys.byteorder == "little") :: 2])
-
-
-def _check_unpacked_size(png: bytes) -> None:
-    """Refuses a picture whose data unpack to more than its pixels, because libpng would unpack the rest too."""
-    width, height, depth, colour = struct.unpack(">IIBB", png[16:26])
-    # A row begins with a byte for its filter. Interlacing turns 8 rows into up to 15, each of whole bytes.
-    left = height * ((width * _CHANNELS[colour] * depth + 7) // 8 + 1) + 3 * height + 64
-    inflate = zlib.decompressobj()
-    start = len(_SIGNATURE)
-    while start < len(png):
-        (length,) = struct.unpack(">I", png[start : start + 4])
-        packed = png[start + 8 : start + 8 + length] if png[start + 4 : start + 8] == b"IDAT" else b""
-        while packed and left >= 0:
-            try:
-                left -= len(inflate.decompress(packed, 2**20))
-            except zlib.error:
-                raise BadDrawing("damaged PNG: its pixels cannot be read") from None
-            packed = inflate.unconsumed_tail
-        start += 12 + length
-    if left < 0:
-        raise BadDrawing("damaged PNG: it has more data than pixels")

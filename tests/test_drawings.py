@@ -23,7 +23,8 @@ from gradejax.drawings import Drawing, from_document, is_object_id, new_id, to_d
 from gradejax.errors import BadDrawing
 from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
-from gradejax.ink import MAX_PNG_BYTES, decode_ink, encode_png, stripped_png
+from gradejax.ink import decode_ink, encode_png
+from gradejax.png import MAX_PNG_BYTES, stripped_png
 from gradejax.resampling import resample
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6

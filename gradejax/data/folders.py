@@ -14,7 +14,7 @@ from gradejax.data.exchange import Source, refuse
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
 from gradejax.grades import NO_GRADE
-from gradejax.ink import MAX_PNG_BYTES
+from gradejax.png import MAX_PNG_BYTES
 
 _OTHER_PICTURES = {".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".tif", ".tiff"}
 _SIGNS = str.maketrans("‐‑‒–—―−➖➕", "--------+")

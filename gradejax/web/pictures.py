@@ -4,7 +4,7 @@ import struct
 
 from gradejax.drawings import png_from_base64
 from gradejax.errors import BadDrawing
-from gradejax.ink import stripped_png
+from gradejax.png import stripped_png
 
 MAX_DRAWN_SIDE = 1024
 """Pixels. The pages send 280 x 280; a picture that is slow to decode would hold up everybody else."""

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from gradejax.hands.synthetic import write_drawings
-from gradejax.ink import MAX_DEEP_PIXELS, MAX_SIDE, decode_ink
+from gradejax.ink import decode_ink
+from gradejax.png import MAX_DEEP_PIXELS, MAX_SIDE
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
