@@ -8,8 +8,9 @@ answered first.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from gradejax.recogniser import Recogniser
 from gradejax.resampling import resample
 from gradejax.stores import Query, Store
 from gradejax.web.batcher import Batcher
-from gradejax.web.model import Model, judge, judge_ink
+from gradejax.web.model import Model, judge_ink
 from gradejax.web.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,10 @@ WAITING = Query(tags=(QUARANTINE_TAG,), deleted=True)
 ANSWER_SECONDS = 0.15
 """How long a save waits for the model."""
 
-_TOGETHER = 16  # drawings in one call of the network; see `gradejax.web.judging`
-_MAX_AWAITED = 2 * _TOGETHER
+_TOGETHER = 4  # drawings in one call of the network, for which a guess may have to wait
+_MAX_AWAITED = 32
 _MAX_UNJUDGED = 20_000  # 3 kB each
-_CROWD = 4  # saves at the same moment; a class that draws at its own pace makes fewer
+_CROWD = 50  # saves within a second; a class that draws at its own pace makes fewer
 _CROWDED_SECONDS = 2.0  # between two batches then
 _PAUSES = (1.0, 5.0, 20.0)  # seconds before trying again to move a drawing, when the store does not answer
 _LAST_SECONDS = 1.0
@@ -111,18 +112,13 @@ class Quarantine:
         self._edit = edit
         self._batcher = Batcher(self._judge_all, _TOGETHER)
         self._judging: dict[str, asyncio.Task[bool]] = {}
-        self._saving = 0
+        self._arrivals: deque[float] = deque(maxlen=_CROWD)
         self._judged_at = self._rest_until = 0.0
         self._no_model_until = 0.0
 
-    @contextmanager
-    def saving(self) -> Iterator[None]:
-        """While a drawing is on its way to the store. If many are, judging makes way for them."""
-        self._saving += 1
-        try:
-            yield
-        finally:
-            self._saving -= 1
+    def note_arrival(self) -> None:
+        """Notes that a drawing is being saved. While many are, judging makes way for them."""
+        self._arrivals.append(time.monotonic())
 
     def prepare(self, drawing: Drawing, ink: UInt8[np.ndarray, "height width"]) -> Unjudged | None:
         """Returns what `judge` takes; None for a drawing that no model is asked about.
@@ -208,7 +204,7 @@ class Quarantine:
 
     @property
     def _is_crowded(self) -> bool:
-        return self._saving > _CROWD
+        return len(self._arrivals) == _CROWD and self._arrivals[0] > time.monotonic() - 1
 
     def _make_way(self) -> None:
         """Lets guesses and many saves come first, and then takes at most half of the time."""
@@ -221,14 +217,16 @@ class Quarantine:
         """Returns the ids of the drawings that are no grade to the model."""
         recogniser = self._model.get_at_once().recogniser
         inks = {one.id: one.ink for one in batch if one.ink is not None and one.recogniser is recogniser}
-        judgements = dict(zip(inks, judge_ink(recogniser, list(inks.values())) if inks else [], strict=True))
         # Another model was in use when these were saved, or none yet, or there was no time.
         others = [one.id for one in batch if one.id not in inks]
-        pngs = {id: drawing.png for id, drawing in self._store.get_many(others).items()} if others else {}
-        for id, judgement in zip(pngs, judge(recogniser, list(pngs.values())), strict=True):
-            if not isinstance(judgement, BadDrawing):
-                judgements[id] = judgement
-        return [id for id, judgement in judgements.items() if not judgement.is_grade]
+        for id, drawing in self._store.get_many(others).items() if others else ():
+            with suppress(BadDrawing):
+                inks[id] = recogniser.ink(drawing.png)
+        if not inks:
+            return []
+        self._model.wait_for_urgent()
+        judgements = judge_ink(recogniser, list(inks.values()))
+        return [id for id, judgement in zip(inks, judgements, strict=True) if not judgement.is_grade]
 
     def _hold_untouched(self, ids: Sequence[str], held: set[str]) -> int:
         """Holds those drawings that nobody has excluded or relabelled meanwhile, and adds them to `held`."""

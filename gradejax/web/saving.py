@@ -10,7 +10,8 @@ from fastapi import APIRouter, HTTPException, Request
 from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing, StoreAway
-from gradejax.ink import decode_ink, stripped_png
+from gradejax.ink import decode_ink
+from gradejax.png import stripped_png
 from gradejax.stores import Store
 from gradejax.web.batcher import Batcher
 from gradejax.web.collection import CollectionDep, device_of
@@ -73,11 +74,11 @@ class Saver:
             HTTPException: 409 if another drawing has its id; 410 if it was erased meanwhile.
             StoreError: if the store cannot be written, or does not answer for PATIENCE seconds.
         """
+        self._quarantine.note_arrival()
         try:
-            with self._quarantine.saving():
-                async with asyncio.timeout(PATIENCE):
-                    drawing, unjudged = await self._decoded(message)
-                    saved = await self._save(drawing)
+            async with asyncio.timeout(PATIENCE):
+                drawing, unjudged = await self._decoded(message)
+                saved = await self._save(drawing)
         except TimeoutError:
             raise StoreAway(f"{self._store.uri} has not taken a drawing for {PATIENCE:.0f} s") from None
         if saved.is_new and unjudged:
