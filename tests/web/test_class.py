@@ -105,6 +105,18 @@ def test_on_loopback_the_page_says_how_to_invite(server: Server, open_page: Call
     expect(page.locator("#note")).to_be_empty()
 
 
+def test_what_another_program_imports_appears(room: Server, open_page: Callable[..., Page]):
+    """The first ones fill the page; later ones take the places of the oldest."""
+    page = projector(open_page, room)
+    drawings = list(write_drawings(30, seed=8))
+    room.store.add(drawings[:27])
+    expect(tiles(page)).to_have_count(24)
+    room.store.add(drawings[27:])
+    for drawing in drawings[27:]:
+        expect(page.locator(f"#newest img[src*='{drawing.id}']")).to_be_visible()
+    expect(page.locator("#total")).to_have_text("30")
+
+
 def test_what_one_device_draws_the_other_shows(room: Server, open_page: Callable[..., Page]):
     page, pupil = projector(open_page, room), phone(open_page, room)
     expect(page.locator("#devices")).to_have_text("0")

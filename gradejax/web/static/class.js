@@ -1,6 +1,6 @@
 // For the projector: how to join, how many drawings of each grade there are, and the newest ones as they come.
 
-import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { GRADES, NO_GRADE, shown, spoken } from "./labels.js";
 import { number, t } from "./language.js";
 import { Live } from "./live.js";
 import { Newest } from "./newest.js";
@@ -16,6 +16,7 @@ const element = (id) => document.getElementById(id);
 const newest = new Newest(element("newest"));
 const live = new Live();
 let latest = null; // the counts
+let wasAnnounced = true; // whether what they have changed by since was drawn here
 let goal = goalFrom(new URLSearchParams(location.search).get("goal") ?? kept("goal")) ?? DEFAULT_GOAL;
 
 function goalFrom(text) {
@@ -90,11 +91,16 @@ function showCounts() {
 // Until then, drawings may have come and gone unseen.
 live.addEventListener("open", () => newest.refresh().catch(complain));
 live.addEventListener("counts", ({ detail }) => {
+  if (!wasAnnounced && detail.total > latest.total) newest.refresh().catch(complain); // they were imported
+  wasAnnounced = false;
   latest = detail;
   showCounts();
   note("");
 });
-live.addEventListener("saved", ({ detail }) => newest.add(detail));
+live.addEventListener("saved", ({ detail }) => {
+  wasAnnounced = true;
+  newest.add(detail);
+});
 live.addEventListener("edited", () => newest.refresh().catch(complain));
 live.addEventListener("lost", () => {
   // An EventSource does not say why; another request does, unless it succeeds because all is well again.

@@ -1,6 +1,6 @@
 // The newest drawings: a new one takes the place of the oldest, so that nothing else moves.
 
-import { shown, spoken } from "./drawings.js";
+import { shown, spoken } from "./labels.js";
 import { ask } from "./server.js";
 
 const MOST = 24;
@@ -24,7 +24,7 @@ export class Newest {
     this.#timer ??= setInterval(() => this.#next(), PAUSE);
   }
 
-  // Takes away what is no longer in use, corrects labels, and fills free places.
+  // Takes away what is no longer in use, corrects labels, fills free places, and adds what came unannounced.
   async refresh() {
     const { drawings } = await ask(`api/drawings?limit=${4 * MOST}`);
     const labels = new Map(drawings.map(({ id, label }) => [id, label]));
@@ -33,9 +33,12 @@ export class Newest {
       else this.#remove(id);
     }
     this.#waiting = this.#waiting.filter(({ id }) => labels.has(id));
+    const isHere = ({ id }) => this.#tiles.has(id) || this.#waiting.some((waiting) => waiting.id === id);
     const free = MOST - this.#tiles.size;
-    const missing = drawings.filter(({ id }) => !this.#tiles.has(id)).slice(0, free);
+    const missing = drawings.filter((drawing) => !isHere(drawing)).slice(0, free);
     for (const drawing of missing.reverse()) this.#show(drawing);
+    const known = drawings.findIndex(isHere);
+    for (const drawing of drawings.slice(0, Math.min(known, MAX_WAITING)).reverse()) this.add(drawing);
   }
 
   #next() {
