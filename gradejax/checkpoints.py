@@ -11,7 +11,6 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +20,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from gradejax import arrays, regular
+from gradejax import __version__, arrays, regular
 from gradejax.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -154,7 +153,7 @@ def save(manager: ocp.CheckpointManager, epoch: int, model: PyTree, training: Py
     """
     parts = {"model": flat(model), "training": flat(training)}
     digests = {name: digest(arrays) for name, arrays in parts.items()}
-    about = {**about, "format": FORMAT, "written_by": version("gradejax"), "digests": digests}
+    about = {**about, "format": FORMAT, "written_by": __version__, "digests": digests}
     manager.save(
         epoch,
         args=ocp.args.Composite(

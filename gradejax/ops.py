@@ -1,11 +1,11 @@
 """Convolution, ReLU, batch norm and pooling, written so that XLA is fast on a CPU too.
 
 On a CPU, XLA runs `lax.conv_general_dilated` about ten times slower inside a loop than outside one (jax-ml/jax#12868),
-and the gradient of `reduce_window` is a scatter. XLA's CPU code is good at slices, matrix products and element-wise
-maxima. On a GPU the library's own operations are faster and are used instead.
+and the gradient of `reduce_window` is a scatter. XLA is good at slices, matrix products and element-wise maxima.
 
-`conv_block` goes further: pictures are laid out as `height width batch channels` (HWBC), so that slices are contiguous
-rows, and a convolution returns the four corners of each 2 x 2 pixels as separate arrays, so that pooling moves no data.
+On a CPU `conv_block` goes further: pictures are laid out as `height width batch channels` (HWBC), so that slices are
+contiguous rows, and a convolution returns the four corners of each 2 x 2 pixels as separate arrays, so that pooling
+moves no data.
 """
 
 import functools
@@ -45,9 +45,12 @@ def conv(
     padding: str,
     **native,
 ) -> Float[Array, "batch _height _width out"]:
-    """A drop-in for `lax.conv_general_dilated` in `nnx.Conv`; a matrix product on a CPU if possible."""
-    plain = padding == "VALID" and tuple(window_strides) == (1, 1) and native.get("feature_group_count", 1) == 1
-    if plain and jax.default_backend() == "cpu":
+    """A drop-in for `lax.conv_general_dilated` in `nnx.Conv`; a matrix product if possible.
+
+    On an H200, too, a step of configs/cnn.py then takes 0.22 ms, not 0.25, and a step of 64 members at once 2.3 ms, not
+    5: a convolution with a kernel for each member is slow in cuDNN.
+    """
+    if padding == "VALID" and tuple(window_strides) == (1, 1) and native.get("feature_group_count", 1) == 1:
         return conv_as_product(ink, kernel)
     return lax.conv_general_dilated(ink, kernel, window_strides, padding, **native)
 

@@ -164,7 +164,8 @@ def test_conv_as_product_is_a_convolution():
     def native(x, kernel):
         return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    (value, gradient), (expected, expected_gradient) = both_ways(ops.conv_as_product, native, x, kernel)
+    with jax.default_matmul_precision("highest"):  # a GPU rounds operands to ten bits
+        (value, gradient), (expected, expected_gradient) = both_ways(ops.conv_as_product, native, x, kernel)
     np.testing.assert_allclose(value, expected, rtol=1e-4)
     np.testing.assert_allclose(gradient[0], expected_gradient[0], atol=1e-3)
 
