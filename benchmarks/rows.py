@@ -1,8 +1,5 @@
 """The rows of the benchmark's table, from what the workers answered."""
 
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.workers import ROOT, ask
+from benchmarks.workers import ask
 from gradejax.errors import UserError
 
 WARM_UP = 3
@@ -102,16 +99,6 @@ def loading_rows(samples: Samples) -> list[Row]:
         Row("loading, cold, decoding one by one", f"{cold:.2f} s", f"{one_by_one:.2f} s", one_by_one / cold, ">=", 2.0),
         Row("loading, cached, in ms", f"{1000 * warm:.1f} ms", "", 1000 * warm, "<=", 50.0),
     ]
-
-
-def start_row(rounds: int) -> Row:
-    """The time of `python -m gradejax.main --help`: imports and parsing the command line."""
-    seconds = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "gradejax.main", "--help"], cwd=ROOT, capture_output=True, check=True)
-        seconds.append(time.perf_counter() - began)
-    return Row("start-up (--help)", f"{np.median(seconds):.2f} s")
 
 
 def gpu_rows(folder: Path, device: str, epochs: int, rounds: int) -> list[Row]:

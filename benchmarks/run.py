@@ -23,8 +23,8 @@ from absl import flags
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import accuracy, growth
-from benchmarks.rows import Row, augmentation_rows, epoch_rows, gpu_rows, loading_rows, not_installed, start_row
+from benchmarks import accuracy, growth, start
+from benchmarks.rows import Row, augmentation_rows, epoch_rows, gpu_rows, loading_rows, not_installed
 from benchmarks.workers import ask, recipe
 from gradejax import cli, prepare, splits
 from gradejax.data import exchange
@@ -149,7 +149,7 @@ def measure_rows(folder: Path, samples: dict[str, list[dict]]) -> tuple[list[Row
         rows += loading_rows(samples)
     if "start" in _FLAGS.only:
         say("start-up")
-        rows.append(start_row(_FLAGS.rounds))
+        rows += start.rows(folder, _FLAGS.rounds)
     if "accuracy" in _FLAGS.only:
         other["seconds_to_accuracy"] = accuracy.measure(folder, say)
         rows += accuracy.rows(other["seconds_to_accuracy"], samples)

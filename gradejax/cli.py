@@ -81,6 +81,9 @@ def _status(main: Callable[[list[str]], None], flag_values: flags.FlagValues) ->
     # closes the event loop, and each of the other arrays complains about that.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+    # On many processors XLA logs an error for each program that it takes from its cache (jax-ml/jax#38445). Errors that
+    # matter are raised as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.unraisablehook = _print_unraisable
     # A log that can no longer be written is no reason to stop, or to complain where nobody reads it.
     logging.raiseExceptions = False

@@ -29,6 +29,8 @@ from gradejax.ink import encode_png
 from gradejax.stores import Store, open_store
 
 # Many tests and processes compile the same small networks.
+# As in `gradejax.cli`: JAX, which pytest's plugins have imported, sets another level, which commands would inherit.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla-tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -53,4 +53,21 @@ def test_predicting_loads_nothing_of_training():
     program = "import gradejax.predict, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"gradejax.train", "gradejax.dataset", "gradejax.stores", "gradejax.hands", "tensorboardX"}
+    of_training = {"gradejax.loop", "gradejax.training", "gradejax.dataset", "gradejax.stores", "gradejax.hands"}
+    assert not loaded & {*of_training, "tensorboardX"}
+
+
+@pytest.mark.parametrize("name", ["main", "predict", "data", "evaluate", "export", "ablate", "web"])
+def test_help_waits_for_nothing(name):
+    """JAX, and what the pages are made with, take seconds to import."""
+    program = (
+        "import runpy, sys; sys.argv[1:] = ['--help']; runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program.format(f"gradejax.{name}")],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "Flags:" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "absl.flags" in imported
+    assert not imported & {"jax", "matplotlib", "orbax.checkpoint", "scipy", "tensorboardX", "fastapi"}

@@ -1,11 +1,11 @@
 """The model behind the pages: asked about several drawings at a time."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice, takewhile
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, main_thread
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from gradejax import choice, results, runs, shipped
 from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import NO_GRADE
 from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_first, load_own, of_run
+from gradejax.web.about import about
 from gradejax.web.languages import Text
 
 BATCH_SIZES = (1, 4, 16, 32)
@@ -64,10 +65,16 @@ class Model:
             assert self._loaded
             return self._loaded
         try:
-            self._loaded = self._look()
+            chosen, before = self._look(), self._loaded
+            if before is None:
+                # The server has just been started: whoever opens a page need not wait for it.
+                Thread(target=_compile_meanwhile, args=(chosen,)).start()
+            elif chosen is not before:
+                _compile(chosen)
+            self._loaded = chosen
         finally:
             self._changing.release()
-        return self._loaded
+        return chosen
 
     @property
     def loaded(self) -> Chosen | None:
@@ -85,7 +92,7 @@ class Model:
     def about(self, chosen: Chosen) -> Text | None:
         """Says which run `chosen`, from `get`, is and how good it is; None for the shipped recogniser."""
         if chosen is not self._described[0]:
-            text = _about(chosen.name, results.read(chosen.run)) if chosen.run else None
+            text = about(chosen.name, results.read(chosen.run)) if chosen.run else None
             self._described = chosen, text
         return self._described[1]
 
@@ -102,7 +109,7 @@ class Model:
             raise UserError(f"the server was started with --workdir={self.workdir}: start it without to choose here")
         with self._changing:
             wanted = load_own() if name == shipped.NAME else of_run(choice.finished(name))
-            wanted = _compiled(wanted)
+            _compile(wanted)
             choice.choose(name)
             self._loaded, self._seen = wanted, (name, runs.finished_runs())
         return wanted
@@ -117,7 +124,7 @@ class Model:
     def _look(self) -> Chosen:
         self._look_at = time.monotonic() + _LOOK_SECONDS
         if self.workdir:
-            return self._loaded or _compiled(load_chosen(self.workdir))
+            return self._loaded or load_chosen(self.workdir)
         seen = choice.chosen(), runs.finished_runs()
         if self._loaded and seen == self._seen:
             return self._loaded
@@ -131,7 +138,7 @@ class Model:
         found = load_first(candidates)
         if self._loaded and self._loaded.run == (found.run if found else None):
             return self._loaded
-        return _compiled(found or load_own())
+        return found or load_own()
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
@@ -152,26 +159,16 @@ class Model:
         self._nobody_waits.wait(1.0)
 
 
-def _about(name: str, result: results.Result | None) -> Text:
-    """Says what `results.sentence` does."""
-    if result is None:
-        return Text("server.about-unknown", name=name)
-    points = 100 * result.accuracy
-    if result.interval is None:
-        accuracy = Text("server.accuracy", points=points)
-    else:
-        low, high = result.interval
-        accuracy = Text("server.accuracy-between", points=points, low=100 * low, high=100 * high)
-    if result.split == "writer":
-        return Text("server.about-unseen", name=name, accuracy=accuracy, n=result.n_val)
-    return Text("server.about-seen", name=name, accuracy=accuracy, n=result.n_val)
-
-
-def _compiled(chosen: Chosen) -> Chosen:
-    """`chosen`, after its programs are compiled, or the first guesses would wait for that."""
-    for size in BATCH_SIZES:
+def _compile(chosen: Chosen, sizes: Iterable[int] = BATCH_SIZES) -> None:
+    """Compiles the programs of a recogniser, or the first guesses would wait for that."""
+    for size in sizes:
         chosen.recogniser.logits(np.zeros((size, chosen.recogniser.size, chosen.recogniser.size), np.uint8))
-    return chosen
+
+
+def _compile_meanwhile(chosen: Chosen) -> None:
+    """Does as `_compile`, in a thread, until the process ends. Whoever asks for a guess learns of errors."""
+    with suppress(UserError):
+        _compile(chosen, takewhile(lambda _: main_thread().is_alive(), BATCH_SIZES))
 
 
 def judge(recogniser: Recogniser, pngs: Sequence[bytes]) -> list[Judgement | BadDrawing]:
