@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.workers import AUGMENTED_SECONDS, answer, on_one_core, read_drawings, recipe
-from gradejax import batches, models, prepare, train
+from gradejax import batches, loop, models, prepare
 from gradejax.augment import DistortionRanges, affine_maps, warp
 from gradejax.dataset import Dataset
 from gradejax.ink import decode_ink
@@ -28,7 +28,7 @@ from gradejax.stores import Query, open_store
 
 
 def epochs(folder: Path, model: str, n: str) -> dict:
-    """Seconds of each epoch of `train.fit`, including the wait for distorted batches, and the GFLOP in one."""
+    """Seconds of each epoch of `loop.fit`, including the wait for distorted batches, and the GFLOP in one."""
     ink, labels, rows = read_drawings(folder)
     return fit(model, ink, labels, rows, int(n), lambda: None)
 
@@ -36,7 +36,7 @@ def epochs(folder: Path, model: str, n: str) -> dict:
 def fit(
     model: str, ink: np.ndarray, labels: np.ndarray, rows: np.ndarray, n: int, announce: Callable[[], None]
 ) -> dict:
-    """Trains as the recipe says, but with next to no validation. `announce` is called as `train.Announce` is."""
+    """Trains as the recipe says, but with next to no validation. `announce` is called as `loop.Announce` is."""
     config = recipe(model)
     config.train.epochs = config.train.checkpoint_every = n
     network = models.build(size=config.data.size, seed=0, **config.model)
@@ -45,14 +45,14 @@ def fit(
     data = Dataset(ink, labels, np.zeros_like(labels), ("writer nobody",), "benchmark")
     records = []
 
-    def on_progress(record: train.Epoch | None, _: int) -> None:
+    def on_progress(record: loop.Epoch | None, _: int) -> None:
         announce()
         if record:
             records.append(record)
 
     with tempfile.TemporaryDirectory() as workdir:
         split = Split(rows, np.arange(config.train.batch_size) % len(ink), np.arange(0))
-        train.fit(
+        loop.fit(
             config, prepare.Prepared(data, split, network, {"data_digest": data.digest}), Path(workdir), on_progress
         )
     return {

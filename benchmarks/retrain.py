@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.workers import answer, on_one_core, recipe
-from gradejax import checkpoints, population, prepare, train
+from gradejax import checkpoints, loop, population, prepare
 from gradejax.augment import DistortionRanges
 from gradejax.batches import epoch_batches, epoch_plans
 from gradejax.forward import logits_function, logits_in_batches
@@ -30,7 +30,7 @@ class CutOff(Exception):
 def alone(folder: Path, name: str, epochs: str, store: str) -> dict:
     """Trains as `gradejax.main` does, from the last checkpoint in FOLDER if there is one."""
     config, prepared = _prepared(name, epochs, store)
-    variables = train.fit(config, prepared, folder / "run", lambda *_: None)
+    variables = loop.fit(config, prepared, folder / "run", lambda *_: None)
     rows = prepared.split.validation
     logits = logits_in_batches(
         logits_function(prepared.network), variables, prepared.dataset.ink, rows, config.evaluate.batch_size
@@ -50,12 +50,12 @@ def cut_off(folder: Path, name: str, epochs: str, store: str) -> dict:
     """Trains until the middle of the second epoch; `alone` goes on from there."""
     config, prepared = _prepared(name, epochs, store)
 
-    def announce(epoch: train.Epoch | None, _: int) -> None:
+    def announce(epoch: loop.Epoch | None, _: int) -> None:
         if epoch is None and (folder / "run" / "metrics.jsonl").read_text():
             raise CutOff
 
     try:
-        train.fit(config, prepared, folder / "run", announce)
+        loop.fit(config, prepared, folder / "run", announce)
     except CutOff:
         return {}
     raise RuntimeError("the training ended before it could be cut off: it needs two epochs")

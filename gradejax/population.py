@@ -164,7 +164,7 @@ def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = 
 def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Epoch]]:
     """Trains members that share a program.
 
-    A member gets the metrics that `train.fit` would give it alone, up to rounding in sums of another order. A member
+    A member gets the metrics that `loop.fit` would give it alone, up to rounding in sums of another order. A member
     whose loss is no longer finite does not affect the others.
 
     Yields:

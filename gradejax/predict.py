@@ -15,9 +15,8 @@ from pathlib import Path
 
 from absl import flags
 
-from gradejax import cli, recogniser, regular
+from gradejax import cli, regular
 from gradejax.errors import BadDrawing, UserError
-from gradejax.ink import MAX_PNG_BYTES
 
 _FLAGS = flags.FlagValues()
 cli.define_workdir(_FLAGS, "The run whose model is used; by default the one chosen on the pages, else the newest.")
@@ -28,26 +27,24 @@ def main(files: list[str]) -> None:
     """Reads the grade on each of the files."""
     if not files:
         raise UserError("which drawings? python -m gradejax.predict [--workdir=DIR] FILE.png …")
+    from gradejax import recogniser  # imports JAX, which --help need not wait for
+    from gradejax.png import MAX_PNG_BYTES
+
     model = recogniser.load_chosen(cli.workdir(_FLAGS)).recogniser
     failed = False
     for file in files:
         try:
-            ink = model.ink(regular.read(Path(file), MAX_PNG_BYTES, follow=True))[None]
+            reading = model.read(regular.read(Path(file), MAX_PNG_BYTES, follow=True))
         except (BadDrawing, regular.Irregular, OSError) as error:
             print(f"error: {file}: {error.strerror if isinstance(error, OSError) else error}", file=sys.stderr)
             failed = True
             continue
-        logits = model.logits(ink)
-        confidences = model.calibration.confidences(logits)
-        (is_grade,) = model.calibration.are_grades(logits, ink)
-        best = int(confidences[0].argmax())
-        grade = model.labels[best] if is_grade else None
         if _FLAGS.json:
-            rounded = [round(float(confidence), 6) for confidence in confidences[0]]
-            guess = {"path": file, "grade": grade, "confidence": rounded[best]}
-            print(json.dumps({**guess, "confidences": dict(zip(model.labels, rounded, strict=True))}))
+            rounded = {label: round(confidence, 6) for label, confidence in reading.confidences.items()}
+            guess = {"path": file, "grade": reading.grade, "confidence": round(reading.confidence, 6)}
+            print(json.dumps({**guess, "confidences": rounded}))
         else:
-            print(f"{file}\t{grade or 'no grade'}\t{confidences[0, best]:.3f}")
+            print(f"{file}\t{reading.grade or 'no grade'}\t{reading.confidence:.3f}")
     if failed:
         sys.exit(1)
 

@@ -161,7 +161,7 @@ def _begin_with(network: models.Network, size: int, source: str) -> None:
 @lru_cache(maxsize=1)
 def _read(source: str, changed: int) -> Recogniser:
     """A run's model or the shipped one, read once for all trainings that start from it; `changed` says when it was."""
-    return recogniser.load_shipped() if source == shipped.NAME else recogniser.load(Path(source))
+    return recogniser.load_shipped() if source == shipped.NAME else recogniser.of_run(Path(source)).recogniser
 
 
 def load(store: Store, query: Query, size: int, cache_folder: Path | None, resampling: str = "area") -> Dataset:

@@ -3,13 +3,14 @@
 import difflib
 import inspect
 import reprlib
+import runpy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from gradejax import models
 from gradejax.errors import UserError
 
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
@@ -22,6 +23,28 @@ def find(name: str) -> Path:
     """The file of a recipe: `name` itself if there is such a file, else the shipped recipe of that name."""
     path = Path(name)
     return path if path.exists() else SHIPPED.get(name, path)
+
+
+def require(path: Path) -> None:
+    """Raises UserError if there is no such recipe."""
+    if not path.is_file():
+        raise UserError(f"no config {path}: name a file, or one of gradejax's own recipes: {', '.join(SHIPPED)}")
+
+
+def load(name: str) -> ConfigDict:
+    """The config of a recipe: of a shipped one by its name, or of a Python file.
+
+    Raises:
+        UserError: when there is no such recipe, it cannot be run, or what it returns is not a config.
+    """
+    path = find(name)
+    require(path)
+    try:
+        config = runpy.run_path(str(path))["get_config"]()
+    except Exception as error:  # a Python file may raise anything
+        raise UserError(f"{path}: {type(error).__name__}: {error}") from error
+    check(config)
+    return config
 
 
 def define_config(flag_values: flags.FlagValues) -> None:
@@ -126,7 +149,7 @@ _BOUNDS = {
 }
 
 
-def check(config: ConfigDict) -> None:
+def check(config: object) -> None:
     """Checks the keys and values of a config; a model's options are checked against their defaults in `models.MODELS`.
 
     Raises:
@@ -169,6 +192,25 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"{name} is {given[name]}: it must be between {low:,} and {high:,}")
 
 
+def change(config: ConfigDict, changes: Mapping[str, object]) -> None:
+    """Changes keys of a config, named as in `{"train.epochs": 10}`.
+
+    Raises:
+        UserError: when a group does not exist, or a value has another type than the one it replaces. `check` finds
+            keys that do not exist.
+    """
+    for name, value in changes.items():
+        group, _, key = name.rpartition(".")
+        keys = config.get(group) if group else config
+        if not isinstance(keys, ConfigDict):
+            raise UserError(f"no key of a config is called {name!r}: gradejax/recipe.py lists them")
+        with config.unlocked():
+            try:
+                keys[key] = value
+            except TypeError:
+                raise UserError(f"{name} cannot be {_short(value)}: it must be {kind_of(keys[key])}") from None
+
+
 def kind_of(default: Any) -> str:
     """The type that a value must have to replace `default`, in words."""
     if isinstance(default, tuple):
@@ -189,6 +231,8 @@ def _flat(config: ConfigDict) -> dict[str, Any]:
 
 def _model_options(name: str) -> dict[str, Any]:
     """A model's options with their defaults, named as by `_flat`."""
+    from gradejax import models  # imports JAX, which --help need not wait for
+
     if name not in list(models.MODELS):  # a list, for the name may be unhashable
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(models.MODELS)}")
     options = inspect.signature(models.MODELS[name]).parameters.values()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from scipy import stats
 
-from gradejax import population, prepare, recipe, runs, train
+from gradejax import loop, population, prepare, recipe, runs
 from gradejax.ablate import experiment, launch, report, results, statistics
 from gradejax.ablate.trainings import Training, trainings_of
 from gradejax.errors import UserError
@@ -86,7 +86,7 @@ def train_alone(member: population.Member, workdir: Path) -> dict:
     network = prepare.network(member.config)
     workdir.mkdir()
     prepared = prepare.Prepared(member.dataset, member.split, network, {"data_digest": ""})
-    train.fit(member.config, prepared, workdir, lambda *_: None)
+    loop.fit(member.config, prepared, workdir, lambda *_: None)
     return runs.read_history(workdir)[-1]
 
 
@@ -103,7 +103,7 @@ def test_a_group_member_trains_as_it_would_alone(data, tmp_path, monkeypatch, na
     ]
     members = [member_of(data, config) for config in configs]
     assert len({population.program_key(config) for config in configs}) == 1
-    assert len({train.steps_per_epoch(len(member.split.train), 32) for member in members}) > 1
+    assert len({loop.steps_per_epoch(len(member.split.train), 32) for member in members}) > 1
     trained, _ = launch.train_group(members)
     histories = [result.history for result in trained]
     for number, (member, history) in enumerate(zip(members, histories, strict=True)):

@@ -1,6 +1,5 @@
 """Training that starts from trained parameters."""
 
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ml_collections import ConfigDict
 from test_predict import save_run
 
 from configs import mlp
-from gradejax import checkpoints, main, prepare, recipe, recogniser, shipped
+from gradejax import checkpoints, prepare, recogniser, runs, shipped, training
 from gradejax.errors import UserError
 from gradejax.forward import variables_of
 from gradejax.hands.synthetic import write_drawings
@@ -39,8 +38,8 @@ def train(folder: Path, store: str, workdir: str, changes: dict[str, Any]) -> di
     config.train.start_from = str(folder / "source")
     with config.unlocked():
         config.update_from_flattened_dict(changes)
-    recipe.check(config)
-    return main.run(config, f"sqlite:///{folder}/{store}.db", folder / workdir, time.perf_counter())
+    training.train(f"sqlite:///{folder}/{store}.db", recipe=config, workdir=folder / workdir)
+    return runs.read_json(folder / workdir / "summary.json")
 
 
 def test_a_few_drawings_go_further(folder, caplog):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from gradejax import checkpoints, forward, mixture, models, prepare, recipe, runs, splits, train
+from gradejax import checkpoints, forward, loop, mixture, models, prepare, recipe, runs, splits
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Batch, epoch_batches, epoch_plans, whole_epoch
 from gradejax.dataset import Dataset
@@ -48,7 +48,7 @@ def fit(config: ConfigDict, data: Dataset, workdir: Path, announce=lambda *_: No
     workdir.mkdir(exist_ok=True)
     network = models.build(size=SIZE, seed=config.seed, **recipe.as_json(config.model))
     split = splits.split(data, "writer", 0.2, config.seed)
-    return train.fit(config, Prepared(data, split, network, {"data_digest": data.digest}), workdir, announce)
+    return loop.fit(config, Prepared(data, split, network, {"data_digest": data.digest}), workdir, announce)
 
 
 def identical(one: forward.Variables, other: forward.Variables) -> bool:
@@ -92,7 +92,7 @@ def test_a_run_cut_off_ends_as_one_that_was_not(data, tmp_path, name, ema_decay)
     config = config_of(name, ema_decay=ema_decay, label_smoothing=0.1)
     whole = fit(config, data, tmp_path / "whole")
 
-    def cut_off(record: train.Epoch | None, steps: int) -> None:
+    def cut_off(record: loop.Epoch | None, steps: int) -> None:
         if record is None and steps > 2 * len(data) // config.train.batch_size:
             raise KeyboardInterrupt
 
@@ -207,7 +207,7 @@ def test_what_is_no_grade_makes_it_unsure(data, tmp_path):
         workdir = tmp_path / str(n_others)
         workdir.mkdir()
         prepared = Prepared(mixed, parts, network, {"data_digest": mixed.digest})
-        variables = train.fit(config, prepared, workdir, lambda *_: None)
+        variables = loop.fit(config, prepared, workdir, lambda *_: None)
         logits_of = forward.logits_function(network)
         guesses = jax.nn.softmax(logits_of(variables, unseen.ink[len(data) :]))
         confidence.append(np.median(guesses.max(axis=1)))
