@@ -16,8 +16,7 @@ def distort(ink: Ink, distortions: Distortions) -> Ink:
     size = ink.shape[1]
     maps = jnp.asarray(distortions.maps)
     if distortions.moves is None:
-        pixels = jnp.stack([*jnp.mgrid[:size, :size], jnp.ones((size, size))])
-        places = jnp.einsum("naj,jrc->narc", maps, pixels, precision="highest")
+        places = affine_places(maps, size)
     else:
         grid, weights = spline(size)
         # By default a GPU rounds a product's operands to ten bits: places would be off by a thirtieth of a pixel.
@@ -27,6 +26,12 @@ def distort(ink: Ink, distortions: Distortions) -> Ink:
     if distortions.pen_width is None:
         return distorted
     return _change_pen_width(distorted, jnp.asarray(distortions.pen_width))
+
+
+def affine_places(maps: Float[Array, "n 2 3"], size: int) -> Float[Array, "n 2 {size} {size}"]:
+    """For each pixel of the new pictures, the row and the column in the old ones that it shows."""
+    pixels = jnp.stack([*jnp.mgrid[:size, :size], jnp.ones((size, size))])
+    return jnp.einsum("naj,jrc->narc", maps, pixels, precision="highest")
 
 
 def _sample(ink: Ink, rows: Float[Array, "n size size"], columns: Float[Array, "n size size"]) -> Ink:

@@ -5,6 +5,24 @@ class UserError(Exception):
     """An error that only the user can fix; `str()` is one line that says how."""
 
 
+class MissingLibrary(UserError):
+    """An optional library is needed and not installed; `str()` says how to install it.
+
+    Attributes:
+        command: installs it.
+    """
+
+    def __init__(self, purpose: str, extra: str):
+        """Creates it.
+
+        Args:
+            purpose: what needs the library, as the subject of a sentence.
+            extra: of gradejax, which brings the library.
+        """
+        self.command = f"pip install -e '.[{extra}]'"
+        super().__init__(f"{purpose} needs a library that is not installed: {self.command}")
+
+
 class StoreError(UserError):
     """A store cannot be opened, reached or written; the message names the host or file, never a password."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from gradejax import calibration, intervals, metrics, models, train
+from gradejax import calibration, intervals, loop, metrics, models
 from gradejax.calibration import Calibration
 from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
@@ -115,7 +115,7 @@ def evaluate(
         config: the recipe.
         prepared: what the model was trained from.
         variables: the model's.
-        out_of_sample: as in `train.fit`.
+        out_of_sample: as in `loop.fit`.
     """
     data, split, network, about = prepared[:4]
     logits_of = logits_function(network)
@@ -126,7 +126,7 @@ def evaluate(
     held_out_logits = out_of_sample.logits_of if out_of_sample else logits_on
     logits = held_out_logits(split.validation)
     labels = data.labels[split.validation]
-    strangers = train.logits_of_strangers(config, prepared, logits_of, variables)
+    strangers = loop.logits_of_strangers(config, prepared, logits_of, variables)
     writers, ink = data.writers[split.validation], data.ink[split.validation]
     read = calibration.cross_fit(logits, labels, writers, ink, strangers)
     recogniser = Recogniser(
@@ -134,6 +134,7 @@ def evaluate(
         size=about["size"],
         resampling=about["resampling"],
         calibration=calibration.fit(logits, labels, strangers),
+        network=network,
         variables=variables,
         logits_of=logits_of,
     )

@@ -39,6 +39,13 @@ def variables_of(network: Network) -> Variables:
     return Variables(parameters, statistics)
 
 
+def merged(network: Network, variables: Variables) -> Network:
+    """A network with these variables in evaluation mode; `network` gives the structure, and is left in that mode."""
+    network.eval()
+    graph, _, _ = nnx.split(network, nnx.Param, ...)
+    return nnx.merge(graph, *variables)
+
+
 def logits_function(network: Network) -> LogitsFunction:
     """The jitted function from variables and ink to logits, without dropout and with batch norm's running statistics.
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,20 +21,38 @@ from gradejax.errors import UserError
 from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches, variables_of
 from gradejax.grades import GRADES
 from gradejax.ink import decode_ink
+from gradejax.models import Network
 from gradejax.resampling import METHODS, resample
 
 log = logging.getLogger(__name__)
+
+
+class Reading(NamedTuple):
+    """What a recogniser reads in a picture.
+
+    Attributes:
+        grade: the likeliest grade, such as `B-`; None where the picture does not look like a grade.
+        confidence: in the likeliest grade, 0 to 1; of no meaning where the picture shows no grade.
+        confidences: in each grade; they sum to one.
+    """
+
+    grade: str | None
+    confidence: float
+    confidences: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Recogniser:
     """A trained model with its own labels, preprocessing and calibration; made by `load`.
 
+    `read` is what most programs need; the rest is for those that read many drawings at once.
+
     Attributes:
         labels: the grades, in the order of the confidences.
         size: pixels a side of the ink it takes.
         resampling: how ink is brought to that size; see `ink.resample`.
         calibration: how its logits are read.
+        network: its layers; `forward.merged` puts the variables into them.
         variables: its parameters and statistics.
         logits_of: the jitted function from variables and ink to logits.
         data_digest: `Dataset.digest` of the drawings that it was trained and validated on; empty if it is not known.
@@ -44,10 +63,27 @@ class Recogniser:
     size: int
     resampling: str
     calibration: Calibration
+    network: Network
     variables: Variables
     logits_of: LogitsFunction
     data_digest: str = ""
     trained_on: str = ""
+
+    def read(self, png: bytes) -> Reading:
+        """Reads the grade in a picture.
+
+        Args:
+            png: a PNG file: the ink in its alpha channel, or dark on a light ground, or the reverse.
+
+        Raises:
+            BadDrawing: when it is not a picture that can be decoded.
+        """
+        ink = self.ink(png)[None]
+        logits = self.logits(ink)
+        confidences = dict(zip(self.labels, self.calibration.confidences(logits)[0].tolist(), strict=True))
+        likeliest = max(confidences, key=confidences.__getitem__)
+        (is_grade,) = self.calibration.are_grades(logits, ink)
+        return Reading(likeliest if is_grade else None, confidences[likeliest], confidences)
 
     def ink(self, png: bytes) -> UInt8[np.ndarray, "size size"]:
         """Decodes a PNG as this model was trained to see it.
@@ -77,12 +113,21 @@ class Recogniser:
         return self.confidences(np.stack([self.ink(png) for png in pngs]))
 
 
-def load(workdir: Path) -> Recogniser:
-    """Loads the model that a run kept last. The run may be a stranger's: everything in it is checked.
+def load(run: str | PathLike[str] | None = None) -> Recogniser:
+    """Loads the recogniser of a run. The run may be a stranger's: everything in it is checked.
+
+    Args:
+        run: its folder, its name below `runs/`, or `shipped` for the recogniser that comes with gradejax. By default
+            the run that was chosen on the pages, else the newest finished one below `runs/`, else the shipped
+            recogniser.
 
     Raises:
-        UserError: when there is no model, or it is damaged, or it is not one that gradejax can build.
+        UserError: when there is no such run, or its model is damaged or not one that gradejax can build.
     """
+    return named(run).recogniser
+
+
+def _load_run(workdir: Path) -> Recogniser:
     if not workdir.is_dir():
         raise UserError(f"no run in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
     name = f"the checkpoint in {workdir}"
@@ -104,6 +149,19 @@ def load_shipped(file: Path = shipped.FILE) -> Recogniser:
     name = f"the model in {file}"
     about, arrays = shipped.read(file, partial(_check, name))
     return _build(name, about, arrays)
+
+
+def named(run: str | PathLike[str] | None) -> "Chosen":
+    """What `load` loads, with its name."""
+    if run is None:
+        return load_chosen(None)
+    folder = Path(run)
+    if not folder.exists() and choice.is_name(str(run)):
+        if str(run) == shipped.NAME:
+            return load_own()
+        if (runs.ROOT / folder).is_dir():
+            return of_run(runs.ROOT / folder)
+    return of_run(folder)
 
 
 class Chosen(NamedTuple):
@@ -173,7 +231,7 @@ def load_own() -> Chosen:
 
 def of_run(run: Path) -> Chosen:
     """Loads the model of a run, with its name. Raises UserError as `load` does."""
-    recogniser = load(run)
+    recogniser = _load_run(run)
     return Chosen(run.resolve().name, recogniser, run)
 
 
@@ -187,6 +245,7 @@ def _build(name: str, about: Mapping[str, Any], arrays: checkpoints.Arrays) -> R
         size=about["size"],
         resampling=_resampling(about),
         calibration=calibrations.read(about.get("calibration", {})),
+        network=network,
         variables=jax.tree.map(jnp.array, checkpoints.unflat(template, arrays)),
         logits_of=logits_function(network),
         data_digest=str(about.get("data_digest", "")),

@@ -1,20 +1,43 @@
 """A recogniser taken away as a file computes what it computes here."""
 
 import json
+import os
+import re
+import runpy
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import cv2
+import jax
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from jax import export
+from scipy.ndimage import affine_transform
 from test_predict import save_run
 
-from gradejax import recogniser
+from gradejax import forward, models, recipe, recogniser, views
+from gradejax.calibration import Calibration
+from gradejax.export.formats import FORMATS
+from gradejax.export.onnx import to_onnx
+from gradejax.grades import GRADES
+from gradejax.hands.synthetic import write_drawings
+from gradejax.recogniser import Chosen, Recogniser
+
+ROOT = Path(__file__).parent.parent
 
 
-def run(folder, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "gradejax.export", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
+def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
+    return python(folder, "-m", "gradejax.export", *arguments, **options)
+
+
+def python(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, **options)
 
 
 def test_a_stablehlo_file_has_the_recognisers_confidences(tmp_path):
@@ -31,20 +54,212 @@ def test_a_stablehlo_file_has_the_recognisers_confidences(tmp_path):
     np.testing.assert_allclose(np.concatenate(scores), model.calibration.scores(model.logits(ink)), atol=1e-6)
 
 
+# ONNX.
+
+
+def untrained(size: int, **options: Any) -> Recogniser:
+    """A recogniser whose biases and statistics are no longer 0 and 1, and which is in doubt."""
+    network = models.build(size=size, seed=3, **options)
+    random = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: leaf + 0.3 * random.random(leaf.shape, np.float32) if leaf.ndim == 1 else leaf,
+        forward.initial_variables(network),
+    )
+    calibration = Calibration(1.7, 0.3)
+    return Recogniser(GRADES, size, "area", calibration, network, variables, forward.logits_function(network))
+
+
+def drawn(model: Recogniser, n: int) -> np.ndarray:
+    """Ink whose views have no pixel so close to lying between two values that it may be rounded to either."""
+    clear = []
+    for drawing in write_drawings(200, seed=9, writers=8):
+        ink = model.ink(drawing.png)
+        seen = [affine_transform(ink.astype(float), view, order=1, mode="nearest") for view in views.maps(model.size)]
+        if (np.abs(np.stack(seen) % 1 - 0.5) > 1e-3).all():
+            clear.append(ink)
+            if len(clear) == n:
+                return np.stack(clear)
+    raise AssertionError("too few")
+
+
+BEST = runpy.run_path(str(recipe.SHIPPED["best"]))["get_config"]().model.to_dict()
+NETWORKS = {
+    "mlp": (28, {"name": "mlp"}),
+    "no hidden layer": (9, {"name": "mlp", "hidden": (), "dropout": (), "test_time_augmentation": True}),
+    "mlp, no grade": (16, {"name": "mlp", "hidden": (8,), "dropout": (0.1,), "no_grade": True, "ink_divisor": 100.0}),
+    "cnn": (29, {"name": "cnn"}),
+    "without batch norm": (28, {"name": "cnn", "batch_norm": False, "first_bias": False, "no_grade": True}),
+    "pools": (30, {"name": "cnn", "channels": (4, 5, 6), "pools": (2,), "batch_norm_epsilon": 0.5}),
+    "best": (28, BEST),
+}
+
+
+@pytest.fixture(scope="module", params=[*NETWORKS, "shipped"])
+def model(request) -> Recogniser:
+    if request.param == "shipped":
+        return recogniser.load_shipped()
+    size, options = NETWORKS[request.param]
+    return untrained(size, **options)
+
+
+@pytest.fixture(scope="module")
+def graph(model) -> bytes:
+    return to_onnx(Chosen("some-run", model, None))
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_an_onnx_file_has_the_recognisers_confidences(model, graph, n):
+    """Whichever program reads it, and however many drawings at once."""
+    ink = drawn(model, n)
+    expected = model.confidences(ink), model.calibration.scores(model.logits(ink))
+    fed = ink[:, None].astype(np.float32)
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    network = cv2.dnn.readNetFromONNX(np.frombuffer(graph, np.uint8))
+    network.setInput(fed)
+    names = ["confidences", "score"]
+    for results in (session.run(names, {"ink": fed}), network.forward(names)):
+        for result, wanted in zip(results, expected, strict=True):
+            assert result.shape == wanted.shape
+            np.testing.assert_allclose(result, wanted, atol=1e-5)
+
+
+def test_the_networks_are_in_doubt():
+    """Or a wrong graph would be as sure as a right one."""
+    for size, options in NETWORKS.values():
+        model = untrained(size, **options)
+        assert model.confidences(drawn(model, 7)).max() < 0.9
+
+
+def test_a_pixel_between_two_values_changes_hardly_anything():
+    model = recogniser.load_shipped()
+    session = onnxruntime.InferenceSession(to_onnx(Chosen("shipped", model, None)))
+    ink = np.stack([model.ink(drawing.png) for drawing in write_drawings(600, seed=9)])
+    (confidences,) = session.run(["confidences"], {"ink": ink[:, None].astype(np.float32)})
+    away = np.abs(confidences - model.confidences(ink)).max(axis=1)
+    assert away.max() < 1e-3
+    assert (away > 1e-5).mean() < 0.01
+
+
+def test_an_onnx_file_says_how_to_use_it(model, graph):
+    session = onnxruntime.InferenceSession(graph)
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["labels"]) == list(model.labels)
+    assert (facts["name"], int(facts["size"]), facts["resampling"]) == ("some-run", model.size, model.resampling)
+    assert Calibration(float(facts["temperature"]), float(facts["threshold"])) == model.calibration
+    assert facts.get("trained_on", "") == model.trained_on
+    assert session.get_inputs()[0].shape == ["n", 1, model.size, model.size]
+    nodes = onnx.load_from_string(graph).graph.node
+    assert all(node.domain == "" for node in nodes)
+    # OpenCV 4 does not take it from the weights.
+    assert all(any(one.name == "kernel_shape" for one in node.attribute) for node in nodes if node.op_type == "Conv")
+
+
+# The document.
+
+
+def test_its_examples_read_what_predict_reads(tmp_path):
+    """They fit the shipped recogniser, and a drawing as a canvas saves it."""
+    shutil.copy(ROOT / "tests" / "b-minus.png", tmp_path / "drawing.png")
+    printed = ""
+    for to in ("onnx", "stablehlo"):
+        done = run(tmp_path, f"--to={to}", f"grades.{to}")
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout.splitlines()[-1]
+    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+    after_its_facts = first.split("\n\n")[2]
+    assert len(after_its_facts.splitlines()) == 10
+    assert set(re.findall(r"^import (\w+)", first, re.MULTILINE)) == {"cv2", "numpy"}
+    done = python(tmp_path, "-c", first + second + "print(LABELS, SIZE, THRESHOLD)")
+    assert done.returncode == 0, done.stderr
+    *grades, facts = done.stdout.splitlines()
+    about = json.loads(printed)
+    assert about["resampling"] == "crop"
+    assert facts == f"{about['labels']} {about['size']} {about['threshold']:.3f}"
+    _, grade, confidence = python(tmp_path, "-m", "gradejax.predict", "drawing.png").stdout.split()
+    assert grade == "B-"
+    assert grades == [f"{grade} {confidence}"] * 2
+
+
+# The command's mistakes.
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with a run of the first version, one that has no checkpoint yet, and a damaged one."""
+    folder = tmp_path_factory.mktemp("runs")
+    save_run(folder / "run")
+    (folder / "young").mkdir()
+    kept = save_run(folder / "damaged") / "checkpoints" / "1" / "model"
+    max((path for path in kept.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size).write_bytes(b"")
+    (folder / "file").touch()
+    return folder
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_every_format_is_written(folder, tmp_path, to):
+    done = run(folder, "--workdir=run", f"--to={to}", f"{tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.iterdir()
+    assert done.stdout.splitlines()[0] == f"wrote {file}, {file.stat().st_size:,} bytes"
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize(
+    ("workdir", "out", "reason"),
+    [
+        ("none", "out", "no run in none: train one with"),
+        ("young", "out", "no checkpoint in young: train one with"),
+        ("damaged", "out", "checkpoint damaged/checkpoints/1 is damaged"),
+        ("run", "run", "run exists, and export replaces nothing"),
+        ("run", "/dev/full", "/dev/full exists, and export replaces nothing"),
+        ("run", "missing/out", "missing/out cannot be written: No such file or directory"),
+        ("run", "file/out", "file/out cannot be written: Not a directory"),
+        ("run", "x" * 300, "cannot be written: File name too long"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(folder, to, workdir, out, reason):
+    refused(folder, reason, "-m", "gradejax.export", f"--workdir={workdir}", f"--to={to}", out)
+
+
+def refused(folder: Path, reason: str, *arguments: str, **options: Any) -> None:
+    before = sorted(folder.rglob("*"))
+    done = python(folder, *arguments, **options)
+    assert done.returncode in (1, 2)
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: ") and reason in line, done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, to):
+    """A limit on the size of a file: it is written in part, as on a full disk."""
+
+    program = (
+        "import resource, runpy\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "runpy.run_module('gradejax.export', run_name='__main__', alter_sys=True)"
+    )
+    refused(folder, "out cannot be written: File too large", "-c", program, "--workdir=run", f"--to={to}", "out")
+
+
+def test_without_onnx_a_line_says_how_to_install_it(folder, tmp_path):
+    (tmp_path / "onnx.py").write_text("raise ImportError")
+    without = os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', ROOT)}"}
+    refused(
+        folder, "pip install -e '.[onnx]'", "-m", "gradejax.export", "--workdir=run", "--to=onnx", "out", env=without
+    )
+    assert run(folder, "--workdir=run", "--to=page", f"{tmp_path}/out", env=without).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--workdir=run", "model.bin"], "write python -m gradejax.export"),
-        (["--workdir=run", "--to=stablehlo"], "write python -m gradejax.export"),
-        (["--workdir=run", "--to=word", "model.bin"], "--to=word"),
-        (["--workdir=none", "--to=stablehlo", "model.bin"], "no run in none: train one with"),
-        (["--workdir=run", "--to=stablehlo", "run"], "run exists, and export replaces nothing"),
-        (["--workdir=run", "--to=stablehlo", "missing/model.bin"], "missing/model.bin cannot be written: No such file"),
+        (["--workdir=run", "out"], "write python -m gradejax.export"),
+        (["--workdir=run", "--to=onnx"], "write python -m gradejax.export"),
+        (["--workdir=run", "--to=onnx", "out", "out2"], "write python -m gradejax.export"),
+        (["--workdir=run", "--to=word", "out"], "--to=word"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path, arguments, reason):
-    save_run(tmp_path / "run")
-    done = run(tmp_path, *arguments)
-    assert done.returncode in (1, 2)
-    assert reason in done.stderr.splitlines()[-1], done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+def test_a_wrong_command_line_is_one_line(folder, arguments, reason):
+    refused(folder, reason, "-m", "gradejax.export", *arguments)

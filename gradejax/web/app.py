@@ -17,6 +17,7 @@ from gradejax.web import (
     editing,
     erasing,
     events,
+    exporting,
     gallery,
     guessing,
     invitation,
@@ -121,13 +122,14 @@ def create_app(
     key = secrets.token_bytes() if access is None else access.sessions.derive_key("receipts")
     state.receipts = taking_back.Receipts(key)
     state.downloads = downloads.Downloads(store, state.send_budget)
+    state.exporter = exporting.Exporter(model, state.send_budget)
 
     api = APIRouter(
         prefix="/api",
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
     routed = saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation, models
-    routed += tags, renaming, mine, erasing
+    routed += tags, renaming, mine, erasing, exporting
     for module in routed:
         api.include_router(module.router)
     refusals.describe_roles(app, [module.router for module in routed], api.prefix)

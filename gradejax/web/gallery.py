@@ -95,7 +95,8 @@ def _page_by_disagreement(rankings: Rankings, query: Query, page: Page, language
     shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
     shelf = _fitting(shown, page, lambda: sum(1 for _ in ranking.ids(page.guess)))
     assert ranking.ranked_by
-    return shelf.model_copy(update={"ranked_by": ranking.ranked_by.to(language)})
+    by = {"ranked_by": ranking.ranked_by.to(language), "ranked_by_model": ranking.ranked_by_model}
+    return shelf.model_copy(update=by)
 
 
 def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:

@@ -254,6 +254,7 @@ class Shelf(Message):
     ranked_by: str | None = Field(
         default=None, description="what a ranking rests on, in words: the store's last audit, or the model"
     )
+    ranked_by_model: str | None = Field(default=None, description="the model's name, if it rests on the model")
 
 
 class Collecting(Message):

@@ -2,6 +2,7 @@
 
 import ast
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException
@@ -62,7 +63,7 @@ async def use(
     if model.workdir:
         raise HTTPException(409, Text("server.flag-decides", flag=f"--workdir={model.workdir}"))
     if wanted.name != shipped.NAME:
-        _finished(wanted.name)
+        finished_run(wanted.name)
     await workers.run(model.use, wanted.name)
     return await workers.run(_models, model, test_set, language)
 
@@ -70,7 +71,7 @@ async def use(
 @router.post("/test")
 async def test(wanted: RunName, test_set: TestSetDep, workers: StoreWorkersDep) -> TestScore:
     """Returns how a model reads the test set; remembered until the test set changes."""
-    run = None if wanted.name == shipped.NAME else _finished(wanted.name)
+    run = None if wanted.name == shipped.NAME else finished_run(wanted.name)
     if not await workers.run(len, test_set):
         raise HTTPException(404, Text("server.no-test-set", tag=TEST_TAG))
 
@@ -110,7 +111,8 @@ async def cancel(trainings: TrainingsDep, workers: StoreWorkersDep) -> Cancelled
     return Cancelled(cancelled=await workers.run(trainings.cancel))
 
 
-def _finished(name: str):
+def finished_run(name: str) -> Path:
+    """Returns the folder of a finished run; raises HTTPException if there is none of that name."""
     try:
         return choice.finished(name)
     except UserError:
@@ -138,7 +140,7 @@ def _runs(chosen: Chosen, test_set: TestSet, language: str) -> list[RunShown]:
 
 
 def _detail(name: str, model: Model, test_set: TestSet, language: str) -> RunDetail:
-    run = _finished(name)
+    run = finished_run(name)
     shown = listing.shown_run(run, run == model.get().run, language)
     return listing.detail(run, shown.model_copy(update={"test": test_set.known().get(name)}))
 

@@ -57,6 +57,7 @@ class Ranking:
         finished: whether it is complete.
         served: whether somebody has received it complete.
         ranked_by: whose confidences they are, such as `the audit of 2026-11-26`; None until it is finished.
+        ranked_by_model: the name of the model, if they are all the model's.
         error: why it failed.
         fingerprint: the store's, when it was last up to date.
         checked: when the store was last compared with it.
@@ -79,6 +80,7 @@ class Ranking:
     finished: bool = False
     served: bool = False
     ranked_by: Text | None = None
+    ranked_by_model: str | None = None
     error: Exception | None = None
     fingerprint: str = ""
     checked: float = 0.0

@@ -277,7 +277,9 @@ class Rankings:
             if not ranking.fill(drawings, lambda: self._closing.is_set() or ranking.is_abandoned()):
                 return
         ranking.ranked_by = Text("server.ranked-by-model", model=name) if run else Text("server.ranked-by-shipped")
+        ranking.ranked_by_model = name
         if audit and not ranking.audited.keys().isdisjoint(ranking.judgements):
             ranking.ranked_by = Text("server.ranked-by-audit", day=datetime.fromisoformat(audit.date))
+            ranking.ranked_by_model = None
         ranking.finished = True
         self._unkept = True

@@ -678,6 +678,7 @@ def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tm
         ("GET", "/api/drawings"),
         ("GET", "/api/drawings?after=nowhere"),
         ("GET", "/api/export"),
+        ("GET", "/api/models/export?name=shipped&to=onnx"),
         ("GET", "/api/counts"),
         ("GET", "/api/picture?id=nowhere"),
         ("GET", f"/?code={CODE[:-1]}"),

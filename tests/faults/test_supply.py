@@ -72,6 +72,8 @@ def test_every_import_is_a_requirement_and_every_requirement_imported():
         allowed = web if "web" in module.parts else core
         if "ablate" in module.parts:  # the command says how to install ray
             allowed = core | {requirement.name for requirement in groups["ray"]}
+        if "notebook" in module.parts:
+            allowed = core | {requirement.name for requirement in groups["notebook"]}
         for package in imported(module) - sys.stdlib_module_names - {"gradejax"}:
             providers = distributions[package] & allowed  # bson comes with pymongo
             assert providers, f"{module} imports {package}, which setup.cfg does not name"

@@ -44,10 +44,11 @@ def keys_in(files: str, pattern: str) -> set[str]:
 def test_each_text_is_there_and_is_used():
     in_markup = r"(?<!\{)\{\{(?:\{\{)?([\w-]+\.[\w.-]+)\}\}"  # twice as many braces in an f-string
     in_scripts = keys_in("static/*.js", r'\bt\(\s*"([\w.-]+)"')
+    in_scripts |= keys_in("../export/static/*.js", r'\bt\(\s*"([\w.-]+)"')
+    in_modules = r'\bText\(\s*"([\w.-]+)"'
     used = in_scripts | keys_in("static/*.html", in_markup)
-    used |= (
-        keys_in("*.py", in_markup) | keys_in("*.py", r'\bText\(\s*"([\w.-]+)"') | keys_in("pages.py", r'"(page\.\w+)"')
-    )
+    used |= keys_in("*.py", in_markup) | keys_in("*.py", in_modules) | keys_in("../export/*.py", in_modules)
+    used |= keys_in("pages.py", r'"(page\.\w+)"')
     assert not [key for key in in_scripts if key.startswith("server.")]  # these stay on the server
     for language in LANGUAGES:
         assert set(TEXTS[language]) == used, language

@@ -149,7 +149,7 @@ def test_a_strange_summary_says_nothing(folder: Path, client: TestClient):
 def test_pupils_may_not(client: TestClient):
     assert TEACHER_ONLY in router.dependencies
     paths = [path for path in client.get("/openapi.json").json()["paths"] if path.startswith("/api/models")]
-    assert len(paths) == 6
+    assert len(paths) == 7
 
 
 # The test set.

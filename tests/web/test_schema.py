@@ -35,6 +35,7 @@ OPERATIONS = [
     "GET /api/invitation.svg",
     "GET /api/models",
     "GET /api/models/run",
+    "GET /api/models/export",
     "POST /api/models/use",
     "POST /api/models/test",
     "GET /api/models/training",

@@ -1,11 +1,13 @@
 // The gallery: filter, select, relabel, exclude, restore, count, download.
 
 import { showCounts } from "./counts.js";
-import { byName, LABELS, shown, spoken } from "./drawings.js";
+import { offerDownloads } from "./downloads.js";
+import { byName } from "./drawings.js";
 import { changedTo, Edits, fetchAll, guesses, listed, Unfinished } from "./edits.js";
 import { offerErasing } from "./erasing.js";
 import { Filters } from "./filters.js";
 import { Gallery, guessed } from "./gallery.js";
+import { LABELS, shown, spoken } from "./labels.js";
 import { t } from "./language.js";
 import { follow } from "./news.js";
 import { note } from "./note.js";
@@ -80,6 +82,7 @@ async function show({ isRetry = false } = {}) {
     gallery.show(page.drawings, page.total);
     showTotal();
     say(page.ranked_by ? t("browse.ranked-by", { by: page.ranked_by }) : "");
+    offerDownloads(element("take"), page.ranked_by_model);
     if (!page.total) say(nothing(filters));
   } catch (error) {
     if (current !== version) return;

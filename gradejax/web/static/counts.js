@@ -1,6 +1,7 @@
 // The numbers of drawings: a chart by label, and a table by tag and label.
 
-import { byName, GRADES, LABELS, NO_GRADE, shown, spoken } from "./drawings.js";
+import { byName } from "./drawings.js";
+import { GRADES, LABELS, NO_GRADE, shown, spoken } from "./labels.js";
 import { number, t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,7 +1,8 @@
 // What Draw and Guess share: the paper and its buttons, the tags, and a finished drawing's way to the store and back.
 
-import { drawing, keepTags, keptTags, shown, tagsIn } from "./drawings.js";
+import { drawing, keepTags, keptTags, tagsIn } from "./drawings.js";
 import { enable } from "./focus.js";
+import { shown } from "./labels.js";
 import { t } from "./language.js";
 import { note } from "./note.js";
 import { Pad } from "./pad.js";

@@ -1,9 +1,10 @@
 // Draw the grades that the page asks for: mostly those that the store has fewest of.
 
 import { drop, element, finish, pad, queue, start } from "./desk.js";
-import { GRADES, NO_GRADE, shown, spoken } from "./drawings.js";
+import { GRADES, NO_GRADE, shown, spoken } from "./labels.js";
 import { number, t } from "./language.js";
 import { note } from "./note.js";
+import { choose } from "./prompts.js";
 import { ask, reason } from "./server.js";
 import { keep, kept } from "./storage.js";
 
@@ -13,15 +14,6 @@ const PATIENCE = 4000; // milliseconds that the first prompt waits for them
 let counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
 let prompt = null;
 let refreshed = 0;
-
-// Picks a grade at random, likelier the fewer drawings it has; never the same twice in a row.
-function choose() {
-  const most = Math.max(...Object.values(counts));
-  const candidates = GRADES.filter((grade) => grade !== prompt);
-  const weights = candidates.map((grade) => most - counts[grade] + 1);
-  let place = Math.random() * weights.reduce((sum, weight) => sum + weight, 0);
-  return candidates.find((_, i) => (place -= weights[i]) < 0) ?? candidates.at(-1);
-}
 
 function askFor(grade) {
   prompt = grade;
@@ -59,13 +51,13 @@ function count({ id, label }, more) {
 function save() {
   if (prompt === null) return; // the first one is still being chosen
   if (pad.isEmpty) return note(t("draw.first", { grade: shown(prompt) }));
-  if (finish(prompt)) askFor(choose());
+  if (finish(prompt)) askFor(choose(counts, prompt));
 }
 
 function skip() {
   const skipped = prompt;
   const hadInk = drop();
-  askFor(choose());
+  askFor(choose(counts, prompt));
   note(hadInk ? t("draw.skipped", { grade: shown(skipped) }) : "");
 }
 
@@ -86,4 +78,4 @@ document.addEventListener("keydown", (event) => {
 showTotals();
 start("unfinished-draw", () => prompt, bring, ({ label }) => t("draw.saved", { grade: shown(label) }));
 await refreshCounts().catch((error) => note(reason(error), true));
-if (prompt === null) askFor(choose());
+if (prompt === null) askFor(choose(counts, prompt));

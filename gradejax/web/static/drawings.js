@@ -1,13 +1,7 @@
-// Grades, tags, the secret of the writer, and a drawing as it is sent.
+// Tags, the secret of the writer, and a drawing as it is sent.
 
 import { t } from "./language.js";
 import { forget, keep, kept } from "./storage.js";
-
-export const GRADES = ["A", "B", "C", "D", "E"].flatMap((letter) => [`${letter}+`, letter, `${letter}-`]);
-
-// The label of a drawing that deliberately shows none.
-export const NO_GRADE = "no grade";
-export const LABELS = [...GRADES, NO_GRADE];
 
 // The tag of drawings that wait for the teacher: see gradejax.dataset.
 const QUARANTINE_TAG = "quarantine";
@@ -18,15 +12,6 @@ const MAX_TAGS = 31; // and "guess"
 const MAX_CHARACTERS = 490; // in all tags together
 const MAX_POINTS = 5000;
 export const AT_ONCE = 1000; // ids in one request
-
-export const shown = (label) => (label === NO_GRADE ? t("label.no-grade") : label.replace("-", "−"));
-
-// For screen readers.
-export function spoken(label) {
-  const [letter, sign] = label;
-  if (label === NO_GRADE || !sign) return shown(label);
-  return sign === "+" ? t("label.plus", { letter }) : t("label.minus", { letter });
-}
 
 // Sorts 7a before 10b.
 export const byName = new Intl.Collator(undefined, { numeric: true }).compare;

@@ -1,7 +1,8 @@
 // Changes to many drawings: sent in parts, shown in place, and undone.
 
-import { AT_ONCE, shown } from "./drawings.js";
+import { AT_ONCE } from "./drawings.js";
 import { guessed } from "./gallery.js";
+import { shown } from "./labels.js";
 import { t } from "./language.js";
 import { ask, reason } from "./server.js";
 

@@ -1,6 +1,6 @@
 // A listbox of any number of pictures; only those in view are in the page.
 
-import { NO_GRADE, shown, spoken } from "./drawings.js";
+import { NO_GRADE, shown, spoken } from "./labels.js";
 import { percent, t } from "./language.js";
 
 const GAP = 10; // CSS pixels

@@ -1,13 +1,13 @@
 // The guess follows the pen: after each stroke, the likeliest grades, or that the drawing is not a grade.
 
 import { element, finish, pad, start } from "./desk.js";
-import { LABELS, NO_GRADE, shown, spoken } from "./drawings.js";
 import { enable, leave } from "./focus.js";
-import { percent, t } from "./language.js";
+import { LABELS, shown, spoken } from "./labels.js";
+import { t } from "./language.js";
 import { note } from "./note.js";
+import { showReading } from "./reading.js";
 import { ask, reason, sentence } from "./server.js";
 
-const PLACEHOLDERS = 5; // empty bars before the first guess, so that nothing moves when it arrives
 const NOTHING = { guesses: [], is_grade: false };
 
 let model = null; // the name of the one that guesses
@@ -15,39 +15,10 @@ let guess = null; // what is on the paper now: the likeliest grade, or no grade
 let asking = new AbortController();
 let remarked = false; // whether the note is about the guess
 
-function addBar() {
-  const row = document.createElement("li");
-  const [grade, track, filled, share] = Array.from({ length: 4 }, () => document.createElement("span"));
-  track.className = "track";
-  track.append(filled);
-  share.className = "share";
-  row.append(grade, track, share);
-  element("bars").append(row);
-  return { grade, filled, share };
-}
-
-const bars = Array.from({ length: PLACEHOLDERS }, addBar);
-
-function show({ guesses, is_grade }) {
-  while (bars.length < guesses.length) bars.push(addBar());
-  bars.forEach(({ grade, filled, share }, i) => {
-    const { label, confidence } = guesses[i] ?? { label: "", confidence: 0 };
-    grade.textContent = shown(label);
-    filled.style.width = `${100 * confidence}%`;
-    share.textContent = label ? percent(confidence) : "";
-  });
-  element("bars").classList.toggle("dim", !is_grade);
-  guess = guesses.length ? (is_grade ? guesses[0].label : NO_GRADE) : null;
-  element("guess").textContent = guess === null ? "" : shown(guess);
-  element("guess").classList.toggle("none", guess === NO_GRADE);
-  element("copy").hidden = guess === null; // before it is drawn on, for hidden it has no size
-  if (guess !== null) pad.copyTo(element("copy"));
+function show(answer) {
+  guess = showReading(pad, answer);
   enable(element("right"), guess !== null);
   element("right").textContent = guess === null ? t("guess.right") : t("guess.right-grade", { grade: shown(guess) });
-  // The note says that it is no grade.
-  element("said").textContent = is_grade
-    ? t("guess.said", { grade: spoken(guess), percent: Math.round(100 * guesses[0].confidence) })
-    : "";
 }
 
 // A note about the guess. It leaves others alone, such as the offer to take a drawing back.

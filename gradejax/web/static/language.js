@@ -1,9 +1,15 @@
 // The texts of the page in its language, which the server has put into the page; and numbers and dates in it.
 
-const texts = JSON.parse(document.getElementById("texts").textContent);
-const language = document.documentElement.lang;
-const plurals = new Intl.PluralRules(language);
-const numbers = new Intl.NumberFormat(language);
+let language, texts, plurals, numbers;
+
+// `itsTexts`: by key, in the language that is spoken from now on.
+export function speak(code, itsTexts) {
+  [language, texts] = [code, itsTexts];
+  plurals = new Intl.PluralRules(code);
+  numbers = new Intl.NumberFormat(code);
+}
+
+speak(document.documentElement.lang, JSON.parse(document.getElementById("texts").textContent));
 
 export const number = (n) => numbers.format(n);
 

@@ -1,5 +1,6 @@
 // The Models page: runs, which of them guesses, the test set, and trainings.
 
+import { downloads } from "./downloads.js";
 import { byName } from "./drawings.js";
 import { dated, decimal, number, t } from "./language.js";
 import { note } from "./note.js";
@@ -88,11 +89,12 @@ function showRow(body, run) {
   if (run.date) cell(row, dated(run.date, { dateStyle: "medium" }), dated(run.date, { timeStyle: "short" }));
   else cell(row, "–");
   cell(row, size(run.bytes), run.parameters ? t("models.parameters", { n: run.parameters }) : "");
+  row.insertCell().append(downloads(run.name));
 }
 
 const COLUMNS = [
   t("models.run"), t("models.guesses"), t("models.unseen-writers"), t("models.test-set"), "ECE", t("models.trained-on"),
-  t("models.recipe"), t("models.finished"), t("models.size"),
+  t("models.recipe"), t("models.finished"), t("models.size"), t("download.title"),
 ];
 
 function show(answer) {

@@ -1,6 +1,6 @@
 // A list of drawings with their pictures, of which some are selected.
 
-import { shown, spoken } from "./drawings.js";
+import { shown, spoken } from "./labels.js";
 import { dated, t } from "./language.js";
 
 const SIDE = 140; // pixels of a picture: hundreds of large ones would be too much for a phone

@@ -45,6 +45,12 @@ function ink(context, strokes, scale, left = 0, top = 0) {
   context.restore();
 }
 
+function sheet() {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = SIDE;
+  return canvas.getContext("2d", { willReadFrequently: true });
+}
+
 const rounded = (value) => Math.round(value * 100) / 100;
 
 // Keeps the paper's size, or lets it fit the window again. See --held in style.css.
@@ -59,6 +65,8 @@ export class Pad extends EventTarget {
   strokes = [];
   #canvas;
   #live;
+  #sheet = sheet(); // as large as the PNG
+  #alpha = new Uint8Array(SIDE * SIDE);
   #start = 0;
   #isDown = false; // the pen
 
@@ -118,10 +126,24 @@ export class Pad extends EventTarget {
 
   // The PNG as base64: SIDE x SIDE, the ink in the alpha channel.
   png() {
-    const sheet = document.createElement("canvas");
-    sheet.width = sheet.height = SIDE;
-    ink(sheet.getContext("2d", { willReadFrequently: true }), this.strokes, 1);
-    return sheet.toDataURL("image/png").split(",")[1];
+    return this.#inked().canvas.toDataURL("image/png").split(",")[1];
+  }
+
+  // The ink of that PNG: a byte for each of SIDE x SIDE pixels.
+  alpha() {
+    const { data } = this.#inked().getImageData(0, 0, SIDE, SIDE);
+    for (let i = 0; i < this.#alpha.length; i++) this.#alpha[i] = data[4 * i + 3];
+    return this.#alpha;
+  }
+
+  // Names the paper for screen readers.
+  describe() {
+    this.#canvas.ariaLabel = this.isEmpty ? t("pad.empty") : t("pad.strokes", { n: this.strokes.length });
+  }
+
+  #inked() {
+    ink(this.#sheet, this.strokes, 1);
+    return this.#sheet;
   }
 
   #take() {
@@ -142,7 +164,7 @@ export class Pad extends EventTarget {
     hold(this.isEmpty ? 0 : this.#canvas.clientWidth);
     this.#live.clear();
     this.#paint();
-    this.#canvas.ariaLabel = this.isEmpty ? t("pad.empty") : t("pad.strokes", { n: this.strokes.length });
+    this.describe();
     this.dispatchEvent(new Event("change"));
   }
 

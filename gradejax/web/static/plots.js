@@ -1,6 +1,6 @@
 // Plots as SVG: curves of a training, a confusion matrix, a reliability diagram. Each says in its title what it shows.
 
-import { shown, spoken } from "./drawings.js";
+import { shown, spoken } from "./labels.js";
 import { decimal, number, percent, t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";

@@ -1,6 +1,6 @@
 // Drawings that the server refused: why, and what to do about it. None is discarded unless the visitor says so.
 
-import { shown } from "./drawings.js";
+import { shown } from "./labels.js";
 import { t } from "./language.js";
 import { note } from "./note.js";
 import { reason } from "./server.js";

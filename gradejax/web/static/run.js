@@ -1,6 +1,7 @@
 // A finished run in detail: figures, curves, confusion, reliability, mistakes, and the rest of its summary.
 
-import { shown, spoken } from "./drawings.js";
+import { downloads } from "./downloads.js";
+import { shown, spoken } from "./labels.js";
 import { decimal, percent, t } from "./language.js";
 import { confusion, curves, reliability } from "./plots.js";
 
@@ -25,7 +26,7 @@ function heading(run) {
   const line = element("div", "", "heading");
   const title = element("h2", run.name);
   title.id = "detail-heading";
-  line.append(title);
+  line.append(title, element("span", t("download.title"), "quiet"), downloads(run.name));
   return line;
 }
 

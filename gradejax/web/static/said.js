@@ -1,6 +1,6 @@
 // What the gallery's page says of its drawings.
 
-import { shown } from "./drawings.js";
+import { shown } from "./labels.js";
 import { dated, t } from "./language.js";
 
 const DAY = { year: "numeric", month: "numeric", day: "numeric" };

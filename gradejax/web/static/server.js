@@ -14,6 +14,13 @@ export class Refusal extends Error {
   }
 }
 
+async function answer(path, options) {
+  const response = await fetch(path, options);
+  if (response.ok) return response;
+  const { detail } = await response.json().catch(() => ({ detail: t("reply.status", { status: response.status }) }));
+  throw new Refusal(response.status, detail);
+}
+
 // GET, or POST if there is a body. Throws a Refusal for a status of 400 or more, and fetch's errors.
 export async function ask(path, body, signal) {
   const options = { signal };
@@ -22,10 +29,15 @@ export async function ask(path, body, signal) {
     options.headers = { "Content-Type": "application/json" };
     options.body = JSON.stringify(body);
   }
-  const response = await fetch(path, options);
-  if (response.ok) return response.json();
-  const { detail } = await response.json().catch(() => ({ detail: t("reply.status", { status: response.status }) }));
-  throw new Refusal(response.status, detail);
+  return (await answer(path, options)).json();
+}
+
+// GET of a file, with the name that the server gives it. Throws as `ask` does.
+export async function askFile(path) {
+  const response = await answer(path);
+  const name = decodeURIComponent(response.headers.get("Content-Disposition").split("''")[1]);
+  const content = await response.blob();
+  return new File([content], name, { type: content.type });
 }
 
 // Makes a sentence of a message in the style of a terminal.

@@ -1,7 +1,7 @@
 // One drawing, large, in a dialog over the gallery.
 
-import { shown, spoken } from "./drawings.js";
 import { guessed } from "./gallery.js";
+import { shown, spoken } from "./labels.js";
 import { dated, percent, t } from "./language.js";
 
 const element = (name) => document.getElementById(name ? `viewer-${name}` : "viewer");
