@@ -27,8 +27,8 @@ docs: .venv/docs  ## builds the documentation's site in site/
 	rm -rf .cache/docs site
 	mkdir -p .cache/docs/pages
 	cp zensical.toml .cache/docs
-	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE configs docs experiments gradejax .cache/docs/pages
-	rm -rf .cache/docs/pages/gradejax/web/static
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE configs docs experiments gradejax notebooks .cache/docs/pages
+	rm -rf .cache/docs/pages/gradejax/web/static .cache/docs/pages/gradejax/export/static
 	find .cache/docs/pages -name __pycache__ -prune -exec rm -r {} +
 	.venv/bin/zensical build --strict --config-file .cache/docs/zensical.toml
 	mv .cache/docs/site site
