@@ -1,5 +1,6 @@
 """The model behind the pages: asked about several drawings at a time."""
 
+import gc
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -169,6 +170,7 @@ def _compile_meanwhile(chosen: Chosen) -> None:
     """Does as `_compile`, in a thread, until the process ends. Whoever asks for a guess learns of errors."""
     with suppress(UserError):
         _compile(chosen, takewhile(lambda _: main_thread().is_alive(), BATCH_SIZES))
+    gc.freeze()  # as `serving` does before: what compiling leaves need not be walked through either
 
 
 def judge(recogniser: Recogniser, pngs: Sequence[bytes]) -> list[Judgement | BadDrawing]:

@@ -39,7 +39,7 @@ ANSWER_SECONDS = 0.15
 
 _TOGETHER = 4  # drawings in one call of the network, for which a guess may have to wait
 _MAX_AWAITED = 32
-_MAX_UNJUDGED = 20_000  # 3 kB each
+_MAX_UNJUDGED = 100_000  # 80 bytes each
 _CROWD = 50  # saves within a second; a class that draws at its own pace makes fewer
 _CROWDED_SECONDS = 2.0  # between two batches then
 _PAUSES = (1.0, 5.0, 20.0)  # seconds before trying again to move a drawing, when the store does not answer
@@ -112,6 +112,9 @@ class Quarantine:
         self._edit = edit
         self._batcher = Batcher(self._judge_all, _TOGETHER)
         self._judging: dict[str, asyncio.Task[bool]] = {}
+        # What a crowd has saved waits as ids: tasks would be walked through by each full collection of garbage.
+        self._later: deque[str] = deque()
+        self._catching_up: asyncio.Task[None] | None = None
         self._arrivals: deque[float] = deque(maxlen=_CROWD)
         self._judged_at = self._rest_until = 0.0
         self._no_model_until = 0.0
@@ -140,8 +143,8 @@ class Quarantine:
         Returns:
             Whether it is in quarantine now. It may get there later, if the model takes more than ANSWER_SECONDS.
         """
-        if len(self._judging) >= _MAX_UNJUDGED:
-            log.warning("more drawings arrive than can be examined: %s stays in use", unjudged.id)
+        if self._is_crowded or len(self._judging) >= _MAX_AWAITED:
+            self._judge_later(unjudged.id)
             return False
         task = asyncio.create_task(self._judge(unjudged))
         self._judging[unjudged.id] = task
@@ -151,8 +154,7 @@ class Quarantine:
     async def outcome(self, id: str) -> bool:
         """As `judge`, for a drawing that is being judged; False for any other one."""
         task = self._judging.get(id)
-        # Others are ahead of it: whoever drew it need not wait for all of them.
-        if task is None or len(self._judging) > _MAX_AWAITED or self._is_crowded:
+        if task is None or self._is_crowded:
             return False
         done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
         return bool(done) and task.result()
@@ -166,7 +168,22 @@ class Quarantine:
 
     async def finish(self, recovering: asyncio.Task[None]) -> None:
         """Waits for what is under way, but not for long: the server ends."""
-        await asyncio.wait({recovering, *self._judging.values()}, timeout=_LAST_SECONDS)
+        catching_up = {self._catching_up} if self._catching_up else set()
+        await asyncio.wait({recovering, *self._judging.values(), *catching_up}, timeout=_LAST_SECONDS)
+
+    def _judge_later(self, id: str) -> None:
+        if len(self._later) >= _MAX_UNJUDGED:
+            log.warning("more drawings arrive than can be examined: %s stays in use", id)
+            return
+        self._later.append(id)
+        if self._catching_up is None:
+            self._catching_up = asyncio.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        while self._later:
+            together = [self._later.popleft() for _ in range(min(_TOGETHER, len(self._later)))]
+            await asyncio.gather(*(self._judge(Unjudged(id, None, None)) for id in together))
+        self._catching_up = None
 
     async def _judge(self, unjudged: Unjudged) -> bool:
         for pause in (*_PAUSES, None):
@@ -199,7 +216,7 @@ class Quarantine:
         if rejected:
             self._edit(rejected, lambda ids: self._hold_untouched(ids, held))
         self._judged_at = time.monotonic()
-        self._rest_until = self._judged_at + min(1.0, self._judged_at - began)
+        self._rest_until = self._judged_at + min(1.0, 3 * (self._judged_at - began))
         return [one.id in held for one in batch]
 
     @property
@@ -207,7 +224,7 @@ class Quarantine:
         return len(self._arrivals) == _CROWD and self._arrivals[0] > time.monotonic() - 1
 
     def _make_way(self) -> None:
-        """Lets guesses and many saves come first, and then takes at most half of the time."""
+        """Lets guesses and many saves come first, and then takes at most a quarter of the time."""
         self._model.wait_for_urgent()
         time.sleep(max(0.0, self._rest_until - time.monotonic()))
         while self._is_crowded and time.monotonic() < self._judged_at + _CROWDED_SECONDS:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, HTTPException, Request
@@ -41,9 +42,15 @@ _MAX_PARTS = 6 * MAX_POINTS  # a point has five
 _USUAL_PIXELS = 2**18
 
 
+class _Examined(NamedTuple):
+    drawing: Drawing
+    unjudged: Unjudged | None
+
+
 class _Saved(NamedTuple):
-    is_new: bool
     in_quarantine: bool
+    unjudged: Unjudged | None = None
+    """What the model must judge; None for a drawing that the store had already, or that needs no judgement."""
 
 
 class Saver:
@@ -63,7 +70,7 @@ class Saver:
         self._quarantine, self._gone = quarantine, gone
         self._save = Batcher(self._save_all, _MAX_BATCH)
         # Large pictures wait for one another, not ahead of those that the pages send.
-        self._decoders, self._slow_decoder = Workers(2), Workers(1)
+        self._slow_decoder = Workers(1)
         self._dates = dates
 
     async def save(self, message: NewDrawing) -> bool:
@@ -77,12 +84,11 @@ class Saver:
         self._quarantine.note_arrival()
         try:
             async with asyncio.timeout(PATIENCE):
-                drawing, unjudged = await self._decoded(message)
-                saved = await self._save(drawing)
+                saved = await self._save(await self._to_examine(message))
         except TimeoutError:
             raise StoreAway(f"{self._store.uri} has not taken a drawing for {PATIENCE:.0f} s") from None
-        if saved.is_new and unjudged:
-            return await self._quarantine.judge(unjudged)
+        if saved.unjudged:
+            return await self._quarantine.judge(saved.unjudged)
         return saved.in_quarantine or await self._quarantine.outcome(message.id)
 
     async def has(self, message: NewDrawing) -> bool:
@@ -92,17 +98,22 @@ class Saver:
             BadDrawing: if it is not a drawing.
             StoreError: if the store cannot be read.
         """
-        drawing, _ = await self._decoded(message)
+        examine = await self._to_examine(message)
+        drawing, _ = await self._readers.run(examine)
         kept = await self._readers.run(self._store.get_many, [drawing.id])
         return drawing.id in kept and _is_same(drawing, kept[drawing.id])
 
-    async def _decoded(self, message: NewDrawing) -> tuple[Drawing, Unjudged | None]:
+    async def _to_examine(self, message: NewDrawing) -> Callable[[], _Examined]:
+        """Returns the function that examines a drawing, in a fraction of a millisecond: large ones have been."""
         png = picture_from(message.data)
         width, height = size_of(png)
-        decoders = self._decoders if width * height <= _USUAL_PIXELS else self._slow_decoder
-        return await decoders.run(self._examine, message, png)
+        examine = partial(self._examine, message, png)
+        if width * height <= _USUAL_PIXELS:
+            return examine
+        examined = await self._slow_decoder.run(examine)
+        return lambda: examined
 
-    def _examine(self, message: NewDrawing, png: bytes) -> tuple[Drawing, Unjudged | None]:
+    def _examine(self, message: NewDrawing, png: bytes) -> _Examined:
         ink = decode_ink(png)
         document = message.model_dump(exclude={"id", "date", "data", "writer", "writer_key"})
         date = self._dates.corrected(message.date)
@@ -113,9 +124,16 @@ class Saver:
             writer = writer_of(message.writer_key)
         drawing = from_document({"_id": message.id, "date": date, "data": png, "writer": writer, **document})
         drawing = examined(drawing, ink)
-        return drawing, self._quarantine.prepare(drawing, ink)
+        return _Examined(drawing, self._quarantine.prepare(drawing, ink))
 
-    def _save_all(self, drawings: Sequence[Drawing]) -> list[_Saved | Exception]:
+    def _save_all(self, examinations: Sequence[Callable[[], _Examined]]) -> list[_Saved | Exception]:
+        examined = [_result_of(examine) for examine in examinations]
+        good = [one for one in examined if isinstance(one, _Examined)]
+        results = iter(self._add(good) if good else [])
+        return [next(results) if isinstance(one, _Examined) else one for one in examined]
+
+    def _add(self, examined: Sequence[_Examined]) -> list[_Saved | Exception]:
+        drawings = [drawing for drawing, _ in examined]
         ids = [drawing.id for drawing in drawings]
         # What the teacher has decided about one that is sent again must stand.
         earlier = self._store.get_many(ids, pictures=False)
@@ -125,16 +143,23 @@ class Saver:
         if gone:
             self._store.erase(gone)
         elif are_all_new:
-            return [_Saved(True, is_in_quarantine(drawing)) for drawing in drawings]
+            return [_Saved(is_in_quarantine(drawing), unjudged) for drawing, unjudged in examined]
         kept = self._store.get_many(ids)
         return [
             _was_erased()
             if drawing.id in gone
-            else _Saved(drawing.id not in earlier, is_in_quarantine(kept[drawing.id]))
+            else _Saved(is_in_quarantine(kept[drawing.id]), None if drawing.id in earlier else unjudged)
             if drawing.id in kept and _is_same(drawing, kept[drawing.id])
             else _id_is_taken()
-            for drawing in drawings
+            for drawing, unjudged in examined
         ]
+
+
+def _result_of(examine: Callable[[], _Examined]) -> _Examined | Exception:
+    try:
+        return examine()
+    except Exception as error:  # whatever is wrong with one drawing, the others are saved
+        return error
 
 
 router = APIRouter(route_class=bounded(_MAX_PARTS))

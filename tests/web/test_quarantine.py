@@ -4,6 +4,7 @@ import base64
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,20 @@ def test_a_busy_model_holds_up_no_save(store: Store, tmp_path: Path, monkeypatch
         wait_for(lambda: store.count(IN_QUARANTINE) >= 3)
         time.sleep(0.5)
     assert [held(store, id) for id in ids[2:]] == [True, False, False]
+
+
+def test_a_crowd_is_answered_at_once_and_judged_later(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quarantine, "_CROWD", 3)
+    model = Model(None)
+    model.get()
+    with (
+        TestClient(create_app(store, model=model), base_url="http://127.0.0.1:8000") as client,
+        ThreadPoolExecutor(4) as people,
+    ):
+        saved = list(people.map(lambda _: save(client, SCRIBBLE), range(20)))
+        assert sum(one["in_quarantine"] for one in saved) < 5
+        wait_for(lambda: store.count(IN_QUARANTINE) == 20)
 
 
 def test_without_a_model_dots_are_still_held(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
