@@ -10,14 +10,14 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from absl import flags
 
-from gradejax import interrupted
+from gradejax import end_on_interrupt, interrupted
 from gradejax.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def define_workdir(flag_values: flags.FlagValues, help: str) -> None:
 def workdir(flag_values: flags.FlagValues) -> Path | None:
     """The value of --workdir; None where it was not given."""
     return Path(flag_values.workdir) if flag_values.workdir else None
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """While a command imports what it needs, Ctrl-C ends the process at once: an import may swallow the exception."""
+    before = signal.getsignal(signal.SIGINT)
+    end_on_interrupt()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues) -> NoReturn:

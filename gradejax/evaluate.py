@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> None:
     """Evaluates as the flags say."""
     if arguments:
         raise UserError(f"what is {arguments[0]!r}? Drawings come from --store; for PNG files see gradejax.predict")
-    from gradejax import scoring  # imports JAX, which --help need not wait for
-
+    with cli.importing():
+        from gradejax import scoring  # imports JAX, which --help need not wait for
     scoring.print_scores(cli.workdir(_FLAGS), _FLAGS.store or [None], tuple(_FLAGS.tags))
 
 

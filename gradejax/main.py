@@ -10,7 +10,7 @@ off, and the same config, training goes on where it stopped.
 import time
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from gradejax import cli, recipe, runs
 from gradejax.errors import UserError
@@ -26,18 +26,13 @@ def main(arguments: list[str]) -> None:
     began = time.perf_counter()
     if arguments:
         raise UserError(f"what is {arguments[0]!r}? Keys of the config are set with --config.KEY=VALUE")
-    config = _config()
-    from gradejax import terminal  # imports JAX, which --help need not wait for
-
-    terminal.train(config, _FLAGS.store, cli.workdir(_FLAGS), began)
-
-
-def _config() -> ConfigDict:
     if _FLAGS.config is None:
         raise UserError(f"which recipe? `{runs.TRAIN_COMMAND}`")
     recipe.require(recipe.find(config_flags.get_config_filename(_FLAGS["config"])))
+    with cli.importing():
+        from gradejax import terminal  # imports JAX, which --help need not wait for
     recipe.check(_FLAGS.config)
-    return _FLAGS.config
+    terminal.train(_FLAGS.config, _FLAGS.store, cli.workdir(_FLAGS), began)
 
 
 if __name__ == "__main__":

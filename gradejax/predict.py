@@ -27,9 +27,9 @@ def main(files: list[str]) -> None:
     """Reads the grade on each of the files."""
     if not files:
         raise UserError("which drawings? python -m gradejax.predict [--workdir=DIR] FILE.png …")
-    from gradejax import recogniser  # imports JAX, which --help need not wait for
-    from gradejax.png import MAX_PNG_BYTES
-
+    with cli.importing():
+        from gradejax import recogniser  # imports JAX, which --help need not wait for
+        from gradejax.png import MAX_PNG_BYTES
     model = recogniser.load_chosen(cli.workdir(_FLAGS)).recogniser
     failed = False
     for file in files:

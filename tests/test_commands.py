@@ -674,7 +674,7 @@ def test_too_little_memory_is_one_line(trained):
 def test_ctrl_c_in_the_first_seconds(tmp_path, imported):
     """While a command is still importing, right after one of the modules."""
     process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", "gradejax.main", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "gradejax.main", "--config=cnn"],
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=unignored,
     )  # fmt: skip
     for line in process.stderr:

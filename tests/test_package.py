@@ -107,7 +107,7 @@ class TestCommand:
     @pytest.mark.parametrize("start", [["-c", SCRIPT], ["-m", "gradejax"]])
     def test_ctrl_c_while_a_command_imports(self, start, tmp_path):
         process = subprocess.Popen(
-            [sys.executable, "-X", "importtime", *start, "train", "--help"],
+            [sys.executable, "-X", "importtime", *start, "train", "--config=cnn"],
             cwd=tmp_path, env=environment(ROOT), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip

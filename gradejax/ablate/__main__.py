@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> None:
     path = Path(config_flags.get_config_filename(_FLAGS["experiment"]))
     if not path.is_file():
         raise UserError(f"no experiment {path}: gradejax's own are in experiments/")
-    from gradejax.ablate import running  # imports JAX, which --help need not wait for
-
+    with cli.importing():
+        from gradejax.ablate import running  # imports JAX, which --help need not wait for
     workdir = cli.workdir(_FLAGS)
     options = running.Options(path, _FLAGS.experiment, _FLAGS.store, _FLAGS.seeds, workdir, _FLAGS.launcher)
     if _FLAGS["dry-run"].value:

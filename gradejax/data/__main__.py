@@ -107,8 +107,8 @@ def main(arguments: list[str]) -> None:
         case ["check"]:
             check(uri)
         case ["audit"]:
-            from gradejax.data.audit import audit  # imports JAX, which the other commands need not wait for
-
+            with cli.importing():
+                from gradejax.data.audit import audit  # imports JAX, which the other commands need not wait for
             audit(uri, tags, _FLAGS.out)
         case ["relabel", source]:
             relabel(uri, source)

@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> None:
     path = Path(arguments[0])
     if os.path.lexists(path):
         raise UserError(f"{path} exists, and export replaces nothing: name another file")
-    from gradejax import recogniser  # imports JAX, which --help need not wait for
-
+    with cli.importing():
+        from gradejax import recogniser  # imports JAX, which --help need not wait for
     chosen = recogniser.load_chosen(cli.workdir(_FLAGS))
     content = FORMATS[_FLAGS.to].write(chosen)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")

@@ -13,12 +13,11 @@ environment variables GRADEJAX_ACCESS_CODE and GRADEJAX_TEACHER_CODE do not show
 
 import logging
 import os
-import signal
 import sys
 
 from absl import flags
 
-from gradejax import cli, end_on_interrupt
+from gradejax import cli
 from gradejax.errors import UserError
 
 log = logging.getLogger("gradejax.web")
@@ -59,14 +58,13 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unexpected {arguments[0]!r}; python -m gradejax.web --help shows the flags")
     log.info("gradejax is starting")  # importing the rest takes seconds
-    end_on_interrupt()
     try:
-        from gradejax.web import retention
-        from gradejax.web.serving import serve
+        with cli.importing():
+            from gradejax.web import retention
+            from gradejax.web.serving import serve
     except ModuleNotFoundError as error:
         sys.exit(f"error: the pages need {error.name}: pip install 'gradejax[web]'")
     age = None if _FLAGS.retention is None else retention.parsed(_FLAGS.retention)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     serve(
         store=_FLAGS.store,
         workdir=cli.workdir(_FLAGS),
