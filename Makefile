@@ -37,7 +37,7 @@ clean:  ## removes what the targets above made, except data/ and runs/
 	rm -rf .venv .cache site
 
 .venv/base: EXTRAS =
-.venv/web: EXTRAS = [web]
+.venv/web: EXTRAS = [web,onnx]
 .venv/test: EXTRAS = [web,test]
 .venv/docs: EXTRAS = [docs]
 # A Python named on the command line (make PYTHON=python3.13 test) replaces the one that .venv was made with.
