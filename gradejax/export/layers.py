@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from gradejax import ops
 from gradejax.errors import UserError
+from gradejax.forward import merged
 from gradejax.models import Dropout, add_channel, flatten
 from gradejax.recogniser import Recogniser
 
@@ -65,7 +66,7 @@ def layers_of(recogniser: Recogniser) -> list[Layer]:
 def _read(recogniser: Recogniser) -> Iterator[Layer]:
     shape = recogniser.size, recogniser.size, 1  # of the picture that the next layer sees
     layer = None
-    for module in _modules(recogniser):
+    for module in merged(recogniser.network, recogniser.variables).layers:
         if isinstance(module, nnx.Conv | nnx.Linear):
             if layer:
                 yield layer
@@ -90,11 +91,6 @@ def _read(recogniser: Recogniser) -> Iterator[Layer]:
             )
     assert layer
     yield layer
-
-
-def _modules(recogniser: Recogniser) -> list[Any]:
-    graph, _, _ = nnx.split(recogniser.network, nnx.Param, ...)
-    return list(nnx.merge(graph, *recogniser.variables).layers)
 
 
 def _weighted(module: nnx.Conv | nnx.Linear, picture: tuple[int, int, int]) -> Layer:

@@ -3,10 +3,26 @@
 import re
 from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 _IMPORT = re.compile(r'^import (?:\{ (?P<names>[\w, ]+) \}|(?P<default>\w+)) from "\./(?P<file>[\w./-]+)";\n', re.M)
 _EXPORT = re.compile(r"^export (?=(?:const|function|class) (\w+))", re.M)
 _DEFAULT = re.compile(r"export\s*\{\s*(\w+) as default\s*\};?")
+
+
+PAGES = files("gradejax.web").joinpath("static")
+"""The files of the server's pages."""
+
+
+def reader(own: Traversable) -> Callable[[str], str]:
+    """Returns the function that reads the text of a file in the folder `own`, else of that name among `PAGES`."""
+
+    def read(name: str) -> str:
+        file = own / name
+        return (file if file.is_file() else PAGES / name).read_text("utf-8")
+
+    return read
 
 
 def as_one(read: Callable[[str], str], main: str) -> str:

@@ -25,7 +25,7 @@ MAX_BYTES = 1_000_000
 MAX_MULTIPLICATIONS = 200_000_000
 """For a guess, which then takes a laptop's browser a sixth of a second; the shipped recogniser's takes 8 million."""
 
-_WEB, _OWN = files("gradejax.web").joinpath("static"), files("gradejax.export").joinpath("static")
+_source = modules.reader(files("gradejax.export").joinpath("static"))
 _STYLES = ("style.css", "desk.css", "page.css")
 
 
@@ -43,7 +43,7 @@ def to_page(chosen: Chosen) -> bytes:
             "default-src 'none'", f"script-src {_hash(script)}", f"style-src {_hash(style)}", "img-src data:",
             "base-uri 'none'", "form-action 'none'",
         ]),
-        "icon": f"data:image/svg+xml;base64,{base64.b64encode((_WEB / 'icon.svg').read_bytes()).decode()}",
+        "icon": f"data:image/svg+xml;base64,{base64.b64encode((modules.PAGES / 'icon.svg').read_bytes()).decode()}",
         "version": __version__,
         "licence": _source("vendor/signature_pad.LICENSE"),
         "style": style,
@@ -64,12 +64,6 @@ def to_page(chosen: Chosen) -> bytes:
             " the most: train a smaller model"
         )
     return page
-
-
-def _source(name: str) -> str:
-    """The text of a file of this page, or of the pages that it shares it with."""
-    file = _OWN / name
-    return (file if file.is_file() else _WEB / name).read_text("utf-8")
 
 
 def _model(recogniser: Recogniser) -> dict[str, Any]:

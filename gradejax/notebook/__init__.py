@@ -34,18 +34,12 @@ except ImportError:
 
 __all__ = ["Guess", "Pad"]
 
-_OWN, _PAGES = files("gradejax.notebook"), files("gradejax.web").joinpath("static")
+_source = modules.reader(files("gradejax.notebook"))
 _PATIENCE = 5.0  # seconds that the notebook may wait for a MongoDB server that went away
 _LIKELIEST = 5
 
 _Answer = tuple[dict[str, Any], list[bytes]]
 """What a widget's command returns: a message, and no buffers."""
-
-
-def _source(name: str) -> str:
-    """The text of a file of the widgets, or of the pages that they share it with."""
-    file = _OWN / name
-    return (file if file.is_file() else _PAGES / name).read_text("utf-8")
 
 
 def _module(name: str) -> str:

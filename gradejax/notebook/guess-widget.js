@@ -1,6 +1,7 @@
 // The widget gradejax.notebook.Guess: after each stroke, the likeliest grades, or that the drawing is not a grade.
 
-import { call, lay, node, shown } from "./paper.js";
+import { NO_GRADE, shown } from "./labels.js";
+import { call, lay, node } from "./paper.js";
 
 const BARS = 5;
 
@@ -23,7 +24,7 @@ export function render({ model, el, experimental }) {
       bar.share.textContent = label && `${Math.round(100 * confidence)}%`;
     });
     const isNone = likeliest.length > 0 && grade === null;
-    answer.textContent = isNone ? "no grade" : shown(grade ?? "?");
+    answer.textContent = shown(isNone ? NO_GRADE : (grade ?? "?"));
     answer.classList.toggle("none", isNone);
     answer.classList.toggle("open", !likeliest.length);
     list.classList.toggle("dim", isNone);

@@ -1,7 +1,8 @@
 // The widget gradejax.notebook.Pad: asks for a grade, and saves what is drawn.
 
+import { shown } from "./labels.js";
+import { button, call, lay, node } from "./paper.js";
 import { choose } from "./prompts.js";
-import { button, call, lay, node, shown } from "./paper.js";
 
 export function render({ model, el, experimental }) {
   const asked = node("strong", "asked");

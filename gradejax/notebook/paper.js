@@ -4,8 +4,6 @@ import { Pad } from "./pad.js";
 
 const PATIENCE = 1500; // milliseconds until a widget says that it waits
 
-export const shown = (grade) => grade.replace("-", "−");
-
 export function node(name, className, ...content) {
   const made = document.createElement(name);
   made.className = className;
