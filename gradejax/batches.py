@@ -13,6 +13,8 @@ from gradejax.augment import DistortionRanges, Distortions, distort, draw
 MAX_STEPS = 128
 """Batches of at most so many steps are made together. Results depend on it: each such group draws its distortions from
 a random generator of its own."""
+_TOGETHER = 2**22
+"""Bytes of ink that a program takes at a time, unless a single batch is larger."""
 _LARGE = 2**26
 """Memory-mapped arrays this large (bytes) release their pages after each read."""
 
@@ -103,6 +105,22 @@ def epoch_batches(
         plan_rows = np.asarray(plan.rows)
         distorted = distort(_read(ink, plan_rows.ravel()), _reshaped(plan.distortions, (plan_rows.size,), 2))
         yield Batch(distorted.reshape(*plan_rows.shape, size, size), plan.labels)
+
+
+def padded(batches: Batch) -> Iterator[tuple[Batch, int]]:
+    """Cuts batches of several steps into parts of the same number of steps; the last part is filled up with zeros.
+
+    That number depends on the size of a batch alone, not on how many there are.
+
+    Yields:
+        Each part, and how many of its steps are real.
+    """
+    capacity = max(1, min(MAX_STEPS, _TOGETHER // batches.ink[0].nbytes))
+    for start in range(0, len(batches.labels), capacity):
+        ink, labels = (np.asarray(field)[start : start + capacity] for field in batches)
+        count = len(labels)
+        filled = [(0, capacity - count)]
+        yield Batch(np.pad(ink, filled + [(0, 0)] * 3), np.pad(labels, [*filled, (0, 0)])), count
 
 
 def whole_epoch(plans: Iterator[BatchPlan]) -> BatchPlan:

@@ -118,7 +118,7 @@ def evaluate(
         out_of_sample: as in `loop.fit`.
     """
     data, split, network, about = prepared[:4]
-    logits_of = logits_function(network)
+    logits_of = prepared.programs.logits_of if prepared.programs else logits_function(network)
 
     def logits_on(rows: np.ndarray) -> Float[np.ndarray, "rows grades"]:
         return logits_in_batches(logits_of, variables, data.ink, rows, config.evaluate.batch_size)

@@ -16,16 +16,16 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboardX.summary import scalar
 
-from gradejax import calibration, checkpoints, devices, metrics, runs
+from gradejax import calibration, checkpoints, devices, metrics, programs, runs
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Batch, BatchPlan, epoch_batches, epoch_plans, steps_per_epoch, whole_epoch
 from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
-from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches
+from gradejax.forward import LogitsFunction, Variables, logits_in_batches
 from gradejax.prepare import Prepared
 from gradejax.splits import Split
-from gradejax.step import TrainState, hyperparameters, initial_state, learning_rate, steps_function
+from gradejax.step import TrainState, hyperparameters, initial_state, learning_rate
 from gradejax.threads import prefetch
 
 
@@ -85,13 +85,8 @@ def fit(
     hparams = hyperparameters(network, config, len(split.train))
     # A GPU has room for all drawings, and distorts them faster than the host can.
     on_device = jax.default_backend() != "cpu"
-    train_steps = steps_function(
-        network,
-        devices.everywhere(jnp.asarray(data.ink)) if on_device else None,
-        optimizer_name=settings.optimizer,
-        reestimate_statistics=settings.reestimate_statistics,
-    )
-    logits_of = logits_function(network)
+    ink = devices.everywhere(jnp.asarray(data.ink)) if on_device else None
+    train_steps, logits_of = prepared.programs or programs.of(config, network, ink)
     state, done, elapsed = resume(workdir, initial_state(network, hparams, settings.optimizer), about["data_digest"])
     epochs = range(done + 1, settings.epochs + 1)
     began = time.perf_counter()

@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,13 +14,14 @@ from flax import nnx
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from gradejax import cache, checkpoints, mixture, models, recipe, recogniser, shipped, splits
+from gradejax import cache, checkpoints, mixture, models, programs, recipe, recogniser, shipped, splits
 from gradejax.dataset import TEST_TAG, Dataset, Picture, subset
 from gradejax.errors import UserError
 from gradejax.forward import variables_of
 from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.ink import decode_ink
+from gradejax.programs import Programs
 from gradejax.recogniser import Recogniser
 from gradejax.resampling import METHODS
 from gradejax.splits import Split
@@ -41,6 +43,7 @@ class Prepared(NamedTuple):
         folds: with `data.folds`, the splits of the networks that score the drawings in the place of `network`, which
             is trained on all of them.
         strangers: with `model.no_grade`, synthetic drawings of no grade that are not trained on, for the threshold.
+        programs: compiled; None where that has to wait for the drawings.
     """
 
     dataset: Dataset
@@ -49,6 +52,7 @@ class Prepared(NamedTuple):
     about: dict[str, Any]
     folds: Sequence[Split] = ()
     strangers: UInt8[np.ndarray, "n size size"] | None = None
+    programs: Programs | None = None
 
 
 def prepare(config: ConfigDict, store: Store) -> Prepared:
@@ -58,6 +62,23 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
         UserError: when the store holds no such drawings, too few for the split, or none for an output for no grade, or
             when no such model can be built.
     """
+    query = Query(tags=recipe.tags(config))
+    if not store.count(query):  # before anything is compiled
+        _raise_empty(store, query)
+    if not programs.are_known_before_the_drawings(config):
+        return _prepared(config, store, lambda: network(config))
+    with ThreadPoolExecutor(1) as background:
+        building = background.submit(_network_and_programs, config)
+        compiling = background.submit(lambda: programs.compile_steps(config, *building.result()))
+        prepared = _prepared(config, store, lambda: building.result()[0])
+        compiled = building.result()[1]
+        if len(prepared.split.validation) and not prepared.folds:
+            programs.compile_logits(config, prepared.network, compiled, prepared.dataset, prepared.split)
+        compiling.result()
+    return prepared._replace(programs=compiled)
+
+
+def _prepared(config: ConfigDict, store: Store, built: Callable[[], models.Network]) -> Prepared:
     real = dataset(config, store)
     data, splits_of_data = split_and_mix(config, real)
     about = {
@@ -77,9 +98,14 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
             )
         strangers = mixture.strangers(settings.size, _cache_folder(config), settings.resampling)
     if not settings.folds:
-        return Prepared(data, splits_of_data[0], network(config), about, strangers=strangers)
+        return Prepared(data, splits_of_data[0], built(), about, strangers=strangers)
     whole = splits.undivided(real, config.seed, settings.test_fraction, settings.train_drawings)
-    return Prepared(data, _with_mixed(whole, real, data), network(config), about, splits_of_data, strangers)
+    return Prepared(data, _with_mixed(whole, real, data), built(), about, splits_of_data, strangers)
+
+
+def _network_and_programs(config: ConfigDict) -> tuple[models.Network, Programs]:
+    built = network(config)
+    return built, programs.of(config, built)
 
 
 def dataset(config: ConfigDict, store: Store) -> Dataset:

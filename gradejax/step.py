@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int32, UInt8
 from ml_collections import ConfigDict
 
 from gradejax import augment_device, ops
-from gradejax.batches import Batch, BatchPlan, steps_per_epoch
+from gradejax.batches import Batch, BatchPlan, padded, steps_per_epoch
 from gradejax.forward import Variables, initial_variables
 from gradejax.grades import GRADES
 from gradejax.models import Network
@@ -68,7 +69,9 @@ class Hyperparameters(NamedTuple):
 
 LossAndAccuracy = Float[Array, "2"]
 StepFunction = Callable[[Hyperparameters, TrainState, Batch], tuple[TrainState, LossAndAccuracy]]
-StepsFunction = Callable[[Hyperparameters, TrainState, Batch | BatchPlan], tuple[TrainState, Float[Array, "steps 2"]]]
+StepsFunction = Callable[
+    [Hyperparameters, TrainState, Batch | BatchPlan], tuple[TrainState, Float[Array | np.ndarray, "steps 2"]]
+]
 
 
 def hyperparameters(network: Network, config: ConfigDict, n_train: int) -> Hyperparameters:
@@ -221,6 +224,9 @@ def steps_function(
 
     It returns the new state, and for each step the batch's mean loss and accuracy. It reuses the old state's memory.
 
+    Batches that lie in NumPy arrays run one program, however many they are, so that a training on a few drawings more
+    finds it compiled. Batches on devices are scanned, and each number of steps has a program of its own.
+
     Args:
         network: as in `step_function`.
         ink: of all drawings, on the device. With it the function takes a `BatchPlan`, and distorts the drawings there;
@@ -230,9 +236,10 @@ def steps_function(
     """
     step = step_function(network, optimizer_name)
     reestimate = reestimation(network)
+    jit = partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
 
-    @partial(jax.jit, donate_argnums=1, compiler_options=ops.compiler_options())
-    def steps(
+    @jit
+    def scan(
         hparams: Hyperparameters, state: TrainState, ink: Array | None, batches: Batch | BatchPlan
     ) -> tuple[TrainState, Float[Array, "steps 2"]]:
         def distorted(batch: Batch | BatchPlan) -> Batch:
@@ -246,4 +253,28 @@ def steps_function(
             state = reestimate(state, jax.lax.map(distorted, batches), len(batches.labels))
         return state, metrics
 
-    return lambda hparams, state, batches: steps(hparams, state, ink, batches)
+    @jit
+    def loop(
+        hparams: Hyperparameters, state: TrainState, batches: Batch, count: Int32[Array, ""] | int
+    ) -> tuple[TrainState, Float[Array, "steps 2"]]:
+        def one(
+            index: Int32[Array, ""], so_far: tuple[TrainState, Float[Array, "steps 2"]]
+        ) -> tuple[TrainState, Float[Array, "steps 2"]]:
+            state, metrics = so_far
+            state, of_batch = step(hparams, state, jax.tree.map(lambda each: each[index], batches))
+            return state, metrics.at[index].set(of_batch)
+
+        return jax.lax.fori_loop(0, count, one, (state, jnp.zeros((len(batches.labels), 2))))
+
+    def steps(
+        hparams: Hyperparameters, state: TrainState, batches: Batch | BatchPlan
+    ) -> tuple[TrainState, Float[Array | np.ndarray, "steps 2"]]:
+        if reestimate_statistics or not isinstance(batches, Batch) or not isinstance(batches.ink, np.ndarray):
+            return scan(hparams, state, ink, batches)
+        metrics = []
+        for part, count in padded(batches):
+            state, of_part = loop(hparams, state, part, count)
+            metrics.append((of_part, count))
+        return state, np.concatenate([np.asarray(of_part)[:count] for of_part, count in metrics])
+
+    return steps
