@@ -1,6 +1,5 @@
 """Shuffled, augmented batches. Epoch `e` of seed `s` is the same on every machine."""
 
-import mmap
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,8 +14,6 @@ MAX_STEPS = 128
 a random generator of its own."""
 _TOGETHER = 2**22
 """Bytes of ink that a program takes at a time, unless a single batch is larger."""
-_LARGE = 2**26
-"""Memory-mapped arrays this large (bytes) release their pages after each read."""
 
 
 class Batch(NamedTuple):
@@ -95,7 +92,7 @@ def epoch_batches(
     """The batches of one epoch.
 
     Args:
-        ink: of all drawings; may be memory-mapped, for only one plan's drawings are read at a time.
+        ink: of all drawings; may be an `InkFile`, for only one plan's drawings are read at a time.
         labels: of all drawings.
         rows: the drawings to train on.
         **options: as in `epoch_plans`.
@@ -103,7 +100,7 @@ def epoch_batches(
     size = ink.shape[1]
     for plan in epoch_plans(size, labels, rows, **options):
         plan_rows = np.asarray(plan.rows)
-        distorted = distort(_read(ink, plan_rows.ravel()), _reshaped(plan.distortions, (plan_rows.size,), 2))
+        distorted = distort(ink[plan_rows.ravel()], _reshaped(plan.distortions, (plan_rows.size,), 2))
         yield Batch(distorted.reshape(*plan_rows.shape, size, size), plan.labels)
 
 
@@ -131,15 +128,3 @@ def whole_epoch(plans: Iterator[BatchPlan]) -> BatchPlan:
 def _reshaped(distortions: Distortions, shape: tuple[int, ...], axes: int) -> Distortions:
     """The distortions with their first `axes` axes replaced by those of `shape`."""
     return jax.tree.map(lambda field: field.reshape(*shape, *field.shape[axes:]), distortions)
-
-
-def _read(ink: UInt8[np.ndarray, "n size size"], rows: Int[np.ndarray, " rows"]) -> UInt8[np.ndarray, "rows size size"]:
-    mapped = ink.base
-    if ink.nbytes < _LARGE or not isinstance(mapped, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
-        return ink[rows]
-    parts = []
-    for part in np.array_split(rows, -(-len(rows) // 128)):
-        parts.append(ink[part])
-        # Otherwise all of a large cache would in time count as this process's memory. The kernel keeps the pages.
-        mapped.madvise(mmap.MADV_DONTNEED)
-    return np.concatenate(parts)

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import logging
+import math
 import re
 import shutil
 import tempfile
@@ -22,16 +23,19 @@ import numpy as np
 from gradejax.dataset import Dataset, Picture
 from gradejax.errors import BadDrawing, UserError
 from gradejax.grades import GRADE_INDEX
+from gradejax.ink_file import InkFile
 from gradejax.progress import progress
 from gradejax.resampling import resample
 from gradejax.threads import parallel_map
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when decoding or resampling changes its results: caches of another format are rebuilt."""
 _DIGITS = 16
 _NAME = re.compile(f"[0-9a-f]{{{_DIGITS}}}[a-z0-9_]*")  # with what `mkdtemp` adds while it is written
+_LARGE = 2**26
+"""Bytes of ink. A smaller cache is read into memory."""
 _DECODED_TOGETHER = 32
 """Pictures a thread takes at a time. Handing over each one alone would take a fifth of the time of decoding it."""
 
@@ -59,7 +63,7 @@ def decode(
         folder: of all caches; None for no cache.
 
     Returns:
-        The pictures in order, memory-mapped where they come from the cache.
+        The pictures in order; as an `InkFile` where they come from a large cache.
 
     Raises:
         UserError: when there is no room for temporary files.
@@ -177,10 +181,10 @@ def _read(folder: Path, about: dict, in_memory: bool = False) -> Dataset:
         raise ValueError("its digest is wrong")
     rows = np.fromfile(folder / "rows", np.int32).reshape(-1, 2)
     shape = (len(rows), about["size"], about["size"])
-    if in_memory or not len(rows):
+    if in_memory or math.prod(shape) < _LARGE:
         ink = np.fromfile(folder / "ink", np.uint8).reshape(shape)
     else:
-        ink = np.memmap(folder / "ink", np.uint8, mode="r", shape=shape)
+        ink = InkFile.open(folder / "ink", shape)
     labels, writers = np.ascontiguousarray(rows.T)
     ids = np.array((folder / "ids").read_bytes().split(b"\n")[:-1], dtype=np.bytes_)
     return Dataset(ink, labels, writers, tuple(kept["writers"]), kept["digest"], kept["refused"], ids)

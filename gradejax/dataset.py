@@ -21,7 +21,7 @@ class Dataset:
     """Drawings as arrays, in order of insertion.
 
     Attributes:
-        ink: `(n, size, size)`, 0 (ground) to 255 (stroke). Memory-mapped where it comes from a cache.
+        ink: `(n, size, size)`, 0 (ground) to 255 (stroke). An `InkFile` where it comes from a large cache.
         labels: class indices, `(n,)`; -1 for a drawing that shows no grade.
         writers: for each drawing the index of its writer in `writer_names`, `(n,)`. Drawings without a writer count as
             one writer per set of tags.

@@ -142,10 +142,11 @@ def evaluate(
     def read_as_kept(rows: np.ndarray, logits_of_rows: Callable[[np.ndarray], np.ndarray]) -> Predictions | None:
         if not len(rows):
             return None
-        return _predictions(data, rows, _read(recogniser.calibration, logits_of_rows(rows), data.ink[rows]))
+        ink = data.ink[rows]
+        return _predictions(data, rows, ink, _read(recogniser.calibration, logits_of_rows(rows), ink))
 
     return Evaluation(
-        predictions=_predictions(data, split.validation, read),
+        predictions=_predictions(data, split.validation, ink, read),
         uncalibrated=Calibration().confidences(logits),
         others_rejected=others_rejected(recogniser),
         test=read_as_kept(split.test, logits_on),
@@ -181,8 +182,10 @@ def _read(fitted: Calibration, logits: np.ndarray, ink: UInt8[np.ndarray, "n siz
     return fitted.confidences(logits), fitted.scores(logits), fitted.are_grades(logits, ink)
 
 
-def _predictions(data: Dataset, rows: Int[np.ndarray, " n"], reading: _Reading) -> Predictions:
-    return Predictions(data.ink[rows], data.labels[rows], *reading, data.writers[rows])
+def _predictions(
+    data: Dataset, rows: Int[np.ndarray, " n"], ink: UInt8[np.ndarray, "n size size"], reading: _Reading
+) -> Predictions:
+    return Predictions(ink, data.labels[rows], *reading, data.writers[rows])
 
 
 def _bounds(interval: intervals.Interval) -> list[float] | None:

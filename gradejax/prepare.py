@@ -210,7 +210,8 @@ def load(store: Store, query: Query, size: int, cache_folder: Path | None, resam
     refused: Counter[str] = Counter()
 
     def pictures() -> Iterator[Picture]:
-        for drawing in store.find(query, refused=lambda _, reason: refused.update([str(reason)])):
+        # Nothing here looks at strokes, and reading them takes as long as all else.
+        for drawing in store.find(query, strokes=False, refused=lambda _, reason: refused.update([str(reason)])):
             writer = f"writer {drawing.writer}" if drawing.writer else f"tags {', '.join(sorted(drawing.tags))}"
             yield Picture(drawing.label, writer, partial(decode_ink, drawing.png), drawing.id)
 

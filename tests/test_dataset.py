@@ -1,8 +1,11 @@
 """From a store to arrays: decoded once, cached, split without leaks."""
 
 import itertools
+import sqlite3
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradejax import mixture, prepare, splits
+from gradejax.augment import DistortionRanges
+from gradejax.batches import epoch_batches
 from gradejax.dataset import Dataset
 from gradejax.drawings import Drawing
 from gradejax.errors import UserError
 from gradejax.grades import GRADE_INDEX
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, encode_png
+from gradejax.ink_file import InkFile
 from gradejax.recipe import base
 from gradejax.resampling import resample
 from gradejax.stores import Query, open_store
@@ -332,3 +338,46 @@ def any_split_data():
     labels = np.tile(np.arange(15, dtype=np.int32), 16)
     ink = rng.integers(0, 256, (len(labels), 8, 8), np.uint8)
     return Dataset(ink, labels, np.repeat(np.arange(8, dtype=np.int32), 30), tuple("abcdefgh"), "digest")
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.data())
+def test_an_ink_file_is_read_like_an_array(n, size, data):
+    ink = np.random.default_rng(n).integers(0, 256, (n, size, size), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "ink")
+        ink.tofile(path)
+        stored = InkFile.open(path, ink.shape)
+        path.unlink()  # as `erase` does while a training goes on
+        rows = np.array(data.draw(st.lists(st.integers(-n, n - 1))), np.int64)
+        assert np.array_equal(stored[rows], ink[rows])
+        assert np.array_equal(stored, ink)
+        first = data.draw(st.integers(0, n - 1))
+        assert np.array_equal(stored[first:], ink[first:])
+        assert np.array_equal(stored[first:][rows[:0]], ink[:0])
+        with pytest.raises(IndexError):
+            stored[np.array([n])]
+
+
+def test_a_large_cache_trains_like_a_small_one(filled, tmp_path, monkeypatch):
+    """Above some size the drawings are read from the cache's file as they are needed."""
+    small = prepare.load(filled, Query(), 28, tmp_path)
+    monkeypatch.setattr("gradejax.cache._LARGE", 0)
+    large = prepare.load(filled, Query(), 28, tmp_path)
+    assert isinstance(large.ink, InkFile)
+    options = {"batch_size": 8, "augment": DistortionRanges(rotation=10.0), "seed": 0, "epoch": 1}
+    rows = np.arange(len(small))
+    for one, other in zip(
+        *(epoch_batches(data.ink, data.labels, rows, **options) for data in (small, large)), strict=True
+    ):
+        assert np.array_equal(one.ink, other.ink)
+
+
+def test_damaged_strokes_do_not_keep_a_drawing_from_training(tmp_path, draw):
+    """A picture and a label are all that it needs."""
+    path = tmp_path / "grades.db"
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        store.add([draw(strokes=[[{"x": 1, "y": 2}]]), draw()])
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE drawing SET strokes = '[[7]]' WHERE strokes IS NOT NULL")
+            connection.commit()
+        assert len(prepare.load(store, Query(), 28, None)) == 2
