@@ -163,7 +163,7 @@ def ferretdb(folder: Path) -> Iterator[str]:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError as error:
-        raise UserError(f"{program} cannot be started ({error.strerror}): CONTRIBUTING.md says how to build it") from None
+        raise UserError(f"{program} cannot be started ({error.strerror}): build it, see CONTRIBUTING.md") from None
     try:
         uri = f"mongodb://127.0.0.1:{port}/"
         with closing(open_store(uri, patience=_STARTING_SECONDS)) as store:

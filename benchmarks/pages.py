@@ -94,6 +94,9 @@ def requests(n: int) -> dict[str, str]:
         "a class, excluded": _gallery(tag=a_class, aside="true"),
         "a grade, excluded": _gallery(label="B+", aside="true"),
         "a writer, excluded": _gallery(writer=writer, aside="true"),
+        "a writer, excluded or not": _gallery(writer=writer, aside="both"),
+        "a writer and a grade": _gallery(writer=writer, label="B+"),
+        "a common tag on an early day": _gallery(tag=many.COMMON_TAG, **day),
         "a writer who is not there": _gallery(writer="nobody"),
         "ids of all, a part": "/api/drawings/ids",
         "counts": "/api/counts",
@@ -152,7 +155,8 @@ def _rank(ask: _Asker) -> tuple[float, float]:
 def _server(uri: str, folder: Path) -> Iterator[tuple[subprocess.Popen, HTTPConnection]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None

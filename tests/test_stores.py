@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -485,6 +485,60 @@ class TestSqlite:
                     with pytest.raises(StoreError, match=r"grades\.db: .*readonly.*: make it and its folder writable"):
                         write()
             assert [file.name for file in path.parent.iterdir()] == ["grades.db"]
+
+    @pytest.mark.parametrize("kind", ["new", "earlier", "earlier, to read only"])
+    def test_any_filters_together_select_the_same_with_the_indexes_of_any_version(
+        self, store, path, read_only, draw, kind
+    ):
+        noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+        tags, labels, writers = [("a",), ("b",), ("a", "b"), ("b", "c")], ["A", "B+"], ["ann", "ben", None]
+        drawings = [
+            draw(
+                tags=tags[n % 4], label=labels[n % 2], writer=writers[n % 3], date=noon + timedelta(hours=n * 7 % 10),
+                deleted=noon if n % 5 == 2 else None,
+            )
+            for n in range(60)
+        ]  # fmt: skip
+        store.add(drawings)
+        store.close()
+        if kind != "new":
+            with closing(sqlite3.connect(path)) as connection:
+                for name in ("drawing_listed", "drawing_excluded", "drawing_labelled"):
+                    connection.execute(f"DROP INDEX {name}")
+                connection.execute("CREATE INDEX drawing_label ON drawing (label) WHERE deleted IS NULL")
+                connection.execute("CREATE INDEX drawing_aside ON drawing (seq) WHERE deleted IS NOT NULL")
+                connection.execute("PRAGMA journal_mode = DELETE")
+        parts = (
+            [(), ("a",), ("c", "a")], [None, "A"], [None, "ann"], [None, noon + timedelta(hours=2)],
+            [None, noon + timedelta(hours=8)], [False, True, None], [None, "b"], [None, "c"],
+        )  # fmt: skip
+        with ExitStack() as stack:
+            if kind == "earlier, to read only":
+                stack.enter_context(read_only(path))
+            opened = stack.enter_context(closing(open_store(f"sqlite:///{path}")))
+            for query in (Query(*part) for part in product(*parts)):
+                expected = ids(filter(query.selects, drawings))
+                assert ids(opened.find(query)) == expected, query
+                assert ids(opened.find(query, newest_first=True, limit=7)) == expected[::-1][:7], query
+                assert ids(opened.find(query, after=drawings[29].id)) == [
+                    id for id in expected if id in ids(drawings[30:])
+                ], query
+                assert opened.count(query) == len(expected), query
+
+    def test_no_query_of_the_gallery_reads_all_rows(self, store, path, draw):
+        """They are large: a million of them would take seconds."""
+        noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+        parts = ([(), ("a",)], [None, "A"], [None, "ann"], [None, noon], [None, noon], [False, True, None])
+        store.add([draw()])
+        for query in (Query(*part) for part in product(*parts)):
+            with store._connection() as connection:
+                statement, values = store._selected(query)
+                for order in ("", " ORDER BY seq DESC LIMIT 120"):
+                    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}{order}", values).fetchall()
+                    for *_, step in plan:
+                        assert "drawing" not in step or " USING INDEX " in step or " USING COVERING INDEX " in step, (
+                            query, step
+                        )  # fmt: skip
 
     def test_a_read_only_store_may_be_written_by_others(self, store, path, read_only, draw):
         store.add([draw() for _ in range(120)])

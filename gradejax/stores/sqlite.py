@@ -7,15 +7,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 
 from gradejax.drawings import Drawing, checked_label, checked_tags, from_document
 from gradejax.errors import BadDrawing, StoreError
-from gradejax.stores import sqlite_erasing, sqlite_schema
+from gradejax.stores import sqlite_erasing, sqlite_queries, sqlite_schema
 from gradejax.stores.sqlite_file import SqliteFile
-from gradejax.stores.sqlite_rows import INSERT, IS_DELETED, Row, columns, document, now, packed, selected, unpacked
+from gradejax.stores.sqlite_queries import IS_DELETED
+from gradejax.stores.sqlite_rows import INSERT, Row, columns, document, now, packed, unpacked
 from gradejax.stores.store import IN_USE, Query, checked_id, retagged, tag_set, valid_drawings
 from gradejax.traces import Trace
 
@@ -38,6 +41,8 @@ class SqliteStore:
             self._path, lambda connection, writable: sqlite_schema.prepare(connection, self._path, writable)
         )
         self._connection = self.file.connection
+        with self._connection() as connection:
+            self._selected = partial(sqlite_queries.selected, indexed=sqlite_queries.is_indexed(connection))
         self._erasing = threading.Lock()
         self._is_erased = True  # whether no byte is left of what was erased here
         if self.file.writable:
@@ -84,18 +89,20 @@ class SqliteStore:
         return islice(valid_drawings(map(document, rows), refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
-        selection, values = selected(query)
+        selection, values = self._selected(query)
         with self._connection() as connection:
             return connection.execute(f"SELECT count(*) FROM ({selection})", values).fetchone()[0]
 
     def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
         with self._connection() as connection:
             rows = connection.execute(
-                "SELECT tags, label, count(*) FROM drawing WHERE deleted IS NULL GROUP BY tags, label"
+                "SELECT tags, label, count(*) FROM drawing WHERE deleted IS NULL GROUP BY tags, label ORDER BY tags"
             ).fetchall()
         summary: Counter[tuple[tuple[str, ...], str]] = Counter()
-        for tags, label, n in rows:
-            summary[tag_set(unpacked(tags)), label] += n
+        for tags, of_tags in groupby(rows, key=itemgetter(0)):
+            names = tag_set(unpacked(tags))
+            for _, label, n in of_tags:
+                summary[names, label] += n
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
@@ -190,7 +197,7 @@ class SqliteStore:
         numbers = None
         while numbers is None or len(numbers) == batch_size:
             beyond = [] if last is None else [("seq > ?" if order == "ASC" else "seq < ?", last)]
-            selection, values = selected(query, beyond)
+            selection, values = self._selected(query, beyond)
             with self._connection() as connection:
                 cursor = connection.execute(f"{selection} ORDER BY seq {order} LIMIT ?", (*values, batch_size))
                 numbers = array("q", (seq for (seq,) in cursor))

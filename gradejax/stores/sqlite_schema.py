@@ -1,12 +1,16 @@
 """The tables of a SQLite store: created, checked, and migrated from earlier versions."""
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from gradejax.errors import StoreError
+from gradejax.stores import sqlite_queries
 from gradejax.stores.sqlite_copy import copy
+
+log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 # In the file's header: the program that owns it (https://www.sqlite.org/pragma.html#pragma_application_id).
@@ -30,12 +34,6 @@ CREATE TABLE IF NOT EXISTS drawing (
 CREATE TABLE IF NOT EXISTS tag (tag TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tag, seq)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (state BLOB NOT NULL);
 INSERT INTO state SELECT randomblob(16) WHERE NOT EXISTS (SELECT 1 FROM state);
--- Partial, so that each yields the drawings in use by their seq, without sorting.
-CREATE INDEX IF NOT EXISTS drawing_label ON drawing (label) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_writer ON drawing (writer) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_date ON drawing (date) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_summary ON drawing (tags, label) WHERE deleted IS NULL;
-CREATE INDEX IF NOT EXISTS drawing_aside ON drawing (seq) WHERE deleted IS NOT NULL;
 CREATE TRIGGER IF NOT EXISTS drawing_insert AFTER INSERT ON drawing BEGIN
     INSERT OR IGNORE INTO tag SELECT value, new.seq FROM json_each(new.tags);
     UPDATE state SET state = randomblob(16);
@@ -93,6 +91,11 @@ def prepare(connection: sqlite3.Connection, path: Path, writable: bool) -> None:
         connection.executescript(_SCHEMA)
     elif version < SCHEMA_VERSION:
         migrate(connection, path, _MIGRATIONS)
+    if writable:
+        try:
+            sqlite_queries.index(connection)
+        except sqlite3.Error as error:  # such as a full disk: everything works without, only slower
+            log.warning("%s: its indexes could not be made, and searching will be slow: %s", path, error)
 
 
 def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> None:

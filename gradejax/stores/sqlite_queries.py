@@ -1,0 +1,132 @@
+"""How a query selects the rows of a SQLite store, and the indexes that let it do so without reading them.
+
+A row is large and fills a page of the file, so that a million of them take seconds to look at. The indexes hold all
+that a query asks of a row. They are partial, so that each yields the drawings in use, or the excluded ones, by their
+`seq`, without sorting.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gradejax.drawings import utc_milliseconds
+from gradejax.stores.store import Query
+
+log = logging.getLogger(__name__)
+
+_IN_USE, _EXCLUDED = "deleted IS NULL", "deleted IS NOT NULL"
+IS_DELETED = {False: _IN_USE, True: _EXCLUDED, None: "TRUE"}
+"""The condition of a query's `deleted`."""
+_LISTS = {False: "drawing_listed", True: "drawing_excluded"}
+_INDEXES = {
+    "drawing_listed": f"(seq, label, writer, date) WHERE {_IN_USE}",
+    "drawing_excluded": f"(seq, label, writer, date) WHERE {_EXCLUDED}",
+    "drawing_labelled": f"(label, seq, date) WHERE {_IN_USE}",
+    "drawing_writer": f"(writer) WHERE {_IN_USE}",
+    "drawing_date": f"(date) WHERE {_IN_USE}",
+    "drawing_summary": f"(tags, label) WHERE {_IN_USE}",
+}
+_EARLIER = {"drawing_label", "drawing_aside"}
+"""Indexes of earlier versions of gradejax, which work without them as well."""
+_HAS_TAG = "seq IN (SELECT seq FROM tag WHERE tag = ?)"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_Condition = tuple[Any, ...]
+
+
+def index(connection: sqlite3.Connection) -> None:
+    """Creates the indexes that are missing, in a new store or one of an earlier version, and drops those replaced.
+
+    Raises:
+        sqlite3.Error: if that cannot be done; nothing has changed then.
+    """
+    existing = _index_names(connection)
+    if existing >= _INDEXES.keys() and existing.isdisjoint(_EARLIER):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for name, content in _INDEXES.items():
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {name} ON drawing {content}")
+        for name in _EARLIER:
+            connection.execute(f"DROP INDEX IF EXISTS {name}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def is_indexed(connection: sqlite3.Connection) -> bool:
+    """Whether the indexes are there; they are not in a store of an earlier version that may only be read."""
+    return _index_names(connection) >= _INDEXES.keys()
+
+
+def selected(query: Query, extra: Sequence[tuple[str, Any]] = (), *, indexed: bool) -> tuple[str, list[Any]]:
+    """Returns a statement that selects the `seq` of each drawing in `query`, in any order, and its parameters.
+
+    Args:
+        query: which drawings.
+        extra: further conditions on `seq`, each with its parameter.
+        indexed: what `is_indexed` says.
+    """
+    # Apart, because no partial index is used for both at once; SQLite merges what two indexes yield in order.
+    parts = [False, True] if query.deleted is None else [query.deleted]
+    selections = [_selected(query, extra, deleted=deleted, indexed=indexed) for deleted in parts]
+    statement = " UNION ALL ".join(selection for selection, _ in selections)
+    return statement, [value for _, values in selections for value in values]
+
+
+def milliseconds(date: datetime) -> int:
+    """Returns a time as it is stored."""
+    return (utc_milliseconds(date) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _selected(query: Query, extra: Sequence[_Condition], *, deleted: bool, indexed: bool) -> tuple[str, list[Any]]:
+    conditions: list[_Condition] = [*extra, *_of_tags(query)]
+    of_row = _of_row(query)
+    if not query.tags:
+        select = "SELECT seq FROM drawing"
+        conditions += [(IS_DELETED[deleted],), *of_row]
+    elif of_row or deleted:
+        by = f"INDEXED BY {_LISTS[deleted]}" if indexed else ""
+        select = f"SELECT seq FROM tag CROSS JOIN drawing {by} USING (seq)"
+        conditions += [(IS_DELETED[deleted],), *of_row]
+    else:
+        select = "SELECT seq FROM tag"
+        conditions.append((f"seq NOT IN (SELECT seq FROM drawing WHERE {_EXCLUDED})",))
+    if query.tags:
+        conditions.append((f"tag IN ({', '.join('?' * len(query.tags))})", *query.tags))
+    if len(query.tags) > 1:  # a drawing may have several of them
+        select = select.replace("SELECT", "SELECT DISTINCT", 1)
+    where = " AND ".join(condition for condition, *_ in conditions)
+    return f"{select} WHERE {where}", [value for _, *values in conditions for value in values]
+
+
+def _of_row(query: Query) -> list[_Condition]:
+    """What a query asks of a row's own columns, which are in the indexes."""
+    conditions: list[_Condition] = []
+    if query.label is not None:
+        # With a plus SQLite looks up the writer instead, who has fewer drawings than a grade.
+        conditions.append(("label = ?" if query.writer is None else "+label = ?", query.label))
+    if query.writer is not None:
+        conditions.append(("writer = ?", query.writer))
+    if query.since is not None:
+        conditions.append(("date >= ?", milliseconds(query.since)))
+    if query.until is not None:
+        conditions.append(("date < ?", milliseconds(query.until)))
+    return conditions
+
+
+def _of_tags(query: Query) -> list[_Condition]:
+    conditions: list[_Condition] = []
+    if query.with_tag is not None:
+        conditions.append((_HAS_TAG, query.with_tag))
+    if query.without_tag is not None:
+        conditions.append((f"NOT {_HAS_TAG}", query.without_tag))
+    return conditions
+
+
+def _index_names(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
