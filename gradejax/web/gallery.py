@@ -93,7 +93,7 @@ def _page_by_disagreement(rankings: Rankings, query: Query, page: Page, language
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
     ranked = rankings.page(ranking, page.after, page.limit, page.guess)
     shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
-    shelf = _fitting(shown, page, lambda: sum(1 for _ in ranking.ids(page.guess)))
+    shelf = _fitting(shown, page, lambda: ranking.count(page.guess))
     assert ranking.ranked_by
     by = {"ranked_by": ranking.ranked_by.to(language), "ranked_by_model": ranking.ranked_by_model}
     return shelf.model_copy(update=by)
@@ -108,9 +108,7 @@ def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
         if not ranking.finished:
             raise HTTPException(409, Text("server.still-checking"), {"Retry-After": "1"})
         ids = list(islice(ranking.ids(page.guess, page.after), _MAX_LISTED))
-        listed = [
-            Listed(id=id, label=ranking.label_of(id), guess=ranking.guess_of(ranking.judgements[id])) for id in ids
-        ]
+        listed = [Listed(id=id, label=ranking.label_of(id), guess=ranking.guess_of(id)) for id in ids]
     else:
         drawings = store.find(query, newest_first=True, after=page.after, limit=_MAX_LISTED, pictures=False)
         listed = [Listed(id=drawing.id, label=drawing.label, guess=None) for drawing in drawings]

@@ -3,17 +3,17 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from heapq import heappush, heappushpop
 
 import numpy as np
 from jaxtyping import Float
 
 from gradejax.drawings import Drawing
-from gradejax.grades import NO_GRADE
 from gradejax.recogniser import Recogniser
 from gradejax.stores import Query
 from gradejax.web.languages import Text
 from gradejax.web.model import Judgement, confidence_in
+from gradejax.web.standings import Standings
 
 _ABANDONED_SECONDS = 15.0  # a page asks every half second
 _MAX_KEPT_DRAWINGS = 600  # in each ranking: its first pages
@@ -47,9 +47,7 @@ class Ranking:
         replaces: the finished ranking in use until this one, which runs in the background, is finished.
         total: how many drawings match the query.
         done: how many of them are judged.
-        judgements: once finished, the judgement of each drawing, by id; ranked.
-        confidence: in each one's label.
-        labels: of the drawings.
+        standings: the order of the drawings that were judged, once it is finished; None until it is begun.
         edited: what the pages changed since it was sorted; None for a drawing that is gone.
         audited: the confidences that come before the model's, by id.
         recogniser: whose judgements they are.
@@ -70,9 +68,7 @@ class Ranking:
     replaces: "Ranking | None" = None
     total: int = 0
     done: int = 0
-    judgements: dict[str, Judgement] = field(default_factory=dict)
-    confidence: dict[str, float] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)
+    standings: Standings | None = None
     edited: dict[str, Drawing | None] = field(default_factory=dict)
     audited: Mapping[str, Float[np.ndarray, " grades"]] = field(default_factory=dict)
     recogniser: Recogniser | None = None
@@ -100,16 +96,20 @@ class Ranking:
         Returns:
             False if it became unwanted before the end.
         """
-        drawings: dict[str, Drawing] = {}
+        assert self.recogniser
+        self.standings = Standings(self.recogniser.labels, self.total)
+        first: list[tuple[float, int, Drawing]] = []  # a heap of those with the lowest confidences
         for drawing, judgement in judged:
             if is_unwanted():
                 return False
             self.done += 1
             if judgement is not None:
-                drawings[drawing.id] = drawing
-                self._place(drawing, judgement)
-        self._sort()
-        self.first_drawings = {id: drawings[id] for id in islice(self.judgements, _MAX_KEPT_DRAWINGS)}
+                confidence = self.standings.add(drawing.id, drawing.label, self._audited(drawing.id, judgement))
+                (heappush if len(first) < _MAX_KEPT_DRAWINGS else heappushpop)(
+                    first, (-confidence, -self.done, drawing)
+                )
+        self.standings.sort()
+        self.first_drawings = {drawing.id: drawing for *_, drawing in first}
         return True
 
     def edit(
@@ -125,12 +125,13 @@ class Ranking:
         Returns:
             Whether the ranking is now complete; if not, a drawing that belongs into it must be judged first.
         """
+        assert self.standings is not None
         complete, edited = True, dict(self.edited)  # a copy, because a page may be reading the other
         for id in ids:
             drawing = drawings.get(id)
-            was_in = edited[id] is not None if id in edited else id in self.judgements
+            was_in = edited[id] is not None if id in edited else id in self.standings
             is_in = drawing is not None and self.query.selects(drawing)
-            if is_in and id not in self.judgements and known(id) is None:
+            if is_in and id not in self.standings and known(id) is None:
                 complete = False
             edited[id] = drawing if is_in else None
             self.total += is_in - was_in
@@ -143,33 +144,43 @@ class Ranking:
         """Moves the drawings that were edited to their places. `known` is that of `edit`."""
         if not self.edited:
             return
-        self.judgements = dict(self.judgements)  # a page may be reading the other
+        assert self.standings is not None
+        changed: dict[str, tuple[str, Judgement] | None] = {}
         for id, drawing in self.edited.items():
-            judgement = self.judgements.get(id) or known(id)
-            if drawing is not None and judgement is not None:
-                self._place(drawing, judgement)
-            else:
-                for kept in (self.judgements, self.confidence, self.labels):
-                    kept.pop(id, None)
+            if id in self.standings:
+                judgement = self.standings.judgement_of(id)
+            elif (judgement := known(id)) is not None:
+                judgement = self._audited(id, judgement)
+            changed[id] = (drawing.label, judgement) if drawing is not None and judgement is not None else None
+        self.standings.move(changed)
         self.edited = {}
-        self._sort()
+
+    @property
+    def size(self) -> int:
+        """How many drawings have a place."""
+        return 0 if self.standings is None else len(self.standings)
+
+    def names_any(self, ids: Iterable[str]) -> bool:
+        """Whether one of these drawings has a place."""
+        return self.standings is not None and any(id in self.standings for id in ids)
 
     def label_of(self, id: str) -> str:
         """The label of a drawing in the ranking."""
+        assert self.standings is not None
         drawing = self.edited.get(id)
-        return drawing.label if drawing else self.labels[id]
+        return drawing.label if drawing else self.standings.label_of(id)
 
-    def guess_of(self, judgement: Judgement) -> str:
-        """What the model takes a drawing for, which may be no grade."""
-        assert self.recogniser
-        return self.recogniser.labels[int(judgement.confidences.argmax())] if judgement.is_grade else NO_GRADE
+    def guess_of(self, id: str) -> str:
+        """What the model takes a drawing of the ranking for, which may be no grade."""
+        assert self.standings is not None
+        return self.standings.guess_of(id)
 
     def ranked(self, drawing: Drawing) -> Ranked:
         """A drawing of the ranking, as it is now, with its judgement."""
-        assert self.recogniser
-        labels, (confidences, is_grade) = self.recogniser.labels, self.judgements[drawing.id]
+        assert self.recogniser and self.standings is not None
+        labels, (confidences, is_grade) = self.recogniser.labels, self.standings.judgement_of(drawing.id)
         confidence = confidence_in(drawing.label, labels, confidences)
-        return Ranked(drawing, labels[int(confidences.argmax())], bool(is_grade), confidence)
+        return Ranked(drawing, labels[int(confidences.argmax())], is_grade, confidence)
 
     def ids(self, guess: str | None, after: str | None = None) -> Iterator[str]:
         """The ids in the ranking's order.
@@ -179,22 +190,15 @@ class Ranking:
             after: begin after this one, which may have been excluded since; None from the first. Nothing follows an
                 unknown one.
         """
-        judgements, edited = self.judgements, self.edited
-        ids = iter(judgements)
-        if after is None or after in ids:  # `in` advances `ids` past `after`
-            for id in ids:
-                is_gone = id in edited and edited[id] is None
-                if not is_gone and (guess is None or self.guess_of(judgements[id]) == guess):
-                    yield id
+        assert self.standings is not None
+        edited = self.edited
+        return (id for id in self.standings.ids(guess, after) if id not in edited or edited[id] is not None)
 
-    def _place(self, drawing: Drawing, judgement: Judgement) -> None:
-        assert self.recogniser
-        if drawing.id in self.audited:
-            judgement = judgement._replace(confidences=self.audited[drawing.id])
-        self.judgements[drawing.id] = judgement
-        self.labels[drawing.id] = drawing.label
-        self.confidence[drawing.id] = confidence_in(drawing.label, self.recogniser.labels, judgement.confidences)
+    def count(self, guess: str | None) -> int:
+        """How many drawings `ids(guess)` yields."""
+        assert self.standings is not None
+        return self.standings.count(guess, [id for id, drawing in self.edited.items() if drawing is None])
 
-    def _sort(self) -> None:
-        order = sorted(self.judgements, key=self.confidence.__getitem__)
-        self.judgements = {id: self.judgements[id] for id in order}
+    def _audited(self, id: str, judgement: Judgement) -> Judgement:
+        """A judgement with the confidences of the audit, if that has read the drawing."""
+        return judgement._replace(confidences=self.audited[id]) if id in self.audited else judgement

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _WHOLE_STORE = Query(deleted=None)
 _MAX_RANKINGS = 8
-_MAX_JUDGEMENTS = 400_000  # in all rankings together; 300 bytes each
+_MAX_JUDGEMENTS = 1_500_000  # in all rankings together; 250 bytes each
 _MAX_WAITING = 8
 _QUICK_SECONDS = 0.05
 _JOIN_SECONDS = 1.0
@@ -250,11 +250,11 @@ class Rankings:
             self._rankings[query] = ranking
         ranking.replaces = None
         finished = [(query, one) for query, one in self._rankings.items() if one.finished or one.error]
-        judgements = sum(len(one.judgements) for _, one in finished)
+        judgements = sum(one.size for _, one in finished)
         for number, (oldest, one) in enumerate(finished[:-1]):
             if len(finished) - number > _MAX_RANKINGS or judgements > _MAX_JUDGEMENTS:
                 del self._rankings[oldest]
-                judgements -= len(one.judgements)
+                judgements -= one.size
 
     def _compute(self, ranking: Ranking) -> None:
         query, began = ranking.query, time.monotonic()
@@ -278,7 +278,7 @@ class Rankings:
                 return
         ranking.ranked_by = Text("server.ranked-by-model", model=name) if run else Text("server.ranked-by-shipped")
         ranking.ranked_by_model = name
-        if audit and not ranking.audited.keys().isdisjoint(ranking.judgements):
+        if audit and ranking.names_any(ranking.audited):
             ranking.ranked_by = Text("server.ranked-by-audit", day=datetime.fromisoformat(audit.date))
             ranking.ranked_by_model = None
         ranking.finished = True

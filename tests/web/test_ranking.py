@@ -104,7 +104,7 @@ def test_memory_is_bounded(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
     assert len(rankings._judgements._entries) == 10
     monkeypatch.setattr(ranking, "_MAX_JUDGEMENTS", 50)
     assert len(ranked(rankings, Query(deleted=False, until=whole[0].drawing.date.max))) == len(DRAWINGS)
-    assert sum(len(one.judgements) for one in rankings._rankings.values()) <= 50
+    assert sum(one.size for one in rankings._rankings.values()) <= 50
 
 
 def test_another_picture_under_the_same_id_is_judged_anew(mongodb_uri: str, model: Model, tmp_path: Path):
