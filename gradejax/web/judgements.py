@@ -5,32 +5,26 @@ import logging
 import struct
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from gradejax import cache, regular
 from gradejax.recogniser import Recogniser
+from gradejax.web.judgement_table import DIGEST_BYTES, Arrays, Table
 from gradejax.web.model import Judgement
 
 log = logging.getLogger(__name__)
 
 FOLDER = Path(".cache/judgements")
-_MAX_REMEMBERED = 200_000  # drawings; 500 bytes each in memory, 110 on disk
-_MAX_BYTES = 2**27
-_DIGEST_BYTES = 16
-
-
-class _Entry(NamedTuple):
-    digest: bytes
-    judgement: Judgement
+_MAX_REMEMBERED = 1_200_000  # drawings; 280 bytes each in memory, 110 on disk
+_MAX_BYTES = 2**28
 
 
 class Judgements:
@@ -54,9 +48,11 @@ class Judgements:
         self._recogniser: Recogniser | None = None
         self._model = ""
         self._fingerprint: str | None = None
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._unchanged: set[str] = set()  # whose pictures were read when the store had this fingerprint
+        self._table = Table(_MAX_REMEMBERED)
         self._erased: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._table)
 
     def use(self, recogniser: Recogniser, fingerprint: str | None) -> None:
         """Chooses whose judgements these are, and says what the store is like now.
@@ -68,12 +64,12 @@ class Judgements:
         with self._lock:
             if recogniser is not self._recogniser:
                 self._recogniser, self._model = recogniser, _digest(recogniser)
-                about, self._entries, self._unchanged = _load(self._path)
+                about, self._table = _load(self._path)
                 if about.get("model") != self._model:
-                    self._entries, self._unchanged = OrderedDict(), set()
+                    self._table = Table(_MAX_REMEMBERED)
                 self._fingerprint = about.get("fingerprint")
             if fingerprint is None or fingerprint != self._fingerprint:
-                self._unchanged.clear()
+                self._table.doubt_all()
             self._fingerprint = fingerprint
 
     def moved_on(self, before: str, after: str) -> None:
@@ -85,38 +81,29 @@ class Judgements:
     def trusted(self, id: str) -> Judgement | None:
         """The judgement of the drawing `id`, if its picture cannot have changed since."""
         with self._lock:
-            return self._entries[id].judgement if id in self._unchanged else None
+            return self._table.judgement(id) if self._table.is_unchanged(id) else None
 
     def of(self, id: str, png: bytes) -> Judgement | None:
         """The judgement of the drawing `id`, if it was made of the picture `png`."""
         digest = _picture_digest(png)
         with self._lock:
-            entry = self._entries.get(id)
-            if entry is None or entry.digest != digest:
+            if self._table.digest(id) != digest:
                 return None
-            self._entries.move_to_end(id)
-            self._unchanged.add(id)
-            return entry.judgement
+            self._table.trust(id)
+            return self._table.judgement(id)
 
     def add(self, id: str, png: bytes, judgement: Judgement) -> None:
         """Remembers a judgement; the oldest ones are forgotten if there are too many."""
-        entry = _Entry(_picture_digest(png), judgement)
+        digest = _picture_digest(png)
         with self._lock:
-            if id in self._erased:  # after its picture was read
-                return
-            self._entries[id] = entry
-            self._entries.move_to_end(id)
-            self._unchanged.add(id)
-            while len(self._entries) > _MAX_REMEMBERED:
-                oldest, _ = self._entries.popitem(last=False)
-                self._unchanged.discard(oldest)
+            if id not in self._erased:  # after its picture was read
+                self._table.put(id, digest, judgement)
 
     def forget(self, ids: Collection[str]) -> bool:
         """Forgets drawings that are erased; returns whether the file, which may be written at this moment, has any."""
         with self._lock:
             self._erased.update(ids)
-            self._unchanged.difference_update(ids)
-            return sum(self._entries.pop(id, None) is not None for id in ids) > 0
+            return self._table.remove(ids) > 0
 
     def keep(self, existing: Callable[[Sequence[str]], Collection[str]]) -> None:
         """Writes the file. What was erased from the store meanwhile is forgotten, here and there.
@@ -125,14 +112,13 @@ class Judgements:
             existing: returns those of some ids that the store still has.
         """
         with self._lock:
-            unsure = [id for id in self._entries if id not in self._unchanged]
+            unsure = self._table.doubted()
         still_there = existing(unsure) if unsure else ()
         with self._lock:
-            for id in set(unsure).difference(still_there, self._unchanged):
-                self._entries.pop(id, None)
+            self._table.remove(set(unsure).difference(still_there).intersection(self._table.doubted()))
             about = {"model": self._model, "fingerprint": self._fingerprint}
-            entries, unchanged = dict(self._entries), set(self._unchanged)
-        _write(self._path, about, entries, unchanged)
+            arrays = self._table.arrays()
+        _write(self._path, about, arrays)
 
 
 def erase(uri: str, ids: Iterable[str], folder: Path = FOLDER) -> None:
@@ -142,11 +128,10 @@ def erase(uri: str, ids: Iterable[str], folder: Path = FOLDER) -> None:
         OSError: when the file cannot be written.
     """
     path = _path(uri, folder)
-    about, entries, unchanged = _load(path)
-    if entries:
-        for id in ids:
-            entries.pop(id, None)
-        _write(path, about, entries, unchanged & entries.keys())
+    about, table = _load(path)
+    if len(table):
+        table.remove(ids)
+        _write(path, about, table.arrays())
 
 
 def _path(uri: str, folder: Path) -> Path:
@@ -154,7 +139,7 @@ def _path(uri: str, folder: Path) -> Path:
 
 
 def _picture_digest(png: bytes) -> bytes:
-    return blake2b(png, digest_size=_DIGEST_BYTES).digest()
+    return blake2b(png, digest_size=DIGEST_BYTES).digest()
 
 
 def _digest(recogniser: Recogniser) -> str:
@@ -167,24 +152,22 @@ def _digest(recogniser: Recogniser) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, about: dict, entries: dict[str, _Entry], unchanged: Collection[str]) -> None:
+def _write(path: Path, about: dict, arrays: Arrays) -> None:
     """Writes a file that nobody else may read; it has its name when it is complete."""
-    if not entries:
+    if not len(arrays.names):
         path.unlink(missing_ok=True)
         return
-    names = [id.encode() for id in entries]
-    judgements = [entry.judgement for entry in entries.values()]
-    digests = b"".join(entry.digest for entry in entries.values())
-    arrays = {
-        "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
-        "ids": np.frombuffer(b"".join(struct.pack("<H", len(name)) + name for name in names), np.uint8),
-        "digests": np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST_BYTES),
-        "confidences": np.array([one.confidences for one in judgements], np.float32).reshape(len(names), -1),
-        "are_grades": np.array([one.is_grade for one in judgements], bool),
-        "are_unchanged": np.array([id in unchanged for id in entries], bool),
-    }
+    content = save(
+        {
+            "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+            "ids": _packed(arrays.names),
+            "digests": arrays.digests,
+            "confidences": arrays.confidences,
+            "are_grades": arrays.are_grades,
+            "are_unchanged": arrays.are_unchanged,
+        }
+    )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    content = save(arrays)
     with tempfile.NamedTemporaryFile(prefix=f"{path.name}.", dir=path.parent, delete=False) as file:  # mode 0600
         try:
             file.write(content)
@@ -194,24 +177,29 @@ def _write(path: Path, about: dict, entries: dict[str, _Entry], unchanged: Colle
     Path(file.name).replace(path)
 
 
-def _load(path: Path) -> tuple[dict, OrderedDict[str, _Entry], set[str]]:
+def _load(path: Path) -> tuple[dict, Table]:
     """What `_write` wrote; nothing if there is no such file, or it is damaged."""
     try:
         arrays = load(regular.read(path, _MAX_BYTES))
         about = json.loads(arrays["about"].tobytes())
-        packed, ids, start = arrays["ids"].tobytes(), [], 0
-        while start < len(packed):
-            (length,) = struct.unpack_from("<H", packed, start)
-            ids.append(packed[start + 2 : start + 2 + length].decode())
-            start += 2 + length
-        digests, confidences = arrays["digests"], arrays["confidences"].astype(np.float64)
-        if digests.shape != (len(ids), _DIGEST_BYTES) or not np.isfinite(confidences).all():
-            raise ValueError
-        rows = zip(ids, digests, confidences, arrays["are_grades"].tolist(), strict=True)
-        entries = OrderedDict(
-            (id, _Entry(digest.tobytes(), Judgement(row, bool(is_grade)))) for id, digest, row, is_grade in rows
-        )
-        unchanged = {id for id, so in zip(ids, arrays["are_unchanged"].tolist(), strict=True) if so}
-        return {"model": str(about["model"]), "fingerprint": about["fingerprint"]}, entries, unchanged
+        names = _unpacked(arrays["ids"].tobytes())
+        kept = Arrays(names, *(arrays[name] for name in ("digests", "confidences", "are_grades", "are_unchanged")))
+        return {"model": str(about["model"]), "fingerprint": about["fingerprint"]}, Table(_MAX_REMEMBERED, kept)
     except (OSError, regular.Irregular, SafetensorError, struct.error, KeyError, TypeError, ValueError, RecursionError):
-        return {}, OrderedDict(), set()
+        return {}, Table(_MAX_REMEMBERED)
+
+
+def _packed(names: Sequence[str]) -> UInt8[np.ndarray, " bytes"]:
+    """Each name with its length before it."""
+    encoded = [name.encode() for name in names]
+    return np.frombuffer(b"".join(struct.pack("<H", len(name)) + name for name in encoded), np.uint8)
+
+
+def _unpacked(packed: bytes) -> list[str]:
+    """The names that `_packed` packed. Raises struct.error or ValueError if it did not."""
+    names, start = [], 0
+    while start < len(packed):
+        (length,) = struct.unpack_from("<H", packed, start)
+        names.append(packed[start + 2 : start + 2 + length].decode())
+        start += 2 + length
+    return names

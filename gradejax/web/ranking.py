@@ -33,6 +33,8 @@ _MAX_WAITING = 8
 _QUICK_SECONDS = 0.05
 _JOIN_SECONDS = 1.0
 _REST = 10  # the pause between checks for changes, as a multiple of the time that a check takes
+_REST_AFTER_KEEPING = 10  # likewise: a million judgements take a second to write, and each edit asks for it
+_POLL_SECONDS = 0.1
 
 
 class Rankings:
@@ -48,6 +50,7 @@ class Rankings:
         self._model = model
         self._judgements = Judgements(store.uri, folder)
         self._unkept = False
+        self._keep_at = 0.0
         self._lock = threading.Lock()  # never held while the store or the model is asked
         self._closing = threading.Event()
         self._worker: threading.Thread | None = None
@@ -224,7 +227,10 @@ class Rankings:
                     return
                 _, ranking = self._waiting.popitem(last=False) if self._waiting else (None, None)
             if ranking is None:
-                self._keep_judgements()
+                if time.monotonic() >= self._keep_at:
+                    self._keep_judgements()
+                else:
+                    self._closing.wait(_POLL_SECONDS)
                 continue
             try:
                 if not ranking.is_abandoned():
@@ -235,11 +241,12 @@ class Rankings:
                 self._keep(ranking)
 
     def _keep_judgements(self) -> None:
-        self._unkept = False
+        self._unkept, began = False, time.monotonic()
         try:
             self._judgements.keep(lambda ids: self._store.get_many(ids, pictures=False))
         except (StoreError, OSError) as error:
             log.warning("after a restart the drawings are judged again: %s", error)
+        self._keep_at = time.monotonic() + _REST_AFTER_KEEPING * (time.monotonic() - began)
 
     def _keep(self, ranking: Ranking) -> None:
         query = ranking.query

@@ -101,7 +101,7 @@ def test_memory_is_bounded(rankings: Rankings, monkeypatch: pytest.MonkeyPatch):
     assert len(rankings._rankings) <= ranking._MAX_RANKINGS
     whole = ranked(rankings)
     assert sorted(ids(whole)) == sorted(drawing.id for drawing in DRAWINGS)
-    assert len(rankings._judgements._entries) == 10
+    assert len(rankings._judgements) == 10
     monkeypatch.setattr(ranking, "_MAX_JUDGEMENTS", 50)
     assert len(ranked(rankings, Query(deleted=False, until=whole[0].drawing.date.max))) == len(DRAWINGS)
     assert sum(one.size for one in rankings._rankings.values()) <= 50
