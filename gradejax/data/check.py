@@ -1,8 +1,10 @@
 """`python -m gradejax.data check`: invalid documents, duplicates, blank drawings and damage to the file."""
 
 import logging
+import sqlite3
 from collections import Counter
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from hashlib import blake2b
 
 from gradejax.drawings import Drawing, printable
@@ -29,10 +31,9 @@ def check(uri: str) -> None:
         UserError: if there is any problem.
     """
     problems: list[tuple[str, str]] = []
-    first_with: dict[bytes, str] = {}
-    with closing(open_store(uri)) as store:
+    with closing(open_store(uri)) as store, _first_with_ink() as first_with:
         uri = store.uri
-        if isinstance(store, SqliteStore) and (damage := store.file.damage()):
+        if isinstance(store, SqliteStore) and (damage := _damage(store)):
             print("\n".join(f"damaged: {line}" for line in damage))
             raise UserError(f"{uri} is damaged: put a backup in its place, as docs/backup.md says")
         everything = Query(deleted=None)
@@ -48,14 +49,43 @@ def check(uri: str) -> None:
                     continue
                 elif ink == b"":
                     problems.append(("blank", id))
-                elif first_with.setdefault(ink, drawing.id) != drawing.id:
-                    problems.append(("duplicate", f"{id}: the same ink as {printable(first_with[ink])}"))
+                elif (first := first_with(ink, drawing.id)) != drawing.id:
+                    problems.append(("duplicate", f"{id}: the same ink as {printable(first)}"))
     for kind, line in problems:
         print(kind, line)
     if problems:
         counts = Counter(kind for kind, _ in problems)
         raise UserError(f"{uri}: " + ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS))
     print(f"{uri}: nothing wrong")
+
+
+def _damage(store: SqliteStore) -> list[str]:
+    with progress("examining the file", None):  # nobody knows how much of it is left
+        return store.file.damage()
+
+
+@contextmanager
+def _first_with_ink() -> Iterator[Callable[[bytes, str], str]]:
+    """Yields a function that returns the first id it was called with for the same digest.
+
+    They are in a file that SQLite makes among the temporary ones and deletes: a million would fill 250 MB of memory.
+
+    Raises:
+        UserError: if there is no room for it.
+    """
+    try:
+        with closing(sqlite3.connect("", isolation_level=None)) as seen:
+            seen.execute("PRAGMA journal_mode = OFF")
+            seen.execute("CREATE TABLE seen (ink BLOB PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID")
+
+            def first(ink: bytes, id: str) -> str:
+                if seen.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (ink, id)).rowcount:
+                    return id
+                return seen.execute("SELECT id FROM seen WHERE ink = ?", (ink,)).fetchone()[0]
+
+            yield first
+    except sqlite3.Error as error:
+        raise UserError(f"no room for temporary files ({error}): name another folder for them with TMPDIR") from None
 
 
 def _ink_digest(drawing: Drawing) -> bytes | BadDrawing:

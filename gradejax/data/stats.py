@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gradejax.drawings import printable
 from gradejax.grades import GRADES, LABELS, NO_GRADE
+from gradejax.progress import progress
 from gradejax.stores import Query, open_store
 
 _MOST_TAGS = 200  # a table of 10,000 rows takes minutes, and nobody reads it
@@ -18,7 +19,7 @@ _CONSOLE_WIDTH = 200  # even on a narrower terminal: a truncated number would be
 
 def print_stats(uri: str) -> None:
     """Prints a table of the drawings in the store at `uri`."""
-    with closing(open_store(uri)) as store:
+    with closing(open_store(uri)) as store, progress("counting", None):
         summary, excluded = store.summary(), store.count(Query(deleted=True))
         uri = store.uri
     by_tag: dict[str, Counter[str]] = {}
