@@ -1,10 +1,13 @@
 """`python -m benchmarks.run` measures the rows it is asked for and says which it cannot."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 from gradejax.data import ndjson
 from gradejax.hands.synthetic import write_drawings
@@ -12,9 +15,9 @@ from gradejax.hands.synthetic import write_drawings
 ROOT = Path(__file__).parent.parent
 
 
-def benchmark(*arguments: str) -> subprocess.CompletedProcess:
+def benchmark(*arguments: str, module: str = "benchmarks.run") -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks.run", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
 
 
@@ -46,3 +49,30 @@ def test_an_unknown_row():
     done = benchmark("--only=speed")
     assert done.returncode == 1
     assert done.stderr.strip().startswith("error: no row is called 'speed'")
+
+
+@pytest.mark.parametrize(("store", "sizes"), [("sqlite", [100, 200]), ("ferretdb", [100])])
+def test_stores_and_pages_of_any_size(tmp_path, store, sizes):
+    if store == "ferretdb" and not (shutil.which("ferretdb") or (ROOT / "tests/ferretdb/ferretdb").exists()):
+        pytest.skip("no FerretDB: in tests/ferretdb run go build -tags ferretdb_no_postgresql -o ferretdb .")
+    done = benchmark(
+        f"--store={store}", f"--sizes={','.join(map(str, sizes))}", f"--folder={tmp_path}",
+        f"--json={tmp_path}/out.json", module="benchmarks.million",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    head, _, *lines = done.stdout.splitlines()
+    assert head == f"| | {' | '.join(map(str, sizes))} | growth |"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    assert {len(row) for row in rows} == {len(sizes) + 2}
+    names = {name for name, *_ in rows}
+    assert names >= {"import", "check", "fingerprint", "newest first", "a class and a grade", "first ranking"}
+    out = json.loads((tmp_path / "out.json").read_text())
+    assert list(out) == list(map(str, sizes))
+    assert all(seconds > 0 for of_size in out.values() for group in of_size.values() for seconds in group.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+def test_a_size_that_is_none():
+    done = benchmark("--sizes=2000,many", module="benchmarks.million")
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("error: write the sizes")
