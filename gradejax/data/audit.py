@@ -132,7 +132,9 @@ def examine(dataset: Dataset, confidences: Float[ndarray, "n grades"]) -> Findin
     differing = [int(row) for row in doubts.order if doubts.guesses[row] != dataset.labels[row]]
     with progress("comparing drawings", len(dataset), log) as update:
         pairs = similar.near_duplicates(dataset.ink, update)
-    return Findings(doubts, differing[:listed], pairs, styles.strangers(dataset.ink, dataset.labels, dataset.writers))
+    with progress("comparing writers", len(dataset), log) as update:
+        strangers = styles.strangers(dataset.ink, dataset.labels, dataset.writers, update)
+    return Findings(doubts, differing[:listed], pairs, strangers)
 
 
 def _check_output(store: Store, out: Path | None, picture: Path) -> None:
