@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 _IN_USE, _EXCLUDED = "deleted IS NULL", "deleted IS NOT NULL"
 IS_DELETED = {False: _IN_USE, True: _EXCLUDED, None: "TRUE"}
 """The condition of a query's `deleted`."""
-_LISTS = {False: "drawing_listed", True: "drawing_excluded"}
+_LISTED = "drawing_listed"
 _INDEXES = {
-    "drawing_listed": f"(seq, label, writer, date) WHERE {_IN_USE}",
+    _LISTED: f"(seq, label, writer, date) WHERE {_IN_USE}",
     "drawing_excluded": f"(seq, label, writer, date) WHERE {_EXCLUDED}",
     "drawing_labelled": f"(label, seq, date) WHERE {_IN_USE}",
     "drawing_writer": f"(writer) WHERE {_IN_USE}",
@@ -31,6 +31,7 @@ _INDEXES = {
 _EARLIER = {"drawing_label", "drawing_aside"}
 """Indexes of earlier versions of gradejax, which work without them as well."""
 _HAS_TAG = "seq IN (SELECT seq FROM tag WHERE tag = ?)"
+_SHORT = timedelta(days=60)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Condition = tuple[Any, ...]
@@ -84,24 +85,40 @@ def milliseconds(date: datetime) -> int:
 
 
 def _selected(query: Query, extra: Sequence[_Condition], *, deleted: bool, indexed: bool) -> tuple[str, list[Any]]:
-    conditions: list[_Condition] = [*extra, *_of_tags(query)]
-    of_row = _of_row(query)
-    if not query.tags:
+    of_row = [(IS_DELETED[deleted],), *_of_row(query)]
+    tags = query.tags or ((query.with_tag,) if deleted and query.with_tag is not None else ())
+    conditions = [*extra, *_of_tags(query)]
+    if not tags:
         select = "SELECT seq FROM drawing"
-        conditions += [(IS_DELETED[deleted],), *of_row]
-    elif of_row or deleted:
-        by = f"INDEXED BY {_LISTS[deleted]}" if indexed else ""
-        select = f"SELECT seq FROM tag CROSS JOIN drawing {by} USING (seq)"
-        conditions += [(IS_DELETED[deleted],), *of_row]
+        conditions += of_row
     else:
-        select = "SELECT seq FROM tag"
-        conditions.append((f"seq NOT IN (SELECT seq FROM drawing WHERE {_EXCLUDED})",))
-    if query.tags:
-        conditions.append((f"tag IN ({', '.join('?' * len(query.tags))})", *query.tags))
-    if len(query.tags) > 1:  # a drawing may have several of them
-        select = select.replace("SELECT", "SELECT DISTINCT", 1)
-    where = " AND ".join(condition for condition, *_ in conditions)
-    return f"{select} WHERE {where}", [value for _, *values in conditions for value in values]
+        select = "SELECT seq FROM tag" if len(tags) == 1 else "SELECT DISTINCT seq FROM tag"
+        conditions.append((f"tag IN ({', '.join('?' * len(tags))})", *tags))
+        if len(of_row) == 1 and not deleted:
+            conditions.append((f"seq NOT IN (SELECT seq FROM drawing WHERE {_EXCLUDED})",))
+        elif deleted or query.label is not None or query.writer is not None or _is_short(query):
+            # As a rule these are few, and looked up among those with the tag.
+            condition, values = _joined(of_row)
+            conditions.append((f"seq IN (SELECT seq FROM drawing WHERE {condition})", *values))
+        else:  # those with the tag may be fewer
+            by = f"INDEXED BY {_LISTED}" if indexed else ""
+            select += f" CROSS JOIN drawing {by} USING (seq)"
+            conditions += of_row
+    condition, values = _joined(conditions)
+    return f"{select} WHERE {condition}", values
+
+
+def _is_short(query: Query) -> bool:
+    """Whether a query asks for the drawings of a few weeks at most."""
+    if query.since is None or query.until is None:
+        return False
+    return utc_milliseconds(query.until) - utc_milliseconds(query.since) < _SHORT
+
+
+def _joined(conditions: Sequence[_Condition]) -> tuple[str, list[Any]]:
+    """All conditions in one, and their parameters."""
+    values = [value for _, *values in conditions for value in values]
+    return " AND ".join(condition for condition, *_ in conditions), values
 
 
 def _of_row(query: Query) -> list[_Condition]:
