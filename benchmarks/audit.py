@@ -20,8 +20,10 @@ from rich.table import Table
 from gradejax import cli, labels, prepare, recipe, styles
 from gradejax.data.audit import out_of_fold
 from gradejax.dataset import Dataset
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS
 from gradejax.stores import Query, open_store, store_uri
+
+GRADES = LETTERS.labels
 
 _FLAGS = flags.FlagValues()
 cli.define_store(_FLAGS)

@@ -24,9 +24,9 @@ from rich.table import Table
 from gradejax import cli, stores
 from gradejax.errors import UserError
 from gradejax.export.page import MAX_BYTES, to_page
-from gradejax.grades import NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.recogniser import Recogniser, load_chosen
+from gradejax.scales import NO_GRADE
 
 SYNTHETIC = 1000
 _TOGETHER = 200

@@ -20,7 +20,9 @@ import numpy as np
 from keras.src.legacy.preprocessing.image import ImageDataGenerator, Iterator, apply_affine_transform
 
 from benchmarks.workers import AUGMENTED_SECONDS, answer, on_one_core, read_drawings, recipe
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
 
 
 def network(model: str, size: int) -> keras.Model:

@@ -19,8 +19,10 @@ from torch import nn
 from benchmarks.workers import answer, read_drawings, recipe
 from gradejax.augment import DistortionRanges
 from gradejax.batches import Batch, epoch_batches, steps_per_epoch
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS
 from gradejax.threads import prefetch
+
+GRADES = LETTERS.labels
 
 
 def network(model: str) -> nn.Module:

@@ -15,10 +15,12 @@ from absl import flags
 
 from gradejax import cli, evaluation, plots, prepare, recogniser, stores
 from gradejax.errors import UserError
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.ink import decode_ink
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Query
+
+GRADES = LETTERS.labels
 
 _FLAGS = flags.FlagValues()
 cli.define_workdir(_FLAGS, "The run whose model is used.")

@@ -13,10 +13,12 @@ import numpy as np
 from absl import flags
 
 from gradejax import cli, plots
-from gradejax.grades import GRADE_INDEX
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS
+
+GRADE_INDEX = LETTERS.index
 
 _FLAGS = flags.FlagValues()
 cli.define_workdir(_FLAGS, "A finished run.")

@@ -12,13 +12,14 @@ from jaxtyping import Float
 
 from gradejax import regular, runs
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS, Scale
 
 FOLDER = Path(".cache/audits")
 PICTURE = Path("audit.png")
 """Of the most suspect drawings, unless `data audit --out` names another."""
 _MAX_BYTES = 2**28  # a drawing takes 200
 _DECIMALS = 4
+_UNREADABLE = (OSError, regular.Irregular, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
 
 class Audit(NamedTuple):
@@ -33,7 +34,13 @@ class Audit(NamedTuple):
     confidences: dict[str, Float[np.ndarray, " grades"]]
 
 
-def save(uri: str, ids: Sequence[str], confidences: Float[np.ndarray, "n grades"], folder: Path = FOLDER) -> None:
+def save(
+    uri: str,
+    ids: Sequence[str],
+    confidences: Float[np.ndarray, "n grades"],
+    folder: Path = FOLDER,
+    scale: Scale = LETTERS,
+) -> None:
     """Keeps an audit of the store `uri`, in the place of an earlier one.
 
     Raises:
@@ -41,7 +48,7 @@ def save(uri: str, ids: Sequence[str], confidences: Float[np.ndarray, "n grades"
     """
     path = _path(uri, folder)
     drawings = dict(zip(ids, confidences.round(_DECIMALS).tolist(), strict=True))
-    content = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "grades": GRADES, "drawings": drawings}
+    content = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "grades": scale.labels, "drawings": drawings}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         runs.write_text(path, json.dumps(content))
@@ -49,24 +56,26 @@ def save(uri: str, ids: Sequence[str], confidences: Float[np.ndarray, "n grades"
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
-def load(uri: str, folder: Path = FOLDER) -> Audit | None:
-    """The last audit of the store `uri`; None if there is none, or it cannot be read."""
+def load(uri: str, folder: Path = FOLDER, scale: Scale = LETTERS) -> Audit | None:
+    """The last audit of the store `uri` with this scale; None if there is none, or it cannot be read."""
     try:
         content = json.loads(regular.read(_path(uri, folder), _MAX_BYTES))
-        if content["grades"] != list(GRADES):
+        if content["grades"] != list(scale.labels):
             return None
         confidences = {id: np.array(row, np.float64) for id, row in content["drawings"].items()}
-        if all(row.shape == (len(GRADES),) for row in confidences.values()):
+        if all(row.shape == (len(scale.labels),) for row in confidences.values()):
             return Audit(datetime.fromisoformat(content["date"]).isoformat(timespec="seconds"), confidences)
-    except (OSError, regular.Irregular, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+    except _UNREADABLE:
         pass
     return None
 
 
 def names_any(uri: str, ids: Collection[str], folder: Path = FOLDER) -> bool:
     """Whether the last audit of the store `uri` read one of these drawings."""
-    audit = load(uri, folder)
-    return audit is not None and not audit.confidences.keys().isdisjoint(ids)
+    try:
+        return not json.loads(regular.read(_path(uri, folder), _MAX_BYTES))["drawings"].keys().isdisjoint(ids)
+    except _UNREADABLE:
+        return False
 
 
 def erase(uri: str, ids: Collection[str], folder: Path = FOLDER) -> None:

@@ -22,10 +22,10 @@ import numpy as np
 
 from gradejax.dataset import Dataset, Picture
 from gradejax.errors import BadDrawing, UserError
-from gradejax.grades import GRADE_INDEX
 from gradejax.ink_file import InkFile
 from gradejax.progress import progress
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS, Scale
 from gradejax.threads import parallel_map
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def decode(
     source: dict,
     fingerprint: str,
     folder: Path | None,
+    scale: Scale = LETTERS,
 ) -> Dataset:
     """Decodes pictures, or takes them from the cache where it holds the same ones.
 
@@ -61,6 +62,8 @@ def decode(
         source: plain facts that say which pictures these are. Each combination has a cache of its own.
         fingerprint: of the pictures' content; when it changes, the cache is rebuilt.
         folder: of all caches; None for no cache.
+        scale: of the pictures' labels; those that it lacks show no grade. When it changes, so must `source` or
+            `fingerprint`.
 
     Returns:
         The pictures in order; as an `InkFile` where they come from a large cache.
@@ -70,11 +73,11 @@ def decode(
     """
     about = {"format": FORMAT, "size": size, "resampling": resampling, **source}
     if folder is None:
-        return _decode_in_memory(pictures, count, refused, about)
+        return _decode_in_memory(pictures, count, refused, about, scale)
     home = folder / hashlib.sha256(json.dumps(about).encode()).hexdigest()[:_DIGITS]
     about["fingerprint"] = fingerprint
     try:
-        return _read(home, about)
+        return _read(home, about, scale)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if home.exists():
             log.info("the cache of decoded drawings is stale or damaged (%s): decoding again", error)
@@ -83,7 +86,7 @@ def decode(
         # Written elsewhere and renamed, so that a cache is whole or absent.
         temporary = Path(tempfile.mkdtemp(dir=home.parent, prefix=home.name))
         try:
-            _decode_to(temporary, pictures(), count(), refused, about)
+            _decode_to(temporary, pictures(), count(), refused, about, scale)
             shutil.rmtree(home, ignore_errors=True)
             temporary.rename(home)
         except OSError as error:
@@ -97,8 +100,8 @@ def decode(
             folder, error.strerror,
         )  # fmt: skip
         refused.clear()
-        return _decode_in_memory(pictures, count, refused, about)
-    return _read(home, about)
+        return _decode_in_memory(pictures, count, refused, about, scale)
+    return _read(home, about, scale)
 
 
 def erase(folder: Path, ids: Collection[str]) -> None:
@@ -124,19 +127,25 @@ def erase(folder: Path, ids: Collection[str]) -> None:
 
 
 def _decode_in_memory(
-    pictures: Callable[[], Iterator[Picture]], count: Callable[[], int], refused: Counter[str], about: dict
+    pictures: Callable[[], Iterator[Picture]],
+    count: Callable[[], int],
+    refused: Counter[str],
+    about: dict,
+    scale: Scale,
 ) -> Dataset:
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _decode_to(Path(folder), pictures(), count(), refused, about)
-            return _read(Path(folder), about, in_memory=True)
+            _decode_to(Path(folder), pictures(), count(), refused, about, scale)
+            return _read(Path(folder), about, scale, in_memory=True)
     except OSError as error:
         raise UserError(
             f"cannot write to the folder for temporary files: {error.strerror}; name another one with TMPDIR"
         ) from None
 
 
-def _decode_to(folder: Path, pictures: Iterator[Picture], total: int, refused: Counter[str], about: dict) -> None:
+def _decode_to(
+    folder: Path, pictures: Iterator[Picture], total: int, refused: Counter[str], about: dict, scale: Scale
+) -> None:
     """Streams pictures into the files of a cache; `about.json`, written last, completes it."""
     writers: dict[str, int] = {}
     content = hashlib.sha256()
@@ -160,9 +169,8 @@ def _decode_to(folder: Path, pictures: Iterator[Picture], total: int, refused: C
                     refused[str(ink)] += 1
                     continue
                 ink_file.write(ink)
-                row_file.write(
-                    np.array([GRADE_INDEX.get(label, -1), writers.setdefault(writer, len(writers))], np.int32)
-                )
+                row = [scale.index.get(label, -1), writers.setdefault(writer, len(writers))]
+                row_file.write(np.array(row, np.int32))
                 id_file.write(id.encode() + b"\n")
                 content.update(ink)
                 content.update(f"{label} {writer};".encode())
@@ -172,7 +180,7 @@ def _decode_to(folder: Path, pictures: Iterator[Picture], total: int, refused: C
     (folder / "about.json").write_text(json.dumps(about))
 
 
-def _read(folder: Path, about: dict, in_memory: bool = False) -> Dataset:
+def _read(folder: Path, about: dict, scale: Scale, in_memory: bool = False) -> Dataset:
     """The arrays in a cache's files. Raises ValueError, KeyError or OSError unless they are whole and match `about`."""
     kept = json.loads((folder / "about.json").read_text())
     if any(kept[key] != value for key, value in about.items()):
@@ -187,7 +195,7 @@ def _read(folder: Path, about: dict, in_memory: bool = False) -> Dataset:
         ink = InkFile.open(folder / "ink", shape)
     labels, writers = np.ascontiguousarray(rows.T)
     ids = np.array((folder / "ids").read_bytes().split(b"\n")[:-1], dtype=np.bytes_)
-    return Dataset(ink, labels, writers, tuple(kept["writers"]), kept["digest"], kept["refused"], ids)
+    return Dataset(ink, labels, writers, tuple(kept["writers"]), kept["digest"], kept["refused"], ids, scale)
 
 
 def _file_digest(folder: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS
 
 KEPT = 0.99
 """Fraction of the validation drawings that a network without an output for no grade accepts."""
@@ -30,21 +30,27 @@ class Calibration(NamedTuple):
     Attributes:
         temperature: logits are divided by it before the softmax.
         threshold: a drawing whose score is below it is rejected.
+        n_grades: how many of the logits, from the first, are those of grades.
     """
 
     temperature: float = 1.0
     threshold: float = 0.0
+    n_grades: int = len(LETTERS.labels)
+
+    def as_json(self) -> dict[str, float]:
+        """What `read` takes."""
+        return {"temperature": self.temperature, "threshold": self.threshold}
 
     def confidences(self, logits: Logits) -> Confidences:
         """The confidence in each grade, given that the drawing shows one; rows sum to one."""
-        return self._softmax(logits[:, : len(GRADES)])
+        return self._softmax(logits[:, : self.n_grades])
 
     def scores(self, logits: Logits) -> Float[np.ndarray, " n"]:
         """How much each drawing looks like a grade, 0 to 1: the probability of the likeliest one.
 
         An output for no grade, if there is one, counts among the possibilities.
         """
-        return self._softmax(logits)[:, : len(GRADES)].max(axis=1)
+        return self._softmax(logits)[:, : self.n_grades].max(axis=1)
 
     def are_grades(self, logits: Logits, ink: UInt8[np.ndarray, "n size size"]) -> Bool[np.ndarray, " n"]:
         """Whether each drawing is accepted as a grade. Blank paper and dots never are, whatever the network says."""
@@ -62,8 +68,8 @@ def is_too_small(ink: UInt8[np.ndarray, "height width"]) -> bool:
     return extent < _MIN_EXTENT * max(ink.shape)
 
 
-def read(value: object) -> Calibration:
-    """Reads a calibration from a checkpoint's JSON.
+def read(value: object, n_grades: int = len(LETTERS.labels)) -> Calibration:
+    """Reads a calibration from a checkpoint's JSON, for a network of so many grades.
 
     Raises:
         UserError: if it is not one.
@@ -74,10 +80,15 @@ def read(value: object) -> Calibration:
         low, high = _BOUNDS[name]
         if type(number) not in (int, float) or not low <= number <= high:
             raise UserError(f"the calibration's {name} must lie between {low:g} and {high:g}")
-    return Calibration(**value)
+    return Calibration(**value, n_grades=n_grades)
 
 
-def fit(logits: Logits, labels: Labels, strangers: Float[np.ndarray, "strangers outputs"] | None = None) -> Calibration:
+def fit(
+    logits: Logits,
+    labels: Labels,
+    strangers: Float[np.ndarray, "strangers outputs"] | None = None,
+    n_grades: int = len(LETTERS.labels),
+) -> Calibration:
     """Fits the temperature, then the threshold.
 
     Temperature scaling: C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. The highest probability
@@ -92,8 +103,9 @@ def fit(logits: Logits, labels: Labels, strangers: Float[np.ndarray, "strangers 
         labels: class indices.
         strangers: the logits of drawings of no grade that it has not seen. The threshold accepts `LET_IN` of them;
             without them, `KEPT` of the grades.
+        n_grades: as in `Calibration`.
     """
-    calibration = Calibration(_temperature(np.asarray(logits[:, : len(GRADES)], np.float64), labels))
+    calibration = Calibration(_temperature(np.asarray(logits[:, :n_grades], np.float64), labels), n_grades=n_grades)
     scores = np.sort(calibration.scores(logits if strangers is None else strangers))
     threshold = scores[int((1 - (KEPT if strangers is None else LET_IN)) * len(scores))]
     # Slightly lower, because in another batch the same drawing's last digit may differ.
@@ -106,6 +118,7 @@ def cross_fit(
     writers: Int[np.ndarray, " n"],
     ink: UInt8[np.ndarray, "n size size"],
     strangers: Float[np.ndarray, "strangers outputs"] | None = None,
+    n_grades: int = len(LETTERS.labels),
 ) -> tuple[Confidences, Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Calibrates each drawing on other writers' drawings only.
 
@@ -118,18 +131,19 @@ def cross_fit(
         writers: an index per writer.
         ink: the drawings.
         strangers: as in `fit`.
+        n_grades: as in `Calibration`.
 
     Returns:
         The confidences, the scores, and whether each drawing is accepted as a grade.
     """
     positions = np.unique(writers, return_inverse=True)[1]
     folds = (positions if positions.max() else np.arange(len(labels))) % _FOLDS
-    confidences = np.empty((len(labels), min(logits.shape[1], len(GRADES))))
+    confidences = np.empty((len(labels), min(logits.shape[1], n_grades)))
     scores, accepted = np.empty(len(labels)), np.empty(len(labels), bool)
     for fold in np.unique(folds):
         inside = folds == fold
         others = inside if inside.all() else ~inside
-        calibration = fit(logits[others], labels[others], strangers)
+        calibration = fit(logits[others], labels[others], strangers, n_grades)
         confidences[inside] = calibration.confidences(logits[inside])
         scores[inside] = calibration.scores(logits[inside])
         accepted[inside] = calibration.are_grades(logits[inside], ink[inside])
@@ -148,7 +162,7 @@ def _temperature(logits: Logits, labels: Labels) -> float:
     low, high = -np.log(64), np.log(64)
     for _ in range(40):
         middle = (low + high) / 2
-        excess = Calibration(np.exp(middle)).confidences(logits) - targets
+        excess = Calibration(np.exp(middle), n_grades=logits.shape[1]).confidences(logits) - targets
         # The slope of the cross-entropy in 1/temperature, in which it is convex.
         if (excess * logits).sum() > 0:
             low = middle

@@ -13,7 +13,6 @@ from gradejax import metrics, population, regular, runs
 from gradejax.calibration import Calibration
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.population import Member
 from gradejax.splits import Split
 
@@ -55,15 +54,15 @@ def cross_validate(
     members = [Member(config, dataset, fold) for fold in folds]
     rows, order = _held_out(folds)
     labels = dataset.labels[rows]
-    logits = np.empty((0, 0))
+    logits, reading = np.empty((0, 0)), Calibration(n_grades=len(dataset.scale.labels))
     epochs = []
-    for epoch in population.epochs(members, population.build_program(config)):
+    for epoch in population.epochs(members, population.build_program(config, scale=dataset.scale)):
         parts = []
         for of_fold, fold in zip(epoch, folds, strict=True):
             validation, _, others = np.split(of_fold.logits, np.cumsum([len(fold.validation), len(fold.test)]))
             parts += [validation, others]
         logits = np.concatenate(parts)[order]
-        epochs.append(metrics.scores(Calibration().confidences(logits[labels >= 0]), labels[labels >= 0]))
+        epochs.append(metrics.scores(reading.confidences(logits[labels >= 0]), labels[labels >= 0]))
         after_epoch()
     return OutOfSample(rows, logits, epochs)
 
@@ -114,7 +113,7 @@ def load(path: Path, settings: Mapping[str, Any], dataset: Dataset, folds: Seque
         rows, _ = _held_out(folds)
         logits = np.array(content["logits"], np.float32)
         epochs = [metrics.Scores(*map(float, epoch)) for epoch in content["epochs"]]
-        outputs = len(GRADES) + bool(settings["model"].get("no_grade"))
+        outputs = len(dataset.scale.labels) + bool(settings["model"].get("no_grade"))
         if logits.shape == (len(rows), outputs) and len(epochs) == settings["train"]["epochs"]:
             return OutOfSample(rows, logits, epochs)
     except FileNotFoundError:

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Int64, Shaped, UInt8
 
-from gradejax.grades import LABELS
+from gradejax.scales import LETTERS, Scale
 
 TEST_TAG = "test-set"
 """Drawings with this tag are neither trained nor validated on: they say how good a model is on what it never met."""
@@ -22,13 +22,14 @@ class Dataset:
 
     Attributes:
         ink: `(n, size, size)`, 0 (ground) to 255 (stroke). An `InkFile` where it comes from a large cache.
-        labels: class indices, `(n,)`; -1 for a drawing that shows no grade.
+        labels: class indices of `scale`, `(n,)`; -1 for a drawing that shows no grade.
         writers: for each drawing the index of its writer in `writer_names`, `(n,)`. Drawings without a writer count as
             one writer per set of tags.
         writer_names: `writer NAME` or `tags a, b`.
         digest: SHA-256 of all of the above. It does not depend on which store the drawings lie in.
         refused: how many documents were skipped, by reason.
         ids: the drawings' ids in the store, as UTF-8, `(n,)`; empty for those of `mixture.mix`.
+        scale: of the grades.
     """
 
     ink: UInt8[np.ndarray, "n size size"]
@@ -38,6 +39,7 @@ class Dataset:
     digest: str
     refused: dict[str, int] = field(default_factory=dict)
     ids: Shaped[np.ndarray, " n"] = field(default_factory=lambda: np.empty(0, np.bytes_))
+    scale: Scale = LETTERS
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,7 +68,7 @@ def of_grades(dataset: Dataset) -> Dataset:
         return dataset
     digest = hashlib.sha256(f"{dataset.digest} grades".encode()).hexdigest()
     ink, labels, writers = dataset.ink[rows], dataset.labels[rows], dataset.writers[rows]
-    return Dataset(ink, labels, writers, dataset.writer_names, digest, dataset.refused, dataset.ids[rows])
+    return replace(dataset, ink=ink, labels=labels, writers=writers, digest=digest, ids=dataset.ids[rows])
 
 
 def subset(dataset: Dataset, rows: Int64[np.ndarray, " rows"]) -> Dataset:
@@ -84,12 +86,12 @@ def subset(dataset: Dataset, rows: Int64[np.ndarray, " rows"]) -> Dataset:
     content = hashlib.sha256()  # as in `cache.decode`
     for one, label, writer in zip(ink, labels, writers, strict=True):
         content.update(one)
-        content.update(f"{LABELS[label]} {names[writer]};".encode())
-    return Dataset(ink, labels, writers, names, content.hexdigest(), dataset.refused, dataset.ids[rows])
+        content.update(f"{dataset.scale.all_labels[label]} {names[writer]};".encode())
+    return Dataset(ink, labels, writers, names, content.hexdigest(), dataset.refused, dataset.ids[rows], dataset.scale)
 
 
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
-    """The drawings of both, in memory. Their writers count as different people."""
+    """The drawings of both, which have one scale, in memory. Their writers count as different people."""
     return Dataset(
         np.concatenate([first.ink, second.ink]),
         np.concatenate([first.labels, second.labels]),
@@ -98,4 +100,5 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
         hashlib.sha256(f"{first.digest} {second.digest}".encode()).hexdigest(),
         first.refused,
         np.concatenate([first.ids, second.ids]),
+        first.scale,
     )

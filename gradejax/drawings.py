@@ -14,8 +14,8 @@ from bson import ObjectId
 
 from gradejax import ids
 from gradejax.errors import BadDrawing
-from gradejax.grades import LABELS
 from gradejax.png import MAX_PNG_BYTES, stripped_png
+from gradejax.scales import LETTERS, Scale, with_label
 
 MAX_TAGS = 32
 MAX_NAME_LENGTH = 200
@@ -36,7 +36,7 @@ class Drawing:
         id: 24 hex digits (an ObjectId in MongoDB), or another string of at most 200 characters; `ids` writes numbers,
             UUIDs and dates as text.
         tags: names of teams, classes or sessions; at least one.
-        label: one of the fifteen grades, or `no grade` for a drawing that deliberately shows none.
+        label: a grade of the store's scale, or `no grade` for a drawing that deliberately shows none.
         png: the picture, a PNG file.
         date: when it was drawn; UTC, to the millisecond (MongoDB's precision).
         writer: an anonymous id of the person who drew it.
@@ -72,7 +72,7 @@ def utc_milliseconds(date: datetime) -> datetime:
     return date.replace(microsecond=date.microsecond // 1000 * 1000)
 
 
-def from_document(document: Any, *, pictures: bool = True) -> Drawing:
+def from_document(document: Any, *, scale: Scale = LETTERS, pictures: bool = True) -> Drawing:
     """Validates a document and returns its drawing.
 
     The PNG is examined down to its chunks' checksums; only `decode_ink` reads the pixels.
@@ -82,10 +82,11 @@ def from_document(document: Any, *, pictures: bool = True) -> Drawing:
             are ignored, and a missing `_id` is replaced by a new one. A stroke may also be `{points: […]}`, as
             FerretDB stores it. `deleted` may be a flag instead of a date: false and 0 mean in use, true and 1 mean
             excluded since the day it was drawn.
+        scale: the label is a grade of it, or `no grade`.
         pictures: False for a document without `data` and `strokes`; `png` is then empty.
 
     Raises:
-        BadDrawing: with the reason: `no tags`, `unknown label 'F'`, `not base64`, `not a PNG`,
+        BadDrawing: with the reason: `no tags`, `unknown label 'X'`, `not base64`, `not a PNG`,
             `image of 50000 x 50000 pixels; each side must be from 1 to 4096`, …
     """
     if not isinstance(document, Mapping):
@@ -95,7 +96,7 @@ def from_document(document: Any, *, pictures: bool = True) -> Drawing:
     return Drawing(
         id=_checked_id(document.get("_id")),
         tags=checked_tags(document.get("tags")),
-        label=checked_label(document.get("label")),
+        label=checked_label(document.get("label"), scale),
         png=_checked_png(document.get("data")) if pictures else b"",
         date=_checked_date(document.get("date"), "date"),
         writer=None if writer is None else _checked_name(writer, "writer"),
@@ -168,13 +169,14 @@ def checked_tags(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_checked_name(tag, "a tag") for tag in value))
 
 
-def checked_label(value: Any) -> str:
-    """Returns `value` if it is one of the fifteen grades or `no grade`; raises BadDrawing if not."""
+def checked_label(value: Any, scale: Scale = LETTERS) -> str:
+    """Returns `value` if it is a grade of a scale or `no grade`; else raises BadDrawing, which names other scales."""
     if value is None:
         raise BadDrawing("no label")
-    if type(value) is not str or value not in LABELS:
-        raise BadDrawing(f"unknown label {str(value)[:20]!r}")
-    return value
+    if type(value) is str and value in scale.all_labels:
+        return value
+    scales = with_label(value) if type(value) is str else []
+    raise BadDrawing(f"unknown label {str(value)[:20]!r}" + (f", a grade of {', '.join(scales)}" if scales else ""))
 
 
 def _checked_png(value: Any) -> bytes:

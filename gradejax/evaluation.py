@@ -14,7 +14,6 @@ from gradejax.calibration import Calibration
 from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
 from gradejax.forward import Variables, logits_function, logits_in_batches
-from gradejax.grades import GRADE_INDEX
 from gradejax.hands import synthetic
 from gradejax.hands.canvas import ink_strokes
 from gradejax.prepare import Prepared
@@ -32,7 +31,7 @@ class Predictions(NamedTuple):
     Attributes:
         ink: `(n, size, size)`.
         labels: class indices, `(n,)`; -1 for a drawing of no grade.
-        confidences: in the order of `GRADES`, `(n, grades)`.
+        confidences: in the order of the scale, `(n, grades)`.
         likeness: how much each drawing looks like a grade, `Calibration.scores`, `(n,)`.
         are_grades: False where the model rejects a drawing as no grade, `(n,)`.
         writers: an index per writer, `(n,)`.
@@ -118,6 +117,7 @@ def evaluate(
         out_of_sample: as in `loop.fit`.
     """
     data, split, network, about = prepared[:4]
+    n_grades = len(data.scale.labels)
     logits_of = prepared.programs.logits_of if prepared.programs else logits_function(network)
 
     def logits_on(rows: np.ndarray) -> Float[np.ndarray, "rows grades"]:
@@ -128,12 +128,12 @@ def evaluate(
     labels = data.labels[split.validation]
     strangers = loop.logits_of_strangers(config, prepared, logits_of, variables)
     writers, ink = data.writers[split.validation], data.ink[split.validation]
-    read = calibration.cross_fit(logits, labels, writers, ink, strangers)
+    read = calibration.cross_fit(logits, labels, writers, ink, strangers, n_grades)
     recogniser = Recogniser(
         labels=about["labels"],
         size=about["size"],
         resampling=about["resampling"],
-        calibration=calibration.fit(logits, labels, strangers),
+        calibration=calibration.fit(logits, labels, strangers, n_grades),
         network=network,
         variables=variables,
         logits_of=logits_of,
@@ -147,7 +147,7 @@ def evaluate(
 
     return Evaluation(
         predictions=_predictions(data, split.validation, ink, read),
-        uncalibrated=Calibration().confidences(logits),
+        uncalibrated=Calibration(n_grades=n_grades).confidences(logits),
         others_rejected=others_rejected(recogniser),
         test=read_as_kept(split.test, logits_on),
         others=read_as_kept(split.others, held_out_logits),
@@ -155,9 +155,9 @@ def evaluate(
 
 
 def predict(recogniser: Recogniser, dataset: Dataset) -> Predictions:
-    """Applies a recogniser to all drawings of a dataset."""
+    """Applies a recogniser to all drawings of a dataset, which has its scale."""
     # A model carries its own labels, whose order need not be this version's.
-    columns = [recogniser.labels.index(grade) for grade in GRADE_INDEX]
+    columns = [recogniser.labels.index(grade) for grade in dataset.scale.labels]
     ink = np.asarray(dataset.ink)
     confidences, likeness, are_grades = _read(recogniser.calibration, recogniser.logits(ink), ink)
     return Predictions(ink, dataset.labels, confidences[:, columns], likeness, are_grades, dataset.writers)
@@ -195,7 +195,8 @@ def _bounds(interval: intervals.Interval) -> list[float] | None:
 
 def others_rejected(recogniser: Recogniser) -> float:
     """The share that a recogniser rejects of `N_OTHERS` synthetic drawings of other letters, digits and marks."""
-    others = synthetic.written_others(N_OTHERS, seed=_OTHERS_SEED, writers=_OTHERS_WRITERS)
+    drawn_by = {"seed": _OTHERS_SEED, "writers": _OTHERS_WRITERS, "scale": recogniser.scale}
+    others = synthetic.written_others(N_OTHERS, **drawn_by)
     drawn = (ink_strokes(other.strokes) for other in others)
     ink = np.stack([resample(each, recogniser.size, recogniser.resampling) for each in drawn])
     return float(1 - recogniser.calibration.are_grades(recogniser.logits(ink), ink).mean())

@@ -27,9 +27,9 @@ from jaxtyping import Bool, UInt8, UInt64
 from gradejax import regular, runs
 from gradejax.errors import UserError
 from gradejax.evaluation import Evaluation
-from gradejax.grades import GRADES, LABELS
 from gradejax.prepare import Prepared
 from gradejax.progress import progress
+from gradejax.scales import Scale
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
         What `summary.json` says of it: the `file`, and how many `drawings` by how many `writers` were held out.
     """
     data, split, folds = prepared.dataset, prepared.split, prepared.folds
+    grades, labels = data.scale.labels, data.scale.all_labels
     n = int(np.count_nonzero(data.ids))  # those mixed in have no id, and come last
     part, fold = np.zeros(n, np.int8), np.zeros(n, np.int16)
     guess, confidence = np.full(n, -1, np.int8), np.zeros(n, np.float32)
@@ -75,8 +76,8 @@ def write(workdir: Path, prepared: Prepared, evaluation: Evaluation) -> dict[str
         columns = data.ids, part, fold, data.writers, data.labels, guess, confidence
         values = zip(*(column[rows].tolist() for column in columns), ink_digests(data.ink[rows]), strict=True)
         for id, in_part, in_fold, writer, label, guessed, certainty, ink in values:
-            seen = (GRADES[guessed], f"{certainty:.4f}") if guessed >= 0 else ("", "")
-            yield id.decode(), _PARTS[in_part], in_fold or "", writer, LABELS[label], *seen, f"{ink:016x}"
+            seen = (grades[guessed], f"{certainty:.4f}") if guessed >= 0 else ("", "")
+            yield id.decode(), _PARTS[in_part], in_fold or "", writer, labels[label], *seen, f"{ink:016x}"
 
     with runs.writing(workdir / FILE) as file, progress(f"writing {FILE}", n, log) as advance:
         writer = csv.writer(file, lineterminator="\n")
@@ -118,7 +119,8 @@ def readings(workdir: Path) -> list[Reading] | None:
     Raises:
         UserError: when the list cannot be read, or is damaged.
     """
-    return _from_lines(workdir, lambda lines: list(_readings(lines)))
+    scale = runs.scale(workdir)
+    return _from_lines(workdir, lambda lines: list(_readings(lines, scale)))
 
 
 def misread(workdir: Path) -> set[str] | None:
@@ -173,12 +175,12 @@ def _from_lines(workdir: Path, read: Callable[[Iterator[list[str]]], T]) -> T | 
     raise UserError(f"{path} is damaged: without it nobody can say which drawings were trained on; delete it to go on")
 
 
-def _readings(lines: Iterator[list[str]]) -> Iterator[Reading]:
+def _readings(lines: Iterator[list[str]], scale: Scale) -> Iterator[Reading]:
     """Raises ValueError for a line that is not whole."""
     for id, part, _, writer, label, guess, confidence, _ in lines:
         # With folds, the run's own network has been trained on a drawing that another one read.
-        if label in GRADES and guess and part in ("validation", "train"):
-            if guess not in GRADES:
+        if label in scale.index and guess and part in ("validation", "train"):
+            if guess not in scale.index:
                 raise ValueError(guess)
             yield Reading(id, writer, label, guess, min(max(float(confidence), 0.0), 1.0))
 

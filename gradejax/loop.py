@@ -129,8 +129,8 @@ def fit(
             record(workdir, events, result)
             if devices.is_first() and (epoch % settings.checkpoint_every == 0 or epoch == settings.epochs):
                 strangers = logits_of_strangers(config, prepared, logits_of, state.evaluated())
-                fitted = calibration.fit(logits, data.labels[split.validation], strangers)
-                checkpoints.save(manager, epoch, state.evaluated(), state, about | {"calibration": fitted._asdict()})
+                fitted = calibration.fit(logits, data.labels[split.validation], strangers, network.n_grades)
+                checkpoints.save(manager, epoch, state.evaluated(), state, about | {"calibration": fitted.as_json()})
             announce(result, epoch * n_steps)
     return jax.device_get(state.evaluated())
 
@@ -188,7 +188,8 @@ def validate(
 ) -> tuple[Float[np.ndarray, "n_validation grades"], metrics.Scores]:
     """The logits of the validation drawings, and their scores before calibration."""
     logits = logits_in_batches(logits_of, variables, data.ink, split.validation, batch_size)
-    return logits, metrics.scores(calibration.Calibration().confidences(logits), data.labels[split.validation])
+    reading = calibration.Calibration(n_grades=len(data.scale.labels))
+    return logits, metrics.scores(reading.confidences(logits), data.labels[split.validation])
 
 
 def open_events(workdir: Path, done: int) -> EventsWriter:

@@ -12,9 +12,9 @@ from jaxtyping import UInt8
 
 from gradejax import cache, hands
 from gradejax.dataset import Dataset, Picture, concatenate
-from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.hands.canvas import ink_strokes
+from gradejax.scales import LETTERS, Scale
 
 _STRANGERS = 2000
 
@@ -31,24 +31,29 @@ def mix(
 
     Args:
         dataset: the drawings to add to.
-        n_grades: how many drawings of grades, fifteen by each writer.
+        n_grades: how many drawings of grades, one of each by each writer.
         n_others: how many drawings of what is not a grade; their label is -1.
         seed: another seed gives other drawings by other writers.
         cache_folder: as `folder` in `cache.decode`.
         resampling: as in `cache.decode`.
     """
     # These writers differ from those of `gradejax.data generate`, whose drawings may be validated on.
-    added = _decoded(n_grades, n_others, 10**9 + seed, dataset.ink.shape[1], cache_folder, resampling)
+    added = _decoded(n_grades, n_others, 10**9 + seed, dataset.ink.shape[1], cache_folder, resampling, dataset.scale)
     return concatenate(dataset, added)
 
 
-def strangers(size: int, cache_folder: Path | None, resampling: str) -> UInt8[np.ndarray, "n size size"]:
-    """Synthetic drawings of no grade by writers that `mix` does not know, always the same; arguments as in `mix`."""
-    return np.asarray(_decoded(0, _STRANGERS, 2 * 10**9, size, cache_folder, resampling).ink)
+def strangers(
+    size: int, cache_folder: Path | None, resampling: str, scale: Scale = LETTERS
+) -> UInt8[np.ndarray, "n size size"]:
+    """Synthetic drawings of no grade by writers that `mix` does not know, always the same; arguments as in
+    `mix`, and the scale whose grades they are not."""
+    return np.asarray(_decoded(0, _STRANGERS, 2 * 10**9, size, cache_folder, resampling, scale).ink)
 
 
-def _decoded(n_grades: int, n_others: int, seed: int, size: int, cache_folder: Path | None, resampling: str) -> Dataset:
-    collection = {"seed": seed, "writers": -(-max(n_grades, n_others) // len(GRADES))}
+def _decoded(
+    n_grades: int, n_others: int, seed: int, size: int, cache_folder: Path | None, resampling: str, scale: Scale
+) -> Dataset:
+    collection = {"seed": seed, "writers": -(-max(n_grades, n_others) // len(scale.labels)), "scale": scale}
 
     def pictures() -> Iterator[Picture]:
         grades = synthetic.written_grades(n_grades, **collection)
@@ -56,9 +61,9 @@ def _decoded(n_grades: int, n_others: int, seed: int, size: int, cache_folder: P
         for written in chain(grades, others):
             yield Picture(written.name, f"writer {written.writer}", partial(ink_strokes, written.strokes))
 
-    source = {"grades": n_grades, "others": n_others, "seed": seed}
+    source = {"grades": n_grades, "others": n_others, "seed": seed, "scale": scale.name}
     count, refused = n_grades + n_others, Counter()
-    return cache.decode(pictures, lambda: count, refused, size, resampling, source, _version(), cache_folder)
+    return cache.decode(pictures, lambda: count, refused, size, resampling, source, _version(), cache_folder, scale)
 
 
 def _version() -> str:

@@ -15,13 +15,15 @@ from rich.table import Table
 
 from gradejax import ops
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS
 
 MAX_PARAMETERS = 50_000_000
 """The CNN of configs/cnn.py has 226,063."""
 _MAX_LAYERS = 64
 _MAX_OUTPUTS = 2**24
 """Numbers that a convolution may output per drawing: 64 channels at 512 x 512 pixels."""
+
+N_GRADES = len(LETTERS.labels)
 
 Layer = Callable[[Array], Array]
 
@@ -35,6 +37,7 @@ class Network(nnx.Module):
         blocks: the indices in `layers` where a convolution, ReLU, batch norm and 2x2 max-pool stand in a row; they are
             applied together, by `ops.conv_block`, which is faster and computes the same.
         test_time_augmentation: whether `forward.logits_function` averages the logits over several views of a drawing.
+        n_grades: how many of the logits, from the first, are those of grades.
     """
 
     # A block is an index, not a module around its layers: checkpoints name parameters by their place in `layers`.
@@ -45,11 +48,13 @@ class Network(nnx.Module):
         blocks: Sequence[int] = (),
         *,
         test_time_augmentation: bool = False,
+        n_grades: int = N_GRADES,
     ):
         self.layers = nnx.List(layers)
         self.ink_divisor = ink_divisor
         self.blocks = tuple(blocks)
         self.test_time_augmentation = test_time_augmentation
+        self.n_grades = n_grades
 
     def dropout_rates(self) -> tuple[float, ...]:
         """The rates of the dropout layers, in order."""
@@ -61,7 +66,7 @@ class Network(nnx.Module):
         rngs: nnx.Rngs | None = None,
         rates: Sequence[float | Array] | None = None,
     ) -> Float[Array, "batch grades"]:
-        """Computes the logits of the fifteen grades.
+        """Computes the logits of the grades, and of no grade if there is an output for that.
 
         Args:
             ink: 0 is bare ground, 255 solid stroke.
@@ -104,6 +109,7 @@ class Dropout(nnx.Module):
 def mlp(
     size: int,
     rngs: nnx.Rngs,
+    n_grades: int = N_GRADES,
     *,
     hidden: Sequence[int] = (256, 128),
     dropout: Sequence[float] = (0.5, 0.3),
@@ -113,10 +119,10 @@ def mlp(
 ) -> Network:
     """An MLP with ReLU and dropout after each hidden layer.
 
-    By default size² - 256 - 128 - 15: 235,791 parameters at size 28. With `no_grade` one more output, the last, is for
-    drawings that show no grade. See `Network` for `test_time_augmentation`.
+    For fifteen grades size² - 256 - 128 - 15: 235,791 parameters at size 28. With `no_grade` one more output, the last,
+    is for drawings that show no grade. See `Network` for `test_time_augmentation`.
     """
-    outputs = len(GRADES) + no_grade
+    outputs = n_grades + no_grade
     if len(hidden) != len(dropout):
         raise UserError(f"model.hidden has {len(hidden)} layers and model.dropout {len(dropout)} rates: each needs one")
     _check_size(len(hidden), sum(a * b for a, b in pairwise([size * size, *hidden, outputs])))
@@ -126,12 +132,13 @@ def mlp(
         layers += [nnx.Linear(width, units, rngs=rngs), nnx.relu, Dropout(rate)]
         width = units
     layers.append(nnx.Linear(width, outputs, rngs=rngs))
-    return Network(layers, ink_divisor, test_time_augmentation=test_time_augmentation)
+    return Network(layers, ink_divisor, test_time_augmentation=test_time_augmentation, n_grades=n_grades)
 
 
 def cnn(
     size: int,
     rngs: nnx.Rngs,
+    n_grades: int = N_GRADES,
     *,
     channels: Sequence[int] = (32, 64),
     pools: Sequence[int] = (),
@@ -147,8 +154,8 @@ def cnn(
 ) -> Network:
     """A CNN: 3x3 convolution, ReLU, batch norm and 2x2 max-pool for each of `channels`, then a hidden layer.
 
-    By default 226,063 parameters at size 28, including batch norm's statistics. The default epsilon and momentum of
-    batch norm are those of Keras, whose published results this architecture is compared with. Without `first_bias` the
+    For fifteen grades 226,063 parameters at size 28, batch norm's statistics included. Its default epsilon and momentum
+    are those of Keras, whose published results this architecture is compared with. Without `first_bias` the
     first convolution has no bias. If `pools` is given, only the convolutions with these numbers, counted from 1, are
     followed by a max-pool. With `no_grade` one more output, the last, is for drawings that show no grade. See `Network`
     for `test_time_augmentation`.
@@ -184,9 +191,9 @@ def cnn(
         nnx.Linear(size * size * depth, hidden, rngs=rngs),
         nnx.relu,
         Dropout(dropout),
-        nnx.Linear(hidden, len(GRADES) + no_grade, rngs=rngs),
+        nnx.Linear(hidden, n_grades + no_grade, rngs=rngs),
     ]
-    return Network(layers, ink_divisor, blocks, test_time_augmentation=test_time_augmentation)
+    return Network(layers, ink_divisor, blocks, test_time_augmentation=test_time_augmentation, n_grades=n_grades)
 
 
 def _check_size(layers: int, parameters: int, outputs: int = 0) -> None:
@@ -225,13 +232,14 @@ def _check(name: str, value: Any, kind: type, allowed: Callable[[Any], bool], re
         raise UserError(f"{name} is {reprlib.repr(value)}: it must be {requirement}")
 
 
-def build(name: object, size: int, seed: int, **options: Any) -> Network:
+def build(name: object, size: int, seed: int, n_grades: int = N_GRADES, **options: Any) -> Network:
     """Builds a freshly initialised network in training mode.
 
     Args:
         name: a key of `MODELS`.
         size: side of the ink, pixels.
         seed: of the initialisation.
+        n_grades: as in `Network`.
         options: keyword arguments of the function in `MODELS`.
 
     Raises:
@@ -248,7 +256,7 @@ def build(name: object, size: int, seed: int, **options: Any) -> Network:
             for item in value if is_list else [value]:
                 _check(f"model.{option}", item, *_OPTIONS[option])
     try:
-        return MODELS[name](size, nnx.Rngs(seed), **options)
+        return MODELS[name](size, nnx.Rngs(seed), n_grades, **options)
     except (TypeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be built: {error}") from None
 

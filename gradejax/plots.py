@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from gradejax import intervals, metrics
 from gradejax.evaluation import Evaluation
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS, Scale
 
 # From Okabe and Ito's palette, which is safe for colour-blind readers.
 _TRAINING, _VALIDATION = "#0072B2", "#D55E00"
@@ -37,9 +37,6 @@ def shown(label: str) -> str:
     return label.replace("-", "−")
 
 
-_SHOWN = [shown(grade) for grade in GRADES]
-
-
 def _figure(width: float, height: float, about: str = "") -> Figure:
     # Not through pyplot, which keeps global state and is not safe in threads.
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
@@ -55,6 +52,7 @@ def write_plots(
     evaluation: Evaluation,
     max_mistakes: int,
     folds: int,
+    scale: Scale = LETTERS,
 ) -> None:
     """Draws `curves.png`, `confusion.png`, `reliability.png` and `mistakes.png`.
 
@@ -65,16 +63,17 @@ def write_plots(
         evaluation: of the run's model.
         max_mistakes: how many mistakes to draw at most.
         folds: whose networks read the validation drawings; 0: the run's own.
+        scale: of the drawings.
     """
     ink, labels, confidences, *_ = evaluation.predictions
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(_STYLE):
         curves(about, history, folds).savefig(folder / "curves.png")
-        confusion(about, metrics.confusion(confidences, labels)).savefig(folder / "confusion.png")
+        confusion(about, metrics.confusion(confidences, labels), scale).savefig(folder / "confusion.png")
         before = metrics.reliability(evaluation.uncalibrated, labels)
         after = metrics.reliability(confidences, labels)
         reliability(about, before, after).savefig(folder / "reliability.png")
-        mistakes(about, ink, labels, confidences, max_mistakes).savefig(folder / "mistakes.png")
+        mistakes(about, ink, labels, confidences, max_mistakes, scale).savefig(folder / "mistakes.png")
 
 
 def curves(about: str, history: Sequence[Mapping[str, Any]], folds: int) -> Figure:
@@ -117,7 +116,7 @@ def _set_log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
 
 
-def confusion(about: str, counts: Int[np.ndarray, "grades grades"]) -> Figure:
+def confusion(about: str, counts: Int[np.ndarray, "grades grades"], scale: Scale = LETTERS) -> Figure:
     """The confusion matrix: rows are labels, columns predictions; colours show fractions of the row."""
     figure = _figure(7.4, 7.2, about)
     axes = figure.subplots()
@@ -131,15 +130,16 @@ def confusion(about: str, counts: Int[np.ndarray, "grades grades"]) -> Figure:
             column, row, str(counts[row, column]), ha="center", va="center", color=colour, weight=weight, fontsize=11
         )
     right, total = np.trace(counts), counts.sum()
+    labels = [shown(label) for label in scale.labels]
     axes.set(
-        xticks=range(len(GRADES)), xticklabels=_SHOWN, yticks=range(len(GRADES)), yticklabels=_SHOWN,
+        xticks=range(len(labels)), xticklabels=labels, yticks=range(len(labels)), yticklabels=labels,
         xlabel="read as", ylabel="label",
         title=f"{right:,} of {total:,} read correctly ({right / max(total, 1):.2%})",
     )  # fmt: skip
     axes.grid(False)
-    for place in np.arange(2.5, len(GRADES) - 1, 3):
-        axes.axhline(place, color="black", alpha=0.2, linewidth=0.8)
-        axes.axvline(place, color="black", alpha=0.2, linewidth=0.8)
+    for place in scale.groups:
+        axes.axhline(place - 0.5, color="black", alpha=0.2, linewidth=0.8)
+        axes.axvline(place - 0.5, color="black", alpha=0.2, linewidth=0.8)
     return figure
 
 
@@ -181,6 +181,7 @@ def mistakes(
     labels: Int[np.ndarray, " n"],
     confidences: Float[np.ndarray, "n grades"],
     limit: int,
+    scale: Scale = LETTERS,
 ) -> Figure:
     """Up to `limit` wrongly predicted drawings, most confident first, with label, prediction and confidence."""
     predicted, confidence = confidences.argmax(axis=1), confidences.max(axis=1)
@@ -190,8 +191,9 @@ def mistakes(
         figure = _figure(6, 1.6, about)
         figure.text(0.5, 0.5, f"No mistakes in {len(labels):,} drawings", ha="center", va="center", fontsize=14)
         return figure
+    grades = [shown(label) for label in scale.labels]
     titles = [
-        f"{_SHOWN[labels[index]]} read as {_SHOWN[predicted[index]]}\n{confidence[index]:.0%} confidence"
+        f"{grades[labels[index]]} read as {grades[predicted[index]]}\n{confidence[index]:.0%} confidence"
         for index in worst
     ]
     return sheet(ink[worst], titles, f"{len(wrong):,} mistakes in {len(labels):,} drawings\n{about}")
@@ -211,12 +213,16 @@ def sheet(ink: UInt8[np.ndarray, "n size size"], titles: Sequence[str], heading:
     return figure
 
 
-def contact_sheet(ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray, " n"], columns: int) -> Figure:
+def contact_sheet(
+    ink: UInt8[np.ndarray, "n size size"], labels: Int[np.ndarray, " n"], columns: int, scale: Scale = LETTERS
+) -> Figure:
     """The first `columns` drawings of every grade, one row per grade."""
-    figure = _figure(0.62 * (columns + 0.6), 0.62 * len(GRADES))
-    grid = figure.subplots(len(GRADES), columns, squeeze=False)
+    figure = _figure(0.62 * (columns + 0.6), 0.62 * len(scale.labels))
+    grid = figure.subplots(len(scale.labels), columns, squeeze=False)
     for grade, row in enumerate(grid):
-        row[0].text(-0.25, 0.5, _SHOWN[grade], transform=row[0].transAxes, ha="right", va="center", fontsize=12)
+        row[0].text(
+            -0.25, 0.5, shown(scale.labels[grade]), transform=row[0].transAxes, ha="right", va="center", fontsize=12
+        )
         for axes, index in zip(row, np.flatnonzero(labels == grade)[:columns], strict=False):
             axes.imshow(255 - ink[index], cmap="gray", vmin=0, vmax=255)
     for axes in grid.flat:

@@ -23,7 +23,7 @@ from gradejax.augment import DistortionRanges
 from gradejax.batches import MAX_STEPS, Batch, epoch_batches, steps_per_epoch
 from gradejax.calibration import Calibration
 from gradejax.dataset import Dataset
-from gradejax.grades import GRADES
+from gradejax.scales import LETTERS, Scale
 from gradejax.splits import Split
 from gradejax.step import Hyperparameters, TrainState, hyperparameters, initial_state, reestimation, step_function
 from gradejax.threads import prefetch
@@ -128,16 +128,16 @@ class Program(NamedTuple):
     logits: Callable[[forward.Variables, UInt8[Array, "members n size size"]], Float[Array, "members n grades"]]
 
 
-def build_program(config: ConfigDict, over_members: Callable[..., Any] | None = None) -> Program:
+def build_program(config: ConfigDict, over_members: Callable | None = None, scale: Scale = LETTERS) -> Program:
     """Builds the program for a config; it is compiled when first used.
 
     Args:
         config: of any member.
-        over_members: maps a function over the members: `jax.vmap` or `sequential_vmap`. By default the faster one on
-            this machine.
+        over_members: `jax.vmap` or `sequential_vmap`; by default the faster one on this machine.
+        scale: of the drawings.
     """
     over_members = over_members or (jax.vmap if members_run_in_parallel() else sequential_vmap)
-    network = prepare.network(config)
+    network = prepare.network(config, scale)
     step = step_function(network, config.train.optimizer)
     reestimate = reestimation(network) if config.train.reestimate_statistics else None
     logits_of = forward.logits_function(network)
@@ -171,7 +171,7 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Epoch]]
         After each epoch, what it brings for each member.
     """
     settings = members[0].config.train
-    networks = [prepare.network(member.config) for member in members]
+    networks = [prepare.network(member.config, member.dataset.scale) for member in members]
     hparams_of = [
         hyperparameters(network, member.config, len(member.split.train))
         for network, member in zip(networks, members, strict=True)
@@ -208,16 +208,11 @@ def epochs(members: Sequence[Member], program: Program) -> Iterator[list[Epoch]]
 
 
 def train(members: Sequence[Member], program: Program, after_epoch: Callable[[], None] = lambda: None) -> list[Result]:
-    """Trains members that share a program from the first epoch to the last.
-
-    Args:
-        members: the group.
-        program: theirs.
-        after_epoch: is called after each.
-    """
+    """Trains members that share a program from the first epoch to the last; `after_epoch` is called after each."""
     histories: list[list[Record]] = [[] for _ in members]
     best: list[Epoch] = []
     last: list[Epoch] = []
+    n_grades = len(members[0].dataset.scale.labels)
     for last in epochs(members, program):
         best = [
             max(earlier, now, key=lambda each: each.record["val_accuracy"])
@@ -227,7 +222,7 @@ def train(members: Sequence[Member], program: Program, after_epoch: Callable[[],
             history.append(epoch.record)
         after_epoch()
     return [
-        Result(history, _guesses(epoch.logits), _guesses(best_epoch.logits))
+        Result(history, _guesses(epoch.logits, n_grades), _guesses(best_epoch.logits, n_grades))
         for history, epoch, best_epoch in zip(histories, last, best, strict=True)
     ]
 
@@ -279,8 +274,9 @@ def stacked_batches(members: Sequence[Member], epoch: int) -> Iterator[tuple[Bat
 
 def _epoch(member: Member, epoch: int, means: Sequence[float], logits: Float[np.ndarray, "held_out grades"]) -> Epoch:
     """An epoch from its mean loss and accuracy in training, and from the logits of the drawings held out."""
-    (loss, accuracy), confidences = means, Calibration().confidences(logits)
-    labels, validation, test = member.dataset.labels, member.split.validation, member.split.test
+    (loss, accuracy), data = means, member.dataset
+    confidences = Calibration(n_grades=len(data.scale.labels)).confidences(logits)
+    labels, validation, test = data.labels, member.split.validation, member.split.test
     scores = metrics.scores(confidences[: len(validation)], labels[validation])
     record: Record = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
     record |= {"val_loss": scores.loss, "val_accuracy": scores.accuracy, "val_ece": scores.ece}
@@ -290,9 +286,9 @@ def _epoch(member: Member, epoch: int, means: Sequence[float], logits: Float[np.
     return Epoch(record, logits)
 
 
-def _guesses(logits: Float[np.ndarray, "n grades"]) -> Int[np.ndarray, " n"]:
+def _guesses(logits: Float[np.ndarray, "n outputs"], n_grades: int) -> Int[np.ndarray, " n"]:
     """Class indices; -1, which is never right, where a network that has diverged gives no numbers."""
-    return np.where(np.isfinite(logits).all(axis=1), logits[:, : len(GRADES)].argmax(axis=1), -1)
+    return np.where(np.isfinite(logits).all(axis=1), logits[:, :n_grades].argmax(axis=1), -1)
 
 
 def _stack(trees: Sequence[Any]) -> Any:

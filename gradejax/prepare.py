@@ -18,12 +18,12 @@ from gradejax import cache, checkpoints, mixture, models, programs, recipe, reco
 from gradejax.dataset import TEST_TAG, Dataset, Picture, subset
 from gradejax.errors import UserError
 from gradejax.forward import variables_of
-from gradejax.grades import GRADES
 from gradejax.hands import synthetic
 from gradejax.ink import decode_ink
 from gradejax.programs import Programs
 from gradejax.recogniser import Recogniser
 from gradejax.resampling import METHODS
+from gradejax.scales import LETTERS, Scale
 from gradejax.splits import Split
 from gradejax.stores import DEFAULT_URI, Query, Store
 
@@ -66,9 +66,9 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
     if not store.count(query):  # before anything is compiled
         _raise_empty(store, query)
     if not programs.are_known_before_the_drawings(config):
-        return _prepared(config, store, lambda: network(config))
+        return _prepared(config, store, lambda: network(config, store.scale))
     with ThreadPoolExecutor(1) as background:
-        building = background.submit(_network_and_programs, config)
+        building = background.submit(_network_and_programs, config, store.scale)
         compiling = background.submit(lambda: programs.compile_steps(config, *building.result()))
         prepared = _prepared(config, store, lambda: building.result()[0])
         compiled = building.result()[1]
@@ -82,7 +82,7 @@ def _prepared(config: ConfigDict, store: Store, built: Callable[[], models.Netwo
     real = dataset(config, store)
     data, splits_of_data = split_and_mix(config, real)
     about = {
-        "labels": GRADES,
+        "labels": real.scale.labels,
         "size": config.data.size,
         "resampling": config.data.resampling,
         "model": recipe.as_json(config.model),
@@ -96,15 +96,15 @@ def _prepared(config: ConfigDict, store: Store, built: Callable[[], models.Netwo
                 "model.no_grade is True, but all drawings show grades: add synthetic ones that do not with "
                 "data.others, import some with --as-no-grade, or set model.no_grade to False"
             )
-        strangers = mixture.strangers(settings.size, _cache_folder(config), settings.resampling)
+        strangers = mixture.strangers(settings.size, _cache_folder(config), settings.resampling, real.scale)
     if not settings.folds:
         return Prepared(data, splits_of_data[0], built(), about, strangers=strangers)
     whole = splits.undivided(real, config.seed, settings.test_fraction, settings.train_drawings)
     return Prepared(data, _with_mixed(whole, real, data), built(), about, splits_of_data, strangers)
 
 
-def _network_and_programs(config: ConfigDict) -> tuple[models.Network, Programs]:
-    built = network(config)
+def _network_and_programs(config: ConfigDict, scale: Scale) -> tuple[models.Network, Programs]:
+    built = network(config, scale)
     return built, programs.of(config, built)
 
 
@@ -156,26 +156,33 @@ def _with_mixed(split: Split, dataset: Dataset, mixed: Dataset) -> Split:
     return replace(split, train=np.concatenate([split.train, added]))
 
 
-def network(config: ConfigDict) -> models.Network:
+def network(config: ConfigDict, scale: Scale = LETTERS) -> models.Network:
     """The network of a recipe, freshly initialised, or with the trained parameters that it starts from.
 
     Raises:
         UserError: where it cannot be built, or they are another network's.
     """
-    built = models.build(size=config.data.size, seed=config.seed, **recipe.as_json(config.model))
+    options = recipe.as_json(config.model)
+    built = models.build(size=config.data.size, seed=config.seed, n_grades=len(scale.labels), **options)
     if config.train.start_from:
-        _begin_with(built, config.data.size, config.train.start_from)
+        _begin_with(built, config.data.size, config.train.start_from, scale)
     return built
 
 
-def _begin_with(network: models.Network, size: int, source: str) -> None:
+def _begin_with(network: models.Network, size: int, source: str, scale: Scale) -> None:
     """Gives a network the variables of a run's model, or of the shipped recogniser's."""
     is_shipped = source == shipped.NAME
     file = shipped.FILE if is_shipped else Path(source, "checkpoints")
     kept = _read(source, file.stat().st_mtime_ns if file.exists() else 0)
     fresh = variables_of(network)
-    if (kept.size, kept.labels) != (size, GRADES) or not checkpoints.fits(fresh, checkpoints.named(kept.variables)):
-        name = "the recogniser that comes with gradejax" if is_shipped else f"the model in {source}"
+    name = "the recogniser that comes with gradejax" if is_shipped else f"the model in {source}"
+    if kept.scale != scale:
+        raise UserError(
+            f"{name} reads the scale {kept.scale.name}, and these drawings have {scale.name}: choose another "
+            "train.start_from, or none"
+        )
+    same = (kept.size, kept.labels) == (size, scale.labels)
+    if not same or not checkpoints.fits(fresh, checkpoints.named(kept.variables)):
         raise UserError(
             f"{name} is of another size or has other layers, so training cannot start from it: set model.* and "
             f"data.size as in {'configs/best.py' if is_shipped else f'{source}/config.json'}, or choose another "
@@ -218,7 +225,7 @@ def load(store: Store, query: Query, size: int, cache_folder: Path | None, resam
     source = {"store": store.uri, "query": repr(query)}
     fingerprint = store.fingerprint(query) if cache_folder else ""
     count = partial(store.count, query)
-    loaded = cache.decode(pictures, count, refused, size, resampling, source, fingerprint, cache_folder)
+    loaded = cache.decode(pictures, count, refused, size, resampling, source, fingerprint, cache_folder, store.scale)
     for reason, n in loaded.refused.items():
         log.warning("skipped %d of the store's documents: %s", n, reason)
     if not len(loaded):
@@ -235,7 +242,7 @@ def fill_if_first(store: Store, query: Query) -> None:
         store.uri, f"{_FIRST_DRAWINGS:,}", _FIRST_WRITERS,
     )  # fmt: skip
     # In one transaction: after an interruption nobody must go on with a part.
-    store.add(synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS))
+    store.add(synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS, scale=store.scale))
 
 
 def _cache_folder(config: ConfigDict) -> Path | None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jaxtyping import Float, UInt8
 
 from gradejax import calibration as calibrations
-from gradejax import checkpoints, choice, models, runs, shipped
+from gradejax import checkpoints, choice, runs, scales, shipped
 from gradejax.calibration import Calibration
+from gradejax.described import check, network_of, resampling_of
 from gradejax.errors import UserError
 from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches, variables_of
-from gradejax.grades import GRADES
 from gradejax.ink import decode_ink
 from gradejax.models import Network
-from gradejax.resampling import METHODS, resample
+from gradejax.resampling import resample
+from gradejax.scales import Scale
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,11 @@ class Recogniser:
     data_digest: str = ""
     trained_on: str = ""
 
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale that has the labels."""
+        return scales.of_labels(self.labels)
+
     def read(self, png: bytes) -> Reading:
         """Reads the grade in a picture.
 
@@ -113,6 +118,15 @@ class Recogniser:
         return self.confidences(np.stack([self.ink(png) for png in pngs]))
 
 
+def check_scale(recogniser: Recogniser, scale: Scale, name: str = "the model") -> None:
+    """Raises UserError if a recogniser reads another scale; `name` says in the error which it is."""
+    if recogniser.scale != scale:
+        raise UserError(
+            f"{name} reads the scale {recogniser.scale.name}, and the store has {scale.name}: train one with "
+            f"`{runs.TRAIN_COMMAND}`"
+        )
+
+
 def load(run: str | PathLike[str] | None = None) -> Recogniser:
     """Loads the recogniser of a run. The run may be a stranger's: everything in it is checked.
 
@@ -131,7 +145,7 @@ def _load_run(workdir: Path) -> Recogniser:
     if not workdir.is_dir():
         raise UserError(f"no run in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
     name = f"the checkpoint in {workdir}"
-    kept = checkpoints.restore(workdir, "model", partial(_check, name))
+    kept = checkpoints.restore(workdir, "model", partial(check, name))
     if kept is None:
         raise UserError(f"no checkpoint in {workdir}: train one with `{runs.TRAIN_COMMAND} --workdir={workdir}`")
     return _build(name, kept.about, kept.arrays)
@@ -147,7 +161,7 @@ def load_shipped(file: Path = shipped.FILE) -> Recogniser:
         UserError: when the file is missing or damaged.
     """
     name = f"the model in {file}"
-    about, arrays = shipped.read(file, partial(_check, name))
+    about, arrays = shipped.read(file, partial(check, name))
     return _build(name, about, arrays)
 
 
@@ -178,38 +192,40 @@ class Chosen(NamedTuple):
     run: Path | None
 
 
-def load_chosen(workdir: Path | None) -> Chosen:
+def load_chosen(workdir: Path | None, scale: Scale | None = None) -> Chosen:
     """Loads the model of a run, or the shipped one.
 
     Args:
         workdir: the run; None for the one that was chosen on the pages, else the newest finished run below `runs/`
             whose model can be loaded, else the shipped recogniser. The log says which it is.
+        scale: the one to read; None for any.
 
     Raises:
-        UserError: when the run has no model that can be loaded.
+        UserError: when the run has no model that can be loaded, or no model reads the scale.
     """
     if workdir:
-        return of_run(workdir)
+        return of_run(workdir, scale)
     name = choice.chosen()
     if name != shipped.NAME:
-        found = load_first([*([runs.ROOT / name] if name else []), *runs.finished_runs()])
+        found = load_first([*([runs.ROOT / name] if name else []), *runs.finished_runs()], scale)
         if found:
             return found
-    return load_own()
+    return load_own(scale)
 
 
-def load_first(candidates: Iterable[Path]) -> Chosen | None:
+def load_first(candidates: Iterable[Path], scale: Scale | None = None) -> Chosen | None:
     """Loads the first run whose model can be loaded, and logs the name of it and why others cannot be loaded.
 
     Args:
         candidates: folders of runs, the preferred one first.
+        scale: as in `load_chosen`.
 
     Returns:
         None if there is no such run.
     """
     for run in candidates:
         try:
-            found = of_run(run)
+            found = of_run(run, scale)
         except UserError as error:
             log.warning("%s", error)
         else:
@@ -219,9 +235,11 @@ def load_first(candidates: Iterable[Path]) -> Chosen | None:
     return None
 
 
-def load_own() -> Chosen:
-    """Loads the shipped recogniser, and logs that it is used."""
+def load_own(scale: Scale | None = None) -> Chosen:
+    """Loads the shipped recogniser, and logs that it is used. Raises UserError if it does not read a scale."""
     recogniser = load_shipped()
+    if scale is not None:
+        check_scale(recogniser, scale, "the recogniser that comes with gradejax")
     log.info(
         "using the recogniser that comes with gradejax. %s `%s` trains one of your own",
         recogniser.trained_on, runs.TRAIN_COMMAND,
@@ -229,9 +247,11 @@ def load_own() -> Chosen:
     return Chosen(shipped.NAME, recogniser, None)
 
 
-def of_run(run: Path) -> Chosen:
-    """Loads the model of a run, with its name. Raises UserError as `load` does."""
+def of_run(run: Path, scale: Scale | None = None) -> Chosen:
+    """Loads the model of a run, with its name. Raises UserError as `load` does, or if it does not read a scale."""
     recogniser = _load_run(run)
+    if scale is not None:
+        check_scale(recogniser, scale, f"the model in {run}")
     return Chosen(run.resolve().name, recogniser, run)
 
 
@@ -239,54 +259,15 @@ def _build(name: str, about: Mapping[str, Any], arrays: checkpoints.Arrays) -> R
     """The recogniser that checked metadata and arrays describe; `name` says in errors where they are from."""
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise UserError(f"{name} has numbers that are not finite: train another")
-    network, template = _shapes_of(about)
+    network = network_of(about)
     return Recogniser(
         labels=tuple(about["labels"]),
         size=about["size"],
-        resampling=_resampling(about),
-        calibration=calibrations.read(about.get("calibration", {})),
+        resampling=resampling_of(about),
+        calibration=calibrations.read(about.get("calibration", {}), len(about["labels"])),
         network=network,
-        variables=jax.tree.map(jnp.array, checkpoints.unflat(template, arrays)),
+        variables=jax.tree.map(jnp.array, checkpoints.unflat(variables_of(network), arrays)),
         logits_of=logits_function(network),
         data_digest=str(about.get("data_digest", "")),
         trained_on=str(about.get("trained_on", "")),
     )
-
-
-def _shapes_of(about: Mapping[str, Any]) -> tuple[models.Network, Variables]:
-    """The network that a checkpoint describes, and its variables' shapes, without allocating them."""
-    network = nnx.eval_shape(lambda: models.build(size=about["size"], seed=0, **about["model"]))
-    return network, variables_of(network)
-
-
-def _resampling(about: Mapping[str, Any]) -> str:
-    return about.get("resampling", "area")  # the only one there was before checkpoints said it
-
-
-def _check(name: str, about: Mapping[str, Any], shapes: checkpoints.Shapes) -> None:
-    """Raises UserError when metadata and arrays, whose place `name` says, are no model that gradejax can build."""
-    try:
-        reason = _strangeness(about, shapes)
-    except UserError as error:
-        reason = str(error)[:200]  # it may quote a name of any length
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the layers raise for names and numbers that make no sense
-        reason = type(error).__name__
-    if reason:
-        raise UserError(f"{name} is not a model that gradejax can build ({reason}): train one")
-
-
-def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | None:
-    size, labels = about["size"], about["labels"]
-    if type(size) is not int or not 8 <= size <= 512:
-        return "its size is not a whole number from 8 to 512"
-    if not isinstance(labels, list) or sorted(labels) != sorted(GRADES):
-        return "its labels are not the grades"
-    if _resampling(about) not in METHODS:
-        return f"its resampling is none of {', '.join(METHODS)}"
-    calibrations.read(about.get("calibration", {}))
-
-    network, template = _shapes_of(about)
-    jax.eval_shape(logits_function(network), template, jax.ShapeDtypeStruct((1, size, size), "uint8"))
-    return None if checkpoints.fits(template, shapes) else "its arrays are not the network's"

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gradejax import intervals, metrics
 from gradejax.evaluation import Predictions
-from gradejax.grades import GRADES, LETTERS, SIGNS
+from gradejax.scales import LETTERS, Scale
 
 _INTERVAL, _NEW = "95% interval", "not trained on"
 
@@ -52,18 +52,22 @@ def readers(folds: int, unseen: bool) -> str:
 
 
 def score_table(
-    title: str, predictions: Predictions, notes: Sequence[str], new: Bool[np.ndarray, " n"] | None = None
+    title: str,
+    predictions: Predictions,
+    notes: Sequence[str],
+    new: Bool[np.ndarray, " n"] | None = None,
+    scale: Scale = LETTERS,
 ) -> Table:
-    """A printable table: accuracy overall, by letter and by sign; the most confused pair; ECE; fraction rejected.
+    """A printable table: accuracy overall, by group and by sign; the most confused pair; ECE; fraction rejected.
 
     Args:
         title: of the table.
         predictions: what it is about.
         notes: lines to print below it.
         new: the drawings that the model was not trained on, to be shown in a row of their own; None for no such row.
+        scale: of the drawings.
     """
     labels, confidences, are_grades = predictions.labels, predictions.confidences, predictions.are_grades
-    letter, sign = labels // len(SIGNS), labels % len(SIGNS)
     table = Table("drawings", title=title, title_justify="left", caption_justify="left")
     for name in ("n", "accuracy", _INTERVAL):
         table.add_column(name, justify="right")
@@ -77,17 +81,17 @@ def score_table(
     if new is not None:
         add(_NEW, new)
     table.add_section()
-    for index, name in enumerate(LETTERS):
-        add(name, letter == index)
+    for name, indices in scale.parts():
+        add(name, np.isin(labels, indices))
     table.add_section()
-    for index, name in enumerate(SIGNS):
-        add(f"with {name}" if name else "without a sign", sign == index)
+    for sign, indices in scale.signs():
+        add(f"with {sign}" if sign else "without a sign", np.isin(labels, indices))
     counts = metrics.confusion(confidences, labels)
     pairs = np.triu(counts + counts.T, 1)
     confused = "no mistakes"
     if pairs.any():
         one, other = np.unravel_index(pairs.argmax(), pairs.shape)
-        confused = f"most confused: {GRADES[one]} and {GRADES[other]}, {pairs.max()} times"
+        confused = f"most confused: {scale.labels[one]} and {scale.labels[other]}, {pairs.max()} times"
     ece, rejected = metrics.reliability(confidences, labels).ece, np.mean(~are_grades)
     table.caption = "\n".join([confused, f"ECE {ece:.4f}, rejected {rejected:.2%}", *notes])
     return table

@@ -16,8 +16,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-from gradejax import recipe, regular
+from gradejax import recipe, regular, scales
 from gradejax.errors import UserError
+from gradejax.scales import Scale
 
 ROOT = Path("runs")
 TRAIN_COMMAND = "python -m gradejax.main --config=configs/cnn.py"
@@ -176,6 +177,13 @@ def append_history(workdir: Path, row: Mapping[str, Any]) -> None:
     """Appends an epoch to `metrics.jsonl`."""
     with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
+
+
+def scale(workdir: Path) -> Scale:
+    """The scale of the drawings that a run was trained on; `letters` where its config does not say."""
+    with suppress(UserError, AttributeError, TypeError, KeyError):
+        return scales.parse(read_json(workdir / "config.json")["data"]["scale"])
+    return scales.LETTERS
 
 
 def finished_runs(root: Path = ROOT) -> list[Path]:

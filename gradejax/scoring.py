@@ -26,9 +26,10 @@ def print_scores(workdir: Path | None, uris: Sequence[str | None], tags: tuple[s
         tags: only drawings with one of these; all if empty.
 
     Raises:
-        UserError: if there is no such model, or a store has no grades with these tags.
+        UserError: if there is no such model, or a store has another scale or no grades with these tags.
     """
-    chosen = recogniser.load_chosen(workdir)
+    with closing(stores.open_store(stores.store_uri(uris[0]))) as store:
+        chosen = recogniser.load_chosen(workdir, store.scale)
     trained_on = held_out.trained_on(chosen.run) if chosen.run else None
     query = stores.Query(tags=tags)
     scores, tables = zip(*(_score(chosen.recogniser, trained_on, uri, query) for uri in uris), strict=True)
@@ -53,6 +54,7 @@ def _score(
     """
     with closing(stores.open_store(stores.store_uri(uri))) as store:
         name = store.uri
+        recogniser.check_scale(model, store.scale)
         dataset = prepare.load(store, query, model.size, cache_folder=None, resampling=model.resampling)
     if (dataset.labels < 0).all():
         raise UserError(f"no drawing in {name} shows a grade: import grades into the same store to compare")
@@ -72,7 +74,7 @@ def _score(
         log.warning("%s", warning)
     notes = [report.interval_note(predictions.n_writers(), unseen=not warning)]
     return scores, report.score_table(
-        "Accuracy", predictions, [*notes, *report.rejection_notes(scores["no_grade"])], new
+        "Accuracy", predictions, [*notes, *report.rejection_notes(scores["no_grade"])], new, dataset.scale
     )
 
 

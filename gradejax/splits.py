@@ -7,7 +7,6 @@ from jaxtyping import Bool, Int
 
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,10 @@ def _test_part(dataset: Dataset, fraction: float, seed: int) -> Bool[np.ndarray,
 
 def _train_part(dataset: Dataset, train: np.ndarray, n: int, seed: int) -> np.ndarray:
     """`n` of the drawings `train`, or all if `n` is 0; raises UserError if they lack a grade."""
-    labels = dataset.labels[train]
-    missing = np.flatnonzero(np.bincount(labels[labels >= 0], minlength=len(GRADES)) == 0)
+    labels, grades = dataset.labels[train], dataset.scale.labels
+    missing = np.flatnonzero(np.bincount(labels[labels >= 0], minlength=len(grades)) == 0)
     if missing.size:
-        names = ", ".join(GRADES[index] for index in missing)
+        names = ", ".join(grades[index] for index in missing)
         raise UserError(
             f"no drawing of {names} among the {len(train)} to train on: every grade needs some "
             "(see `python -m gradejax.data stats`)"

@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 from gradejax import augment_device, ops
 from gradejax.batches import Batch, BatchPlan, padded, steps_per_epoch
 from gradejax.forward import Variables, initial_variables
-from gradejax.grades import GRADES
 from gradejax.models import Network
 
 
@@ -142,6 +141,7 @@ def step_function(network: Network, optimizer_name: str = "adamw") -> StepFuncti
         optimizer_name: as in `optimizer`.
     """
     network.train()
+    n_grades = network.n_grades
     graph, _, _ = nnx.split(network, nnx.Param, ...)
 
     def loss_of(
@@ -149,7 +149,7 @@ def step_function(network: Network, optimizer_name: str = "adamw") -> StepFuncti
     ) -> tuple[Array, tuple[nnx.State, LossAndAccuracy]]:
         model = nnx.merge(graph, parameters, statistics, copy=True)
         logits = model(jnp.asarray(batch.ink), nnx.Rngs(dropout=key), hparams.dropout)
-        is_grade, n_grades, extra = batch.labels >= 0, len(GRADES), logits.shape[-1] - len(GRADES)
+        is_grade, extra = batch.labels >= 0, logits.shape[-1] - n_grades
         targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, n_grades), hparams.label_smoothing)
         of_others = jnp.zeros(n_grades) if extra else jnp.full(n_grades, 1 / n_grades)
         targets = jnp.where(is_grade[:, None], targets, of_others)

@@ -82,7 +82,8 @@ class _Terminal(training.Audience):
         if prepared.folds:
             notes.append(report.readers(len(prepared.folds), by_writer))
         notes += report.rejection_notes(result.rejection())
-        console.print(report.score_table("Accuracy on validation", result.predictions, notes))
+        scale = prepared.dataset.scale
+        console.print(report.score_table("Accuracy on validation", result.predictions, notes, scale=scale))
         console.print(
             f"rejects {result.others_rejected:.2%} of {evaluation.N_OTHERS} synthetic drawings of other letters, "
             "digits and marks"

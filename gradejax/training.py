@@ -197,7 +197,8 @@ def run(
         # Before the plots: a run must not be lost for want of a picture.
         runs.write_json(workdir / "summary.json", summary)
         about = _plot_title(config, store_uri, workdir)
-        plots.write_plots(workdir / "plots", about, history, result, config.evaluate.mistakes, len(prepared.folds))
+        about_data = len(prepared.folds), prepared.dataset.scale
+        plots.write_plots(workdir / "plots", about, history, result, config.evaluate.mistakes, *about_data)
         run_erasure.finish(workdir)
     return Finished(workdir, summary)
 

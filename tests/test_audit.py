@@ -17,10 +17,12 @@ from gradejax.data.audit import audit
 from gradejax.data.relabel import relabel
 from gradejax.drawings import new_id
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, encode_png
+from gradejax.scales import LETTERS
 from gradejax.stores import open_store
+
+GRADES = LETTERS.labels
 
 WRONG = 12
 
@@ -143,7 +145,7 @@ class TestRelabel:
             ("{", "line 2: not JSON"),
             ("[1]", "line 2: not an object with _id, label and guess"),
             ('{"_id": "b", "label": "A"}', "line 2: not an object with _id, label and guess"),
-            ('{"_id": "b", "label": "A", "guess": "F"}', "line 2: unknown label 'F'"),
+            ('{"_id": "b", "label": "A", "guess": "F"}', "line 2: unknown label 'F', a grade of us"),
             ('{"_id": null, "label": "A", "guess": "B"}', "line 2: _id is not text"),
             ('{"_id": "a", "label": "A", "guess": "C"}', "line 2: the same drawing as in line 1"),
         ],

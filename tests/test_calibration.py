@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from gradejax import calibration, checkpoints, forward, metrics, models
 from gradejax.calibration import Calibration
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.recogniser import load
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -146,4 +148,4 @@ def test_an_invalid_calibration_is_an_error(value):
 @given(st.integers(1, 300), SEEDS)
 def test_a_fitted_calibration_survives_a_round_trip(n, seed):
     fitted = calibration.fit(*calibrated_logits(n, seed))
-    assert calibration.read(fitted._asdict()) == fitted
+    assert calibration.read(fitted.as_json()) == fitted

@@ -18,13 +18,15 @@ from gradejax.batches import epoch_batches
 from gradejax.dataset import Dataset
 from gradejax.drawings import Drawing
 from gradejax.errors import UserError
-from gradejax.grades import GRADE_INDEX
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, encode_png
 from gradejax.ink_file import InkFile
 from gradejax.recipe import base
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS
 from gradejax.stores import Query, open_store
+
+GRADE_INDEX = LETTERS.index
 
 ALL = Query()
 

@@ -21,11 +21,13 @@ from hypothesis import strategies as st
 
 from gradejax.drawings import Drawing, from_document, is_object_id, new_id, to_document
 from gradejax.errors import BadDrawing
-from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink, encode_png
 from gradejax.png import MAX_PNG_BYTES, stripped_png
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
@@ -187,7 +189,7 @@ class TestDocuments:
     @pytest.mark.parametrize(
         ("changes", "expected"),
         [
-            ({"label": "F"}, "unknown label 'F'"),
+            ({"label": "F"}, "unknown label 'F', a grade of us"),
             ({"label": "a+"}, "unknown label 'a+'"),
             ({"label": "\ud800"}, r"unknown label '\ud800'"),
             ({"label": "A\n" * 99}, r"unknown label 'A\nA\nA\nA\nA\nA\nA\nA\nA\nA\n'"),

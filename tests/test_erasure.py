@@ -19,9 +19,11 @@ import pytest
 
 from gradejax import audits, cache, erasure, held_out, run_erasure, runs
 from gradejax.drawings import Drawing, new_id
-from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS
 from gradejax.stores import Query, Store, open_store, sqlite_erasing
+
+GRADES = LETTERS.labels
 
 ROOT = Path(__file__).parents[1]
 EVERYTHING = Query(deleted=None)

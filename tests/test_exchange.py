@@ -29,9 +29,11 @@ from gradejax.data import exchange, folders, ndjson
 from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import BadDrawing
-from gradejax.grades import GRADES
 from gradejax.ink import decode_ink, encode_png
+from gradejax.scales import LETTERS
 from gradejax.stores import Query, open_store
+
+GRADES = LETTERS.labels
 
 PNG = encode_png(np.eye(20, dtype=np.uint8) * 255)
 NOBODY_THERE = "mongodb://anna:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"
@@ -152,7 +154,7 @@ class TestFiles:
         assert results[1:-1] == [
             "line 2: not JSON",
             "line 4: not UTF-8",
-            "line 5: unknown label 'F'",
+            "line 5: unknown label 'F', a grade of us",
             "line 6: not a document",
             "line 7: not extended JSON",
             "line 8: not extended JSON",
@@ -477,8 +479,8 @@ class TestCommand:
         (tmp_path / "some.ndjson").write_text("\n".join(lines))
         done = run(tmp_path, "import", "some.ndjson", "--store=sqlite:///a.db")
         assert (done.returncode, done.stdout) == (0, "imported 1, already there 0, refused 31\n")
-        assert "refused line 2: not JSON\nrefused line 3: unknown label 'F'\n" in done.stderr
-        assert "refused 30: unknown label 'F'" in done.stderr
+        assert "refused line 2: not JSON\nrefused line 3: unknown label 'F', a grade of us\n" in done.stderr
+        assert "refused 30: unknown label 'F', a grade of us" in done.stderr
         (tmp_path / "none.ndjson").write_text("\n".join(lines[1:]))
         reason = fails(tmp_path, "import", "none.ndjson", "--store=sqlite:///a.db")
         assert reason == "no drawings in none.ndjson: every document was refused"
@@ -543,7 +545,7 @@ class TestCommand:
         done = run(tmp_path, "check", "--store=sqlite:///a.db")
         assert done.returncode == 1
         assert sorted(done.stdout.splitlines()) == [
-            f"bad {bad.id}: unknown label 'F'",
+            f"bad {bad.id}: unknown label 'F', a grade of us",
             f"blank {blank.id}",
             f"duplicate {same.id}: the same ink as {one.id}",
         ]

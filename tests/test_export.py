@@ -24,9 +24,11 @@ from gradejax import forward, models, recipe, recogniser, views
 from gradejax.calibration import Calibration
 from gradejax.export.formats import FORMATS
 from gradejax.export.onnx import to_onnx
-from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
 from gradejax.recogniser import Chosen, Recogniser
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
 
 ROOT = Path(__file__).parent.parent
 

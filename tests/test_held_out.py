@@ -11,10 +11,12 @@ from gradejax import held_out
 from gradejax.dataset import Dataset
 from gradejax.errors import UserError
 from gradejax.evaluation import Evaluation, Predictions
-from gradejax.grades import GRADES
 from gradejax.models import build
 from gradejax.prepare import Prepared
+from gradejax.scales import LETTERS
 from gradejax.splits import Split
+
+GRADES = LETTERS.labels
 
 INK = np.random.default_rng(0).integers(0, 256, (7, 8, 8), np.uint8)
 LABELS = np.array([0, 1, 2, 3, 4, 5, -1], np.int32)

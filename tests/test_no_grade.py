@@ -19,13 +19,15 @@ from gradejax import metrics, splits
 from gradejax.dataset import Dataset, of_grades
 from gradejax.drawings import Drawing, to_document
 from gradejax.errors import UserError
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.canvas import ink_strokes
 from gradejax.hands.synthetic import write_drawings, written_others
 from gradejax.ink import encode_png
 from gradejax.prepare import prepare
 from gradejax.recipe import base
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Query, open_store
+
+GRADES = LETTERS.labels
 
 N_GRADES, N_OTHERS, N_WRITERS = 600, 300, 10
 QUICK = ["--config=mlp", "--config.data.size=16", "--config.model.hidden=(64,)", "--config.model.dropout=(0.1,)"]

@@ -126,7 +126,7 @@ def test_what_is_no_drawing_is_refused_in_a_sentence(tmp_path: Path, ask):
     pad = Pad(f"sqlite:///{tmp_path}/class.db")
     blank = {**drawing(), "data": drawing()["data"][:60]}
     assert "error" in ask(pad, "_save", blank)
-    assert ask(pad, "_save", drawing("F")) == {"error": "unknown label 'F'"}
+    assert ask(pad, "_save", drawing("F")) == {"error": "unknown label 'F', a grade of us"}
     assert ask(pad, "_save", drawing(strokes=[[{"x": "?"}]])) == {
         "error": "a stroke's point is not {x, y, t, pressure}"
     }

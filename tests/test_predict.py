@@ -12,8 +12,10 @@ import pytest
 
 from gradejax import checkpoints, forward, models, recogniser
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.ink import encode_png
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
 
 OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 

@@ -648,7 +648,7 @@ class TestSqlite:
         drawings = [draw() for _ in range(8)]
         store.add(drawings)
         bad = {
-            "label = 'F'": "unknown label 'F'",
+            "label = 'F'": "unknown label 'F', a grade of us",
             "tags = '{}'": "tags are not a list",
             "png = x'00'": "not a PNG",
             "png = 'text'": "not a PNG|not base64",

@@ -12,7 +12,6 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from gradejax.drawings import from_document, is_object_id, to_document
-from gradejax.grades import GRADES, LETTERS
 from gradejax.hands.allographs import ALLOGRAPHS
 from gradejax.hands.canvas import ink_strokes
 from gradejax.hands.movement import move
@@ -22,6 +21,10 @@ from gradejax.hands.slips import SLIPS, slip
 from gradejax.hands.synthetic import write_drawings, written_grades, written_others
 from gradejax.ink import decode_ink
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
+PLAIN = "ABCDE"
 
 
 @pytest.fixture(scope="module")
@@ -194,21 +197,21 @@ def test_the_ink_of_others_is_on_the_canvas(others):
 
 
 def test_a_reader_of_print_can_read_the_letters(drawings):
-    printed = _shapes([_print(letter, font, style) for font, style in _FONTS for letter in LETTERS])
+    printed = _shapes([_print(letter, font, style) for font, style in _FONTS for letter in PLAIN])
     written = [drawing for drawing in drawings if len(drawing.label) == 1]
     nearest = (_shapes([decode_ink(drawing.png) for drawing in written]) @ printed.T).argmax(axis=1)
-    right = np.array([LETTERS[i % 5] == drawing.label for i, drawing in zip(nearest, written, strict=True)])
+    right = np.array([PLAIN[i % 5] == drawing.label for i, drawing in zip(nearest, written, strict=True)])
     # Chance is 20%; this reader reads 86% of the real letters of Chars74K.
     assert right.mean() > 0.75
-    for letter in LETTERS:
+    for letter in PLAIN:
         assert right[[drawing.label == letter for drawing in written]].mean() > 0.5, letter
 
 
 def test_a_reader_of_the_letters_can_read_print(drawings):
     written = [drawing for drawing in drawings if len(drawing.label) == 1]
     shapes = _shapes([decode_ink(drawing.png) for drawing in written])
-    printed = _shapes([_print(letter, font, style) for font, style in _FONTS for letter in LETTERS])
-    right = [LETTERS[i % 5] == written[j].label for i, j in enumerate((printed @ shapes.T).argmax(axis=1))]
+    printed = _shapes([_print(letter, font, style) for font, style in _FONTS for letter in PLAIN])
+    right = [PLAIN[i % 5] == written[j].label for i, j in enumerate((printed @ shapes.T).argmax(axis=1))]
     assert np.mean(right) > 0.8
 
 

@@ -42,7 +42,7 @@ def train_locally(groups: Sequence[Group], update: Update) -> Iterator[Trained]:
         began = time.perf_counter()
         members = [training.member for training in group]
         if program is None or program.key != population.program_key(members[0].config):
-            program = population.build_program(members[0].config)
+            program = population.build_program(members[0].config, scale=members[0].dataset.scale)
         trained = population.train(members, program, partial(update, len(group)))
         yield Trained(group, trained, time.perf_counter() - began)
 
@@ -88,7 +88,9 @@ def train_with_ray(groups: Sequence[Group], update: Update) -> Iterator[Trained]
 def train_group(members: Sequence[population.Member]) -> tuple[list[population.Result], float]:
     """Trains members that share a program, in one call, as a Ray task must; also returns the seconds it took."""
     began = time.perf_counter()
-    return population.train(members, population.build_program(members[0].config)), time.perf_counter() - began
+    return population.train(
+        members, population.build_program(members[0].config, scale=members[0].dataset.scale)
+    ), time.perf_counter() - began
 
 
 class Estimate(NamedTuple):
@@ -122,6 +124,8 @@ def _first_epochs(members: Sequence[population.Member]) -> tuple[float, float]:
         config.train.epochs = 3
         shortened.append(member._replace(config=config))
     times = [time.perf_counter()]
-    for _ in population.epochs(shortened, population.build_program(shortened[0].config)):
+    for _ in population.epochs(
+        shortened, population.build_program(shortened[0].config, scale=shortened[0].dataset.scale)
+    ):
         times.append(time.perf_counter())
     return times[1] - times[0], min(times[2] - times[1], times[3] - times[2])

@@ -12,7 +12,6 @@ from jaxtyping import Int, Shaped
 from gradejax import runs
 from gradejax.ablate.trainings import Training, folder_name
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.population import Result
 
 
@@ -126,7 +125,7 @@ def read_guesses(workdir: Path, row: Row) -> Guesses:
 def _guesses(training: Training, result: Result) -> Guesses:
     data, split = training.member.dataset, training.member.split
     rows = np.concatenate([split.validation, split.test])
-    grades = np.array([*GRADES, ""])  # the last for -1
+    grades = np.array([*data.scale.labels, ""])  # the last for -1
     return Guesses(
         drawing=rows,
         part=np.repeat(["validation", "test"], [len(split.validation), len(split.test)]),

@@ -25,7 +25,6 @@ from gradejax.data.extended_json import EXTENDED_JSON
 from gradejax.dataset import Dataset, of_grades
 from gradejax.drawings import printable, stored_id
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.labels import Doubts
 from gradejax.progress import progress
 from gradejax.similar import Pair
@@ -36,7 +35,7 @@ from gradejax.styles import Stranger
 log = logging.getLogger(__name__)
 
 _FOLDS = 5
-_FEWEST = 10 * len(GRADES)
+_FEWEST_OF_EACH = 10
 _FEWEST_LISTED, _LISTED_SHARE = 100, 1.5
 _EPOCHS, _MOST_EPOCHS = 12, 40
 _SMALL = 1000
@@ -79,7 +78,7 @@ def audit(uri: str, tags: tuple[str, ...], out: str) -> None:
     confidences = out_of_fold(dataset)
     findings = examine(dataset, confidences)
     names = [id.decode() for id in dataset.ids.tolist()]
-    audits.save(uri, names, confidences)
+    audits.save(uri, names, confidences, scale=dataset.scale)
     _print(dataset, names, findings)
     try:
         _sheet(dataset, findings).savefig(picture)
@@ -122,7 +121,7 @@ def out_of_fold(dataset: Dataset) -> Float[ndarray, "n grades"]:
     folds, config = _folds(dataset), audit_recipe(len(dataset))
     with progress("training five networks (epochs)", config.train.epochs, log) as update:
         logits = cross_validate(config, dataset, folds, lambda: update(1)).logits
-    return Calibration().confidences(logits)
+    return Calibration(n_grades=len(dataset.scale.labels)).confidences(logits)
 
 
 def examine(dataset: Dataset, confidences: Float[ndarray, "n grades"]) -> Findings:
@@ -150,8 +149,9 @@ def _check_output(store: Store, out: Path | None, picture: Path) -> None:
 
 
 def _folds(dataset: Dataset) -> list[Split]:
-    if len(dataset) < _FEWEST:
-        raise UserError(f"an audit needs {_FEWEST} drawings or more, and here are {len(dataset)}: collect some first")
+    fewest = _FEWEST_OF_EACH * len(dataset.scale.labels)
+    if len(dataset) < fewest:
+        raise UserError(f"an audit needs {fewest} drawings or more, and here are {len(dataset)}: collect some first")
     n_writers = len(dataset.writer_names)
     if n_writers >= _FOLDS:
         return splits.folds(dataset, "writer", _FOLDS, seed=0)
@@ -161,15 +161,15 @@ def _folds(dataset: Dataset) -> list[Split]:
 
 def _print(dataset: Dataset, names: Sequence[str], findings: Findings) -> None:
     doubts, suspects, pairs, strangers = findings
-    n, console = len(dataset), Console(width=_CONSOLE_WIDTH)
+    n, console, grades = len(dataset), Console(width=_CONSOLE_WIDTH), dataset.scale.labels
     print(f"{n:,} drawings by {len(dataset.writer_names):,} writers; about {doubts.n_wrong:.0f} labels are wrong")
     if suspects:
         table = _table("most suspect labels", ("drawing", "writer", "label", "guess"), "confidence in the label")
         for row in suspects[:_SHOWN]:
             score = f"{doubts.scores[row]:.1%}"
-            table.add_row(*_about(dataset, names, row), GRADES[doubts.guesses[row]], score)
+            table.add_row(*_about(dataset, names, row), grades[doubts.guesses[row]], score)
         console.print(table, highlight=False)
-        counts = Counter((GRADES[dataset.labels[row]], GRADES[doubts.guesses[row]]) for row in suspects)
+        counts = Counter((grades[dataset.labels[row]], grades[doubts.guesses[row]]) for row in suspects)
         print(f"{len(suspects)} listed: " + ", ".join(f"{a} read as {b} {k}x" for (a, b), k in counts.most_common(12)))
     print(f"near-duplicates: {len(pairs)} pairs")
     if pairs:
@@ -194,14 +194,14 @@ def _table(title: str, columns: Sequence[str], number: str) -> Table:
 
 def _about(dataset: Dataset, names: Sequence[str], row: int) -> tuple[Text, Text, str]:
     writer = dataset.writer_names[dataset.writers[row]]
-    return Text(printable(names[row])), Text(printable(writer)), GRADES[dataset.labels[row]]
+    return Text(printable(names[row])), Text(printable(writer)), dataset.scale.labels[dataset.labels[row]]
 
 
 def _sheet(dataset: Dataset, findings: Findings) -> Figure:
     """The picture of the most suspect drawings."""
-    doubts, rows = findings.doubts, list(findings.suspects[:_PICTURES])
+    doubts, rows, grades = findings.doubts, list(findings.suspects[:_PICTURES]), dataset.scale.labels
     titles = [
-        f"{GRADES[dataset.labels[row]]}, or {GRADES[doubts.guesses[row]]}?\n{doubts.scores[row]:.1%} confidence"
+        f"{grades[dataset.labels[row]]}, or {grades[doubts.guesses[row]]}?\n{doubts.scores[row]:.1%} confidence"
         for row in rows
     ]
     return plots.sheet(dataset.ink[rows], titles, f"{len(rows)} suspect labels in {len(dataset):,} drawings")
@@ -210,6 +210,7 @@ def _sheet(dataset: Dataset, findings: Findings) -> Figure:
 def _lines(dataset: Dataset, names: Sequence[str], findings: Findings) -> list[str]:
     """The findings as NDJSON. What `relabel` must leave alone has a `kind`."""
     doubts, suspects, pairs, strangers = findings
+    grades = dataset.scale.labels
 
     def line(**fields: object) -> str:
         return json_util.dumps(fields, json_options=EXTENDED_JSON)
@@ -218,8 +219,8 @@ def _lines(dataset: Dataset, names: Sequence[str], findings: Findings) -> list[s
         *(
             line(
                 _id=stored_id(names[row]),
-                label=GRADES[dataset.labels[row]],
-                guess=GRADES[doubts.guesses[row]],
+                label=grades[dataset.labels[row]],
+                guess=grades[doubts.guesses[row]],
                 score=round(float(doubts.scores[row]), 6),
             )
             for row in suspects

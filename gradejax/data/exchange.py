@@ -14,8 +14,8 @@ from gradejax.data import documents
 from gradejax.data.extended_json import BrokenOff, parsed
 from gradejax.drawings import Drawing, from_document
 from gradejax.errors import BadDrawing
-from gradejax.grades import LABELS, NO_GRADE
 from gradejax.ink import decode_ink
+from gradejax.scales import LETTERS, NO_GRADE, Scale
 from gradejax.stores import Store
 from gradejax.threads import parallel_map
 
@@ -46,7 +46,11 @@ class Outcome:
 
 
 def from_file(
-    file: io.RawIOBase | io.BufferedIOBase, tags: tuple[str, ...] = (), *, as_no_grade: bool = False
+    file: io.RawIOBase | io.BufferedIOBase,
+    tags: tuple[str, ...] = (),
+    *,
+    scale: Scale = LETTERS,
+    as_no_grade: bool = False,
 ) -> Iterator[Source]:
     """Yields the documents in a file: NDJSON, JSON documents one after another, or JSON arrays; all extended JSON.
 
@@ -56,13 +60,16 @@ def from_file(
     Args:
         file: open for reading bytes; unbuffered if it is a stream; gzipped or not, in UTF-8 or UTF-16.
         tags: added to each drawing's own.
+        scale: of the grades.
         as_no_grade: whether a drawing of something else, such as `F` or `7+`, is taken as one of no grade. Its history
             then keeps what it was.
     """
     for place, text in documents.texts(file):
         yield (
             place,
-            partial(refuse, text) if isinstance(text, BrokenOff) else partial(_from_text, text, tags, as_no_grade),
+            partial(refuse, text)
+            if isinstance(text, BrokenOff)
+            else partial(_from_text, text, tags, scale, as_no_grade),
         )
 
 
@@ -111,7 +118,7 @@ def _examined(source: Source) -> Drawing | BadDrawing:
     return drawing
 
 
-def _from_text(text: bytes, tags: tuple[str, ...], as_no_grade: bool) -> Drawing:
+def _from_text(text: bytes, tags: tuple[str, ...], scale: Scale, as_no_grade: bool) -> Drawing:
     document = parsed(text)
     if isinstance(document, dict):
         if document.get("_id") is None:
@@ -120,8 +127,8 @@ def _from_text(text: bytes, tags: tuple[str, ...], as_no_grade: bool) -> Drawing
             document["_id"] = ids.to_text(document["_id"])
         if tags and isinstance(document.setdefault("tags", []), list):
             document["tags"] = [*document["tags"], *tags]
-        if as_no_grade and type(label := document.get("label")) is str and label not in LABELS:
+        if as_no_grade and type(label := document.get("label")) is str and label not in scale.all_labels:
             earlier = document.get("history")
             entry = {"label": label, "date": document.get("date")}
             document |= {"label": NO_GRADE, "history": [*earlier, entry] if isinstance(earlier, list) else [entry]}
-    return from_document(document)
+    return from_document(document, scale=scale)

@@ -27,5 +27,5 @@ def generate(uri: str, count: str, seed: int, writers: int) -> None:
         raise UserError(f"{count!r} is not a number from 1 to {_MOST:,}: write python -m gradejax.data generate 2250")
     n = int(count)
     with closing(open_store(uri)) as store, progress("drawing", n, log) as update:
-        added = exchange.fill(store, track(write_drawings(n, seed=seed, writers=writers), update))
+        added = exchange.fill(store, track(write_drawings(n, seed=seed, writers=writers, scale=store.scale), update))
     print(f"added {added}, already there {n - added}")

@@ -12,6 +12,7 @@ from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import printable
 from gradejax.errors import StoreError, UserError
 from gradejax.progress import progress, track
+from gradejax.scales import Scale
 from gradejax.stores import open_store
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def import_drawings(uri: str, name: str, tags: tuple[str, ...], *, as_no_grade: 
     outcome = exchange.Outcome()
     with closing(open_store(uri)) as store:
         try:
-            with _sources(name, tags, as_no_grade) as sources:
+            with _sources(name, tags, store.scale, as_no_grade) as sources:
                 exchange.load(store, sources, outcome)
         except OSError as error:
             raise UserError(f"{name} cannot be read: {error.strerror}") from error
@@ -65,15 +66,15 @@ def _check_source(name: str, tags: tuple[str, ...], as_no_grade: bool) -> None:
 
 
 @contextmanager
-def _sources(name: str, tags: tuple[str, ...], as_no_grade: bool) -> Iterator[Iterable[exchange.Source]]:
+def _sources(name: str, tags: tuple[str, ...], scale: Scale, as_no_grade: bool) -> Iterator[Iterable[exchange.Source]]:
     if name != "-" and Path(name).is_dir():
-        sources = folders.from_folder(Path(name), tags)
+        sources = folders.from_folder(Path(name), tags, scale)
         with progress("importing", len(sources), log) as update:
             yield track(sources, update)
         return
     is_stdin = name == "-"
     with open(sys.stdin.fileno() if is_stdin else name, "rb", buffering=0, closefd=not is_stdin) as file:
-        sources = exchange.from_file(file, tags, as_no_grade=as_no_grade)
+        sources = exchange.from_file(file, tags, scale=scale, as_no_grade=as_no_grade)
         size = os.fstat(file.fileno()).st_size  # 0 for a pipe
         if not size:
             with progress("importing", None, log) as update:
@@ -94,7 +95,9 @@ def _report(outcome: exchange.Outcome, name: str) -> None:
     if not outcome.imported and not outcome.already_there:
         reason = "every document was refused" if refused else "there is nothing to import"
         if refused and all(reason.startswith("unknown label") for reason in outcome.refused):
-            reason += "; --as-no-grade takes drawings of anything else as no grade"
+            reason += (
+                "; --scale names the scale that they have, --as-no-grade takes drawings of anything else as no grade"
+            )
         raise UserError(f"no drawings in {name}: {reason}")
     if outcome.broken_off:
         raise UserError(f"{name} is incomplete, and the rest is lost: {outcome.broken_off}")

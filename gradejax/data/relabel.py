@@ -9,6 +9,7 @@ from gradejax import ids, regular
 from gradejax.data.extended_json import parsed
 from gradejax.drawings import checked_label
 from gradejax.errors import BadDrawing, UserError
+from gradejax.scales import Scale
 from gradejax.stores import open_store
 
 _MAX_BYTES = 2**28
@@ -32,10 +33,10 @@ def relabel(uri: str, name: str) -> None:
     Raises:
         UserError: if the file cannot be read or a line is malformed; nothing is changed then.
     """
-    corrections = list(_read(name))
     by_guess: dict[str, list[str]] = {}
     already = gone = 0
     with closing(open_store(uri)) as store:
+        corrections = list(_read(name, store.scale))
         drawings = store.get_many([one.id for one in corrections], pictures=False)
         for id, label, guess in corrections:
             drawing = drawings.get(id)
@@ -49,7 +50,7 @@ def relabel(uri: str, name: str) -> None:
     print(f"relabelled {changed}, already so {already}, gone or changed since {gone}")
 
 
-def _read(name: str) -> Iterator[Correction]:
+def _read(name: str, scale: Scale) -> Iterator[Correction]:
     try:
         content = regular.read(Path(name), _MAX_BYTES, follow=True)
     except OSError as error:
@@ -64,7 +65,7 @@ def _read(name: str) -> Iterator[Correction]:
             document = parsed(line)
             if isinstance(document, dict) and "kind" in document:  # not about a label
                 continue
-            correction = _correction(document)
+            correction = _correction(document, scale)
         except BadDrawing as error:
             raise UserError(f"{name}, line {number}: {error}; nothing was changed") from None
         if correction.id in lines:
@@ -76,11 +77,11 @@ def _read(name: str) -> Iterator[Correction]:
         raise UserError(f"nothing to relabel in {name}: write one with python -m gradejax.data audit --out=FILE")
 
 
-def _correction(document: Any) -> Correction:
+def _correction(document: Any, scale: Scale) -> Correction:
     """Raises BadDrawing if `document` is no correction."""
     if not isinstance(document, dict) or not {"_id", "label", "guess"} <= document.keys():
         raise BadDrawing("not an object with _id, label and guess")
     id = ids.to_text(document["_id"])
     if id is None:
         raise BadDrawing("_id is not text, a number, a date or binary")
-    return Correction(id, checked_label(document["label"]), checked_label(document["guess"]))
+    return Correction(id, checked_label(document["label"], scale), checked_label(document["guess"], scale))

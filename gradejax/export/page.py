@@ -84,7 +84,7 @@ def _model(recogniser: Recogniser) -> dict[str, Any]:
         "outputs": outputs,
         "size": size,
         "resampling": recogniser.resampling,
-        **recogniser.calibration._asdict(),
+        **recogniser.calibration.as_json(),
         "ink_divisor": recogniser.network.ink_divisor,
         "views": maps.astype(np.float32).reshape(-1, 6).tolist(),
         **layers.packed(network),

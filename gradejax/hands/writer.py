@@ -5,13 +5,13 @@ A writer is modelled in how the pen moves, not in what the ink looks like. Each 
 a little more. The pen then carries out the plan (`gradejax.hands.movement`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from gradejax.hands.allographs import ALLOGRAPHS
+from gradejax.hands.allographs import ALLOGRAPHS, MORE
 from gradejax.hands.canvas import CANVAS, PEN, Strokes
 from gradejax.hands.movement import move, tremble
 from gradejax.hands.others import OTHERS, scribble
@@ -52,6 +52,7 @@ class Writer:
         gap: between the letter's ink and the sign's, pixels.
         pressure: of the pen, 0 to 1.
         grain: the steps in which the paper reports the pen's position, pixels; those of old tablets are coarse.
+        spacing: between the ink of two letters or digits of a word, in heights; negative: they touch.
     """
 
     forms: Mapping[str, tuple[Form, Form]]
@@ -71,16 +72,25 @@ class Writer:
     gap: float
     pressure: float
     grain: float
+    spacing: float
 
 
-def make_writer(rng: np.random.Generator) -> Writer:
-    """Draws a writer's habits at random."""
+def make_writer(rng: np.random.Generator, more: Iterable[str] = ()) -> Writer:
+    """Draws a writer's habits at random.
+
+    Args:
+        rng: the source of randomness.
+        more: keys of `MORE`, whose forms the writer has besides those of `ALLOGRAPHS` and `OTHERS`. They change none of
+            the other habits.
+    """
     waist, belly = rng.normal(0, 0.2, 2)
-    forms = {}
-    for character, allographs in (ALLOGRAPHS | OTHERS).items():
+
+    def forms_of(allographs: Allographs) -> tuple[Form, Form]:
         usual, alternative = _choose_plans(allographs, rng)
-        forms[character] = (_personal_form(usual, waist, belly, rng), _personal_form(alternative, waist, belly, rng))
-    return Writer(
+        return _personal_form(usual, waist, belly, rng), _personal_form(alternative, waist, belly, rng)
+
+    forms = {character: forms_of(allographs) for character, allographs in (ALLOGRAPHS | OTHERS).items()}
+    writer = Writer(
         forms=forms,
         slips={name: min(rng.exponential(0.03), 0.25) for name in SLIPS},
         height=np.clip(138 + 24 * rng.standard_t(4), 60, 215),
@@ -98,31 +108,38 @@ def make_writer(rng: np.random.Generator) -> Writer:
         gap=12 + 7 * rng.standard_t(4),
         pressure=rng.uniform(0.3, 0.9),
         grain=rng.uniform(3, 10) if rng.random() < 0.35 else _FINE_GRAIN,
+        spacing=np.clip(0.08 + 0.07 * rng.standard_t(4), -0.12, 0.3),
     )
+    forms |= {character: forms_of(MORE[character]) for character in more}
+    return writer
 
 
-def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -> Strokes:
-    """Writes a character near the middle of the canvas.
+def write(word: Sequence[str], sign: str, writer: Writer, rng: np.random.Generator) -> Strokes:
+    """Writes a word, most often of one character, near the middle of the canvas.
 
     Args:
-        character: a key of `ALLOGRAPHS` or `OTHERS`, or `SCRIBBLE`.
-        sign: written to the right of the character: `+`, `-` or, if empty, nothing.
+        word: the characters: those that the writer has forms of, and `SCRIBBLE`.
+        sign: written to the right of the word: `+`, `-` or, if empty, nothing.
         writer: whose habits the drawing shows.
         rng: makes this drawing differ from the writer's others.
     """
     height = writer.height * np.exp(rng.normal(0, 0.09))
-    if not sign:  # a letter that has the canvas to itself is written larger
+    if not sign and len(word) == 1:  # a letter that has the canvas to itself is written larger
         height *= 1.1
     width = max(height * writer.width * np.exp(rng.normal(0, 0.07)), _MIN_WIDTH)
     lean = height * (writer.slant + rng.normal(0, 0.04))
-    form = scribble(rng) if character == SCRIBBLE else _choose_form(character, writer, rng)
-    paths = _carry_out(form, np.array([[width, 0], [-lean, height]]), writer, rng)
+    frame = np.array([[width, 0], [-lean, height]])
+    if len(word) == 1:
+        form = scribble(rng) if word[0] == SCRIBBLE else _choose_form(word[0], writer, rng)
+        paths = _carry_out(form, frame, writer, rng)
+    else:
+        paths = _write_in_a_row(word, frame, writer, rng)
     if sign:
         (_, top), (right, bottom) = _bounds(paths)
         length = (1 if sign == "-" else 0.75) * writer.sign_length * np.exp(rng.normal(0, 0.13))
         upright = length * writer.sign_aspect
-        frame = np.array([[length, 0], [-0.5 * lean / height * upright, upright]])
-        sign_paths = _carry_out(_choose_form(sign, writer, rng), frame, writer, rng)
+        sign_frame = np.array([[length, 0], [-0.5 * lean / height * upright, upright]])
+        sign_paths = _carry_out(_choose_form(sign, writer, rng), sign_frame, writer, rng)
         (sign_left, sign_top), (_, sign_bottom) = _bounds(sign_paths)
         # A sign may run into the letter, but a short - that did would read as a bar of an A or E.
         gap = PEN + np.clip(writer.gap + rng.normal(0, 6), -4 if sign == "-" and length < 50 else -16, 60)
@@ -132,6 +149,30 @@ def write(character: str, sign: str, writer: Writer, rng: np.random.Generator) -
     tilt = np.deg2rad(writer.tilt + rng.normal(0, 2))
     rotation = np.array([[np.cos(tilt), -np.sin(tilt), 0], [np.sin(tilt), np.cos(tilt), 0], [0, 0, 1]])
     return _record(_fit_on_canvas([path @ rotation for path in paths], rng), writer, rng)
+
+
+def _write_in_a_row(
+    word: Sequence[str], frame: Float[np.ndarray, "2 2"], writer: Writer, rng: np.random.Generator
+) -> list[Path]:
+    """The paths of several characters on one base line, as far from each other as the writer's habit is."""
+    height, lean = frame[1, 1], frame[1, 0] / frame[1, 1]
+    upright = np.array([[1, 0, 0], [-lean, 1, 0], [0, 0, 1]])  # distances are measured as if nothing leant
+    paths: list[Path] = []
+    for before, character in zip(("", *word), word, strict=False):
+        size = np.exp(rng.normal(0, 0.05))
+        form = _choose_form(character, writer, rng)
+        if character in "+-":  # half as high as the digits, in their middle
+            form = [stroke * (0.6, 0.5, 1) + (0, 0.27, 0) for stroke in form]
+        of_character = _carry_out(form, size * frame, writer, rng)
+        drop = np.array([0, height * (1 - size + rng.normal(0, 0.025)), 0])
+        if paths:
+            least = 0.04 if {before, character} & {".", ","} else -0.13  # a point that touched would be lost
+            gap = PEN + height * np.clip(writer.spacing + rng.normal(0, 0.03), least, 0.35)
+            right = _bounds([path @ upright for path in paths])[1, 0]
+            left = _bounds([path @ upright for path in of_character])[0, 0]
+            drop[0] = right + gap - left
+        paths += [path + drop for path in of_character]
+    return paths
 
 
 def _choose_plans(allographs: Allographs, rng: np.random.Generator) -> list[str]:

@@ -21,7 +21,6 @@ from gradejax.calibration import is_too_small
 from gradejax.drawings import checked_tags, from_document, png_from_base64
 from gradejax.errors import UserError
 from gradejax.export import modules
-from gradejax.grades import GRADES
 from gradejax.ink import decode_ink
 from gradejax.stores import Store
 
@@ -80,7 +79,7 @@ class Pad(anywidget.AnyWidget):
         if store is None or isinstance(store, str):
             store = stores.open_store(stores.store_uri(store), patience=_PATIENCE)
         self._store = store
-        counts = dict.fromkeys(GRADES, 0)
+        counts = dict.fromkeys(store.scale.labels, 0)
         for (_, label), n in store.summary().items():
             if label in counts:
                 counts[label] += n
@@ -91,7 +90,7 @@ class Pad(anywidget.AnyWidget):
         """Saves a drawing: `label`, `data` and `strokes` as in a document."""
         document = {"tags": self._tags, "writer": self._writer, "date": datetime.now(UTC)}
         try:
-            examined = from_document({**drawing, **document})
+            examined = from_document({**drawing, **document}, scale=self._store.scale)
             if is_too_small(decode_ink(examined.png)):
                 raise UserError("that is hardly more than a dot: draw the whole grade")
             self._store.add([examined])

@@ -3,6 +3,7 @@
 import os
 
 from gradejax.errors import StoreError
+from gradejax.scales import Scale
 from gradejax.stores.store import IN_USE, Query, Store
 
 __all__ = ["DEFAULT_URI", "IN_USE", "Query", "Store", "open_store", "store_uri"]
@@ -10,7 +11,7 @@ __all__ = ["DEFAULT_URI", "IN_USE", "Query", "Store", "open_store", "store_uri"]
 DEFAULT_URI = "sqlite:///data/grades.db"
 
 
-def open_store(uri: str, *, patience: float = 60.0) -> Store:
+def open_store(uri: str, *, patience: float = 60.0, scale: Scale | None = None) -> Store:
     """Opens the store at `uri`.
 
     Args:
@@ -19,10 +20,23 @@ def open_store(uri: str, *, patience: float = 60.0) -> Store:
             the address names others (`mongodb://host/school?collection=drawings`).
         patience: seconds to wait for a MongoDB server that went away, before an operation fails. It resumes where it
             stopped when the server is back in time.
+        scale: is set, if the store has another one.
 
     Raises:
         StoreError: if the address is of another kind, or the store cannot be opened or reached.
+        UserError: if the store has drawings that are not in `scale`.
     """
+    store = _opened(uri, patience)
+    if scale is not None:
+        try:
+            store.set_scale(scale)
+        except BaseException:
+            store.close()
+            raise
+    return store
+
+
+def _opened(uri: str, patience: float) -> Store:
     scheme, separator, rest = uri.partition("://")
     if separator and scheme == "sqlite":
         from gradejax.stores.sqlite import SqliteStore

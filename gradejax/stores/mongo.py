@@ -23,18 +23,19 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from bson import ObjectId
 from pymongo import UpdateMany
 from pymongo.errors import BulkWriteError
 
-from gradejax.drawings import Drawing, checked_label, checked_tags, from_document, to_document, utc_milliseconds
+from gradejax.drawings import Drawing, checked_label, checked_tags, from_document, utc_milliseconds
 from gradejax.errors import BadDrawing, StoreAway, StoreError
-from gradejax.ids import to_text
+from gradejax.scales import Scale
 from gradejax.stores import mongo_erasing, mongo_indexes, mongo_order
 from gradejax.stores import mongo_filters as filters
 from gradejax.stores.mongo_connection import MongoConnection
+from gradejax.stores.mongo_documents import Document, packed, with_text_id
 from gradejax.stores.mongo_indexes import ORDER
-from gradejax.stores.store import IN_USE, Query, retagged, tag_set, valid_drawings
+from gradejax.stores.mongo_scale import RememberedScale
+from gradejax.stores.store import IN_USE, Query, labelled, retagged, tag_set, valid_drawings
 from gradejax.traces import Trace
 
 _NO_PICTURES = {"data": 0, "strokes": 0}
@@ -43,8 +44,6 @@ _BATCH = 500  # documents that a cursor fetches at a time
 _ROUNDS = 10  # tries while other programs relabel the same drawings
 _DUPLICATE_KEY = 11000
 
-_Document = Mapping[str, Any]
-
 
 class MongoStore:
     """A `Store` in one MongoDB collection; see `open_store`."""
@@ -52,13 +51,22 @@ class MongoStore:
     def __init__(self, uri: str, patience: float) -> None:
         self._server = MongoConnection(uri, patience)
         self._grades = self._server.collection
+        self._scale = RememberedScale(self._server)
         self._nests_lists = not self._server.is_ferretdb
         self.uri = self._server.uri
         self._indexed = False
         self._changing = threading.Lock()
 
+    @property
+    def scale(self) -> Scale:
+        return self._scale.get()
+
+    def set_scale(self, scale: Scale) -> None:
+        if scale != self.scale:
+            self._scale.set(scale)
+
     def add(self, drawings: Iterable[Drawing]) -> int:
-        documents = [self._document(drawing) for drawing in drawings]
+        documents = [packed(drawing, nests_lists=self._nests_lists) for drawing in labelled(drawings, self.scale)]
         if not documents:
             return 0
         tries = 0
@@ -82,7 +90,7 @@ class MongoStore:
 
     def get(self, id: str) -> Drawing | None:
         document = self._lookup(id)
-        return None if document is None else from_document(_with_text_id(document))
+        return None if document is None else from_document(with_text_id(document), scale=self.scale)
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         if not ids:
@@ -93,7 +101,8 @@ class MongoStore:
             documents = self._server.retried(lambda: list(self._grades.find(selected, fields)))
         else:
             documents = [document for id in ids if (document := self._lookup(id, fields))]
-        by_id = {drawing.id: drawing for drawing in valid_drawings(map(_with_text_id, documents), None, pictures)}
+        drawings = valid_drawings(map(with_text_id, documents), self.scale, None, pictures)
+        by_id = {drawing.id: drawing for drawing in drawings}
         return {id: by_id[id] for id in ids if id in by_id}
 
     def find(
@@ -109,7 +118,7 @@ class MongoStore:
     ) -> Iterator[Drawing]:
         fields = (None if strokes else _NO_STROKES) if pictures else _NO_PICTURES
         documents = self._documents(fields, query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
-        return islice(valid_drawings(map(_with_text_id, documents), refused, pictures), limit)
+        return islice(valid_drawings(map(with_text_id, documents), self.scale, refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
         return self._server.retried(lambda: self._grades.count_documents(filters.matching(query)))
@@ -127,7 +136,7 @@ class MongoStore:
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
-        checked_label(label)
+        checked_label(label, self.scale)
 
         def change(before: Any) -> dict[str, Any] | None:
             entry = {"label": str(before), "date": _now()}
@@ -163,7 +172,7 @@ class MongoStore:
 
     def fingerprint(self, query: Query = IN_USE) -> str:
         def digest() -> str:
-            digest = sha256()
+            digest = sha256(self._scale.name().encode())
             for batch in self._grades.find_raw_batches(
                 filters.matching(query), sort=list(ORDER), batch_size=_BATCH, allow_disk_use=True
             ):
@@ -177,7 +186,7 @@ class MongoStore:
 
     def _documents(
         self, fields: dict[str, int] | None, query: Query, direction: int, after: str | None, batch_size: int
-    ) -> Iterator[_Document]:
+    ) -> Iterator[Document]:
         """Yields the selected documents in order, resuming after an outage; those with a strange `added` come last."""
         ferretdb = self._server.is_ferretdb
         last = None
@@ -223,7 +232,7 @@ class MongoStore:
                     return
                 strange, last = True, None
 
-    def _lookup(self, id: str, fields: dict[str, int] | None = None) -> _Document | None:
+    def _lookup(self, id: str, fields: dict[str, int] | None = None) -> Document | None:
         # One form at a time: FerretDB scans the whole collection unless the filter is an `_id` and nothing else.
         for form in filters.id_forms(id):
             document = self._server.retried(partial(self._grades.find_one, {"_id": form}, fields))
@@ -264,26 +273,12 @@ class MongoStore:
             with self._changing:
                 return self._grades.update_many(selected, change).modified_count
 
-    def _document(self, drawing: Drawing) -> dict[str, Any]:
-        document = {**to_document(drawing), "added": ObjectId()}
-        if "strokes" in document and not self._nests_lists:
-            document["strokes"] = [{"points": stroke} for stroke in document["strokes"]]
-        return document
-
     def _create_indexes(self) -> None:
         """Called before the first write only, so that a user without the right to write can still read."""
         with self._changing:
             if not self._indexed:
                 mongo_indexes.create(self._grades)
                 self._indexed = True
-
-
-def _with_text_id(document: _Document) -> _Document:
-    """Escapes a text `_id` that `from_document` would take for another type."""
-    id = document.get("_id")
-    if id is None:  # a view may leave it out; a new id on each read would be worse than an invalid one
-        return {**document, "_id": ""}
-    return {**document, "_id": to_text(id)} if type(id) is str else document
 
 
 def _now() -> datetime:

@@ -38,7 +38,7 @@ _PASSWORD_HINT = (
     " %3A %2F %3F %23 %5B %5D %40 %25"
 )
 _OUT_OF_DISK_SPACE = 14031
-_UNAUTHORIZED = 13
+UNAUTHORIZED = 13
 _AUTHENTICATION_FAILED = (18, 8000)  # MongoDB's own code, and Atlas's
 
 _Result = TypeVar("_Result")
@@ -117,7 +117,7 @@ class MongoConnection:
         except OperationFailure as error:
             if error.code in _AUTHENTICATION_FAILED:
                 raise StoreError(f"MongoDB at {self._hosts} refuses this user name or password") from error
-            if error.code == _UNAUTHORIZED:
+            if error.code == UNAUTHORIZED:
                 raise StoreError(
                     f"MongoDB at {self._hosts}: this user lacks the role read, or readWrite to write"
                 ) from error

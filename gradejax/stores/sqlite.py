@@ -15,11 +15,12 @@ from pathlib import Path
 
 from gradejax.drawings import Drawing, checked_label, checked_tags, from_document
 from gradejax.errors import BadDrawing, StoreError
-from gradejax.stores import sqlite_erasing, sqlite_queries, sqlite_schema
+from gradejax.scales import Scale
+from gradejax.stores import sqlite_erasing, sqlite_queries, sqlite_scale, sqlite_schema
 from gradejax.stores.sqlite_file import SqliteFile
 from gradejax.stores.sqlite_queries import IS_DELETED
 from gradejax.stores.sqlite_rows import INSERT, Row, columns, document, now, packed, unpacked
-from gradejax.stores.store import IN_USE, Query, checked_id, retagged, tag_set, valid_drawings
+from gradejax.stores.store import IN_USE, Query, checked_id, labelled, retagged, tag_set, valid_drawings
 from gradejax.traces import Trace
 
 _PAGE = 100  # drawings read at a time
@@ -48,11 +49,21 @@ class SqliteStore:
         if self.file.writable:
             self._complete_erasure(seconds=0)
 
+    @property
+    def scale(self) -> Scale:
+        with self._connection() as connection:
+            return sqlite_scale.read(connection)
+
+    def set_scale(self, scale: Scale) -> None:
+        if scale != self.scale:
+            with self._writing, self._connection() as connection:
+                sqlite_scale.write(connection, scale)
+
     def add(self, drawings: Iterable[Drawing]) -> int:
         # A commit costs a wait for the disk. Batches that arrive during one wait for the lock, and the first thread to
         # get it writes all of them in one transaction.
         added: Future[int] = Future()
-        self._waiting.append(([packed(drawing) for drawing in drawings], added))
+        self._waiting.append((list(map(packed, labelled(drawings, self.scale))), added))
         with self._writing:
             if not added.done():
                 self._write_waiting()
@@ -61,16 +72,17 @@ class SqliteStore:
     def get(self, id: str) -> Drawing | None:
         with self._connection() as connection:
             row = connection.execute(f"SELECT {columns()} FROM drawing WHERE id = ?", (checked_id(id),)).fetchone()
-        return None if row is None else from_document(document(row))
+            scale = sqlite_scale.read(connection)
+        return None if row is None else from_document(document(row), scale=scale)
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         statement = f"SELECT {columns(pictures)} FROM drawing WHERE id IN (SELECT value FROM json_each(?))"
-        by_id = {}
+        by_id, scale = {}, self.scale
         for start in range(0, len(ids), _PAGE):
             page = json.dumps([checked_id(id) for id in ids[start : start + _PAGE]])
             with self._connection() as connection:
                 rows = connection.execute(statement, (page,)).fetchall()
-            by_id |= {drawing.id: drawing for drawing in valid_drawings(map(document, rows), None, pictures)}
+            by_id |= {drawing.id: drawing for drawing in valid_drawings(map(document, rows), scale, None, pictures)}
         return {id: by_id[id] for id in ids if id in by_id}
 
     def find(
@@ -86,7 +98,7 @@ class SqliteStore:
     ) -> Iterator[Drawing]:
         order, batch_size = "DESC" if newest_first else "ASC", min(limit or _NUMBERS, _NUMBERS)
         rows = self._rows(columns(pictures, strokes), query, order, after, batch_size)
-        return islice(valid_drawings(map(document, rows), refused, pictures), limit)
+        return islice(valid_drawings(map(document, rows), self.scale, refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
         selection, values = self._selected(query)
@@ -106,11 +118,12 @@ class SqliteStore:
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
+        checked_label(label, self.scale)
         entry = "json_object('label', label, 'date', ?)"
         return self._change(
             f"UPDATE drawing SET history = json_insert(coalesce(history, '[]'), '$[#]', {entry}), label = ?"
             " WHERE id = ? AND label <> ?",
-            [(now(), checked_label(label), checked_id(id), label) for id in ids],
+            [(now(), label, checked_id(id), label) for id in ids],
         )
 
     def retag(self, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:

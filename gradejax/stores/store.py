@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
-from gradejax.drawings import MAX_TAGS, Drawing, from_document, utc_milliseconds
-from gradejax.errors import BadDrawing
+from gradejax.drawings import MAX_TAGS, Drawing, checked_label, from_document, utc_milliseconds
+from gradejax.errors import BadDrawing, StoreError, UserError
+from gradejax.scales import NO_GRADE, Scale, parse
 from gradejax.traces import Trace
 
 log = logging.getLogger(__name__)
@@ -66,8 +68,25 @@ class Store(Protocol):
     uri: str
     """The address without its credentials, safe to log and to write to files."""
 
+    @property
+    def scale(self) -> Scale:
+        """The scale of the drawings: the one set last, by any program; `letters` if none has been set."""
+        ...
+
+    def set_scale(self, scale: Scale) -> None:
+        """Sets the scale, for good.
+
+        Raises:
+            UserError: if drawings, excluded ones too, have labels that it lacks; names them.
+        """
+        ...
+
     def add(self, drawings: Iterable[Drawing]) -> int:
-        """Adds drawings with new ids, durably; returns how many."""
+        """Adds drawings with new ids, durably; returns how many.
+
+        Raises:
+            BadDrawing: if a label is not in the store's scale; then none is added.
+        """
         ...
 
     def get(self, id: str) -> Drawing | None:
@@ -128,7 +147,7 @@ class Store(Protocol):
         """Changes labels, and appends the previous label with the time to each history; returns how many changed.
 
         Raises:
-            BadDrawing: if `label` is neither a grade nor `no grade`.
+            BadDrawing: if `label` is neither in the store's scale nor `no grade`.
         """
         ...
 
@@ -173,12 +192,15 @@ class Store(Protocol):
 
 
 def valid_drawings(
-    documents: Iterable[Mapping[str, Any]], refused: Callable[[str, BadDrawing], None] | None, pictures: bool = True
+    documents: Iterable[Mapping[str, Any]],
+    scale: Scale,
+    refused: Callable[[str, BadDrawing], None] | None,
+    pictures: bool = True,
 ) -> Iterator[Drawing]:
     """Yields the valid drawings among `documents`; the others go to `refused`, or to the log if it is None."""
     for document in documents:
         try:
-            drawing = from_document(document, pictures=pictures)
+            drawing = from_document(document, scale=scale, pictures=pictures)
         except BadDrawing as error:
             if refused is None:
                 log.warning("skipped document %s: %s", document.get("_id"), error)
@@ -186,6 +208,34 @@ def valid_drawings(
                 refused(str(document.get("_id")), error)
         else:
             yield drawing
+
+
+def check_scale(scale: Scale, before: Scale, labels: Iterable[Any]) -> None:
+    """Raises UserError if a store with the scale `before` and these unvalidated labels cannot have another scale."""
+    used = [label for label in before.all_labels if label in set(map(str, labels))]
+    outside = [label for label in used if label not in scale.index and label != NO_GRADE]
+    if outside:
+        raise UserError(
+            f"the store has drawings of {', '.join(outside)}, which the scale {scale.name} lacks: "
+            f"it keeps the scale {before.name}; name another store with --store"
+        )
+
+
+def labelled(drawings: Iterable[Drawing], scale: Scale) -> list[Drawing]:
+    """Returns the drawings as a list; raises BadDrawing if one has a label that the scale lacks."""
+    checked = list(drawings)
+    for label in {drawing.label for drawing in checked}:
+        checked_label(label, scale)
+    return checked
+
+
+@lru_cache(maxsize=16)
+def remembered(name: str) -> Scale:
+    """Returns the scale that a store names. Raises StoreError if this gradejax does not know it."""
+    try:
+        return parse(name)
+    except UserError:
+        raise StoreError(f"the store has the scale {name[:40]!r}, which this gradejax lacks: update gradejax") from None
 
 
 def retagged(tags: Any, add: Sequence[str], remove: Sequence[str]) -> list[str] | None:

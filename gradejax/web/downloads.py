@@ -11,8 +11,8 @@ from fastapi.responses import StreamingResponse
 
 from gradejax.data import ndjson
 from gradejax.stores import Query, Store
+from gradejax.web.filters import Filters
 from gradejax.web.limits import bounded, no_repeats
-from gradejax.web.messages import Filters
 from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.sending import SendBudget
 from gradejax.web.state import from_state
@@ -31,8 +31,14 @@ class Downloads:
         self._budget = budget
         self._thread = Workers(1)
 
-    async def begin(self, query: Query) -> AsyncIterator[bytes]:
-        """Returns the NDJSON in pieces. Raises StoreError at once if the store does not answer."""
+    async def begin(self, filters: Filters) -> AsyncIterator[bytes]:
+        """Returns the NDJSON in pieces.
+
+        Raises:
+            BadDrawing: for a label that is not in the store's scale.
+            StoreError: at once, if the store does not answer.
+        """
+        query = filters.query(await self._thread.run(lambda: self._store.scale))
         await self._next_ids(query, None)
         return self._pieces(query)
 
@@ -69,7 +75,7 @@ async def export(
 ) -> StreamingResponse:
     """Returns the filtered drawings as NDJSON, as mongoexport writes it and `python -m gradejax.data import` reads."""
     return StreamingResponse(
-        await downloads.begin(filters.query()),
+        await downloads.begin(filters),
         media_type="application/x-ndjson",
         headers={"Content-Disposition": 'attachment; filename="drawings.ndjson"'},
     )

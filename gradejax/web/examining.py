@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from gradejax import held_out, intervals, prepare, runs
 from gradejax.dataset import TEST_TAG
 from gradejax.errors import UserError
-from gradejax.recogniser import Recogniser
+from gradejax.recogniser import Recogniser, check_scale
 from gradejax.stores import Query, Store
 from gradejax.web.model import Model, judge_ink
 from gradejax.web.run_messages import TestScore
@@ -52,10 +52,11 @@ class TestSet:
             recogniser: the model.
 
         Raises:
-            UserError: if there are no such drawings.
+            UserError: if there are no such drawings, or they have another scale.
         """
         with self._one_at_a_time:
             fingerprint = self._fingerprint()
+            check_scale(recogniser, self._store.scale)
             data = prepare.load(self._store, QUERY, recogniser.size, None, recogniser.resampling)
             known = held_out.trained_on(run) if run else None
             is_grade = data.labels >= 0
@@ -64,7 +65,7 @@ class TestSet:
             score = TestScore(n=len(rows), trained_on=int((is_grade & is_known).sum()), accuracy=None, interval=None)
             if len(rows):
                 guesses = np.concatenate(list(self._guesses(recogniser, data.ink[rows])))
-                columns = [recogniser.labels.index(grade) for grade in prepare.GRADES]
+                columns = [recogniser.labels.index(grade) for grade in data.scale.labels]
                 right = np.array(columns)[data.labels[rows]] == guesses
                 mean, low, high = intervals.accuracy(right, data.writers[rows])
                 bounds = None if np.isnan(low) else (low, high)

@@ -10,9 +10,10 @@ from fastapi.responses import StreamingResponse
 
 from gradejax.drawings import Drawing
 from gradejax.stores import Query, Store
+from gradejax.web.filters import ListPage, Page
 from gradejax.web.languages import Text
 from gradejax.web.limits import bounded, no_repeats
-from gradejax.web.messages import Listed, Listing, ListPage, Name, Page, Shelf, Shown
+from gradejax.web.messages import Listed, Listing, Name, Shelf, Shown
 from gradejax.web.ranking import Rankings
 from gradejax.web.roles import TEACHER_ONLY
 from gradejax.web.sending import USUAL_BYTES, SendBudget
@@ -78,7 +79,7 @@ def _png(store: Store, id: str) -> bytes:
 
 
 def _page(store: Store, rankings: Rankings, page: Page, language: str) -> Shelf:
-    query = page.query()
+    query = page.query(store.scale)
     if page.after is not None and store.get(page.after) is None:
         raise HTTPException(404, Text("server.no-such-drawing"))
     if page.is_ranked():
@@ -100,7 +101,7 @@ def _page_by_disagreement(rankings: Rankings, query: Query, page: Page, language
 
 
 def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
-    query = page.query()
+    query = page.query(store.scale)
     if page.after is not None and store.get(page.after) is None:
         raise HTTPException(404, Text("server.no-such-drawing"))
     if page.is_ranked():

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from gradejax import choice, held_out, intervals, results, runs, shipped
 from gradejax.errors import UserError
-from gradejax.grades import GRADE_INDEX, GRADES
 from gradejax.held_out import Reading
 from gradejax.recogniser import Chosen, Recogniser
+from gradejax.scales import Scale
 from gradejax.web.languages import Text
 from gradejax.web.run_messages import Bin, EpochShown, Mistake, RunDetail, RunShown
 
@@ -99,13 +99,13 @@ def detail(run: Path, shown: RunShown) -> RunDetail:
     Raises:
         UserError: if its files are damaged.
     """
-    read = held_out.readings(run) or []
+    read, scale = held_out.readings(run) or [], runs.scale(run)
     wrong = sorted((one for one in read if one.label != one.guess), key=lambda one: -one.confidence)
     return RunDetail(
         run=shown,
         history=history_of(runs.read_history(run)),
-        labels=list(GRADES),
-        confusion=_confusion(read) if read else None,
+        labels=list(scale.labels),
+        confusion=_confusion(read, scale) if read else None,
         bins=_bins(read),
         mistakes=[
             Mistake(id=one.id, label=one.label, guess=one.guess, confidence=one.confidence)
@@ -125,16 +125,16 @@ def history_of(rows: list[dict[str, Any]]) -> list[EpochShown]:
     return shown
 
 
-def _confusion(read: list[Reading]) -> list[list[int]]:
+def _confusion(read: list[Reading], scale: Scale) -> list[list[int]]:
     counts = Counter((one.label, one.guess) for one in read)
-    return [[counts[label, guess] for guess in GRADES] for label in GRADES]
+    return [[counts[label, guess] for guess in scale.labels] for label in scale.labels]
 
 
 def _bins(read: list[Reading]) -> list[Bin]:
     if not read:
         return []
     confidence = np.array([one.confidence for one in read])
-    right = np.array([GRADE_INDEX[one.label] == GRADE_INDEX[one.guess] for one in read], float)
+    right = np.array([one.label == one.guess for one in read], float)
     places = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
     bins = []
     for place in np.unique(places):

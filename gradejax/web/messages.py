@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal, NotRequired
+from typing import Annotated, NotRequired
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic requires it below Python 3.12
 
 from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import MAX_NAME_LENGTH, MAX_TAGS, utc_milliseconds
-from gradejax.grades import LABELS
-from gradejax.stores import Query
+from gradejax.scales import NO_GRADE
 from gradejax.web.roles import Role
 from gradejax.web.writers import WriterKey
 
@@ -23,10 +21,9 @@ MAX_TAG_CHARACTERS = 500
 MAX_SELECTED = 1000
 """Drawings changed by one request."""
 
-if TYPE_CHECKING:
-    Label = str
-else:
-    Label = Literal[LABELS]
+Label = Annotated[
+    str, Field(min_length=1, max_length=len(NO_GRADE), description="a grade of the store's scale, or `no grade`")
+]
 
 
 def _whole_characters(name: object) -> object:
@@ -171,48 +168,6 @@ class Relabelling(Selection):
 
 class Changed(Message):
     changed: int
-
-
-class Filters(BaseModel):
-    """Which drawings, as query parameters; see `gradejax.stores.Query`."""
-
-    model_config = ConfigDict(extra="forbid")
-    tag: Annotated[list[Name], Field(max_length=MAX_TAGS)] = []
-    label: Label | None = None
-    writer: Name | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    aside: Annotated[
-        bool | Literal["both", "quarantine"],
-        Field(description="excluded drawings instead; `both` for all; or those that wait for the teacher"),
-    ] = False
-
-    def query(self) -> Query:
-        excluded = None if self.aside == "both" else bool(self.aside)
-        query = Query(tuple(self.tag), self.label, self.writer, self.since, self.until, excluded)
-        if self.aside == "quarantine":
-            return replace(query, with_tag=QUARANTINE_TAG)
-        return replace(query, without_tag=QUARANTINE_TAG) if self.aside is True else query
-
-
-class GuessFilters(Filters):
-    guess: Annotated[Label | None, Field(description="what the model takes a drawing for; sorts by disagreement")] = (
-        None
-    )
-    by: Literal["date", "disagreement"] = "date"
-
-    def is_ranked(self) -> bool:
-        """Whether a model is asked."""
-        return self.by == "disagreement" or self.guess is not None
-
-
-class Page(GuessFilters):
-    after: Name | None = Field(None, description="the last id of the previous page")
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-
-
-class ListPage(GuessFilters):
-    after: Name | None = Field(None, description="the last id of the previous page")
 
 
 class Shown(Message):

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice, takewhile
 from pathlib import Path
@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 
 from gradejax import choice, results, runs, shipped
 from gradejax.errors import BadDrawing, UserError
-from gradejax.grades import NO_GRADE
 from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_first, load_own, of_run
+from gradejax.scales import LETTERS, NO_GRADE, Scale
 from gradejax.web.about import about
 from gradejax.web.languages import Text
 
@@ -35,14 +35,16 @@ class Judgement(NamedTuple):
 class Model:
     """The recogniser of one run, of the one that was chosen, or of the best; the shipped one until there is a run."""
 
-    def __init__(self, workdir: Path | None):
+    def __init__(self, workdir: Path | None, scale: Callable[[], Scale] = lambda: LETTERS):
         """Creates it; nothing is loaded yet.
 
         Args:
             workdir: the run; None for the one that was chosen with `use`, now or before a restart, else the most
                 accurate finished one (`choice.best_first`), also if it finishes later.
+            scale: says which scale the models must read; others are not used.
         """
         self.workdir = workdir
+        self._scale = scale
         self._changing = Lock()
         self._counting = Lock()
         self._urgent = 0
@@ -50,7 +52,7 @@ class Model:
         self._nobody_waits.set()
         self._loaded: Chosen | None = None
         self._described: tuple[Chosen | None, Text | None] = None, None
-        self._seen: tuple[str | None, list[Path]] | None = None
+        self._seen: tuple[Scale, str | None, list[Path]] | None = None
         self._look_at = 0.0
 
     def get(self) -> Chosen:
@@ -59,12 +61,13 @@ class Model:
         Raises:
             UserError: if none can be loaded; says what to do.
         """
-        if self._loaded and not self._is_look_due():
-            return self._loaded
+        loaded = self._loaded
+        if loaded and not self._is_look_due():
+            return loaded
         # While another is being loaded, only those wait who have none.
-        if not self._changing.acquire(blocking=self._loaded is None):
-            assert self._loaded
-            return self._loaded
+        if not self._changing.acquire(blocking=loaded is None):
+            assert loaded
+            return loaded
         try:
             chosen, before = self._look(), self._loaded
             if before is None:
@@ -84,11 +87,12 @@ class Model:
 
     def get_at_once(self) -> Chosen:
         """Does as `get`, but looks in the background: somebody waits for a guess."""
-        if self._loaded is None:
+        loaded = self._loaded
+        if loaded is None:
             return self.get()
         if self._is_look_due() and not self._changing.locked():
             Thread(target=self.get, daemon=True).start()
-        return self._loaded
+        return loaded
 
     def about(self, chosen: Chosen) -> Text | None:
         """Says which run `chosen`, from `get`, is and how good it is; None for the shipped recogniser."""
@@ -109,10 +113,11 @@ class Model:
         if self.workdir:
             raise UserError(f"the server was started with --workdir={self.workdir}: start it without to choose here")
         with self._changing:
-            wanted = load_own() if name == shipped.NAME else of_run(choice.finished(name))
+            scale = self._scale()
+            wanted = load_own(scale) if name == shipped.NAME else of_run(choice.finished(name), scale)
             _compile(wanted)
             choice.choose(name)
-            self._loaded, self._seen = wanted, (name, runs.finished_runs())
+            self._loaded, self._seen = wanted, (scale, name, runs.finished_runs())
         return wanted
 
     def look_now(self) -> None:
@@ -124,22 +129,25 @@ class Model:
 
     def _look(self) -> Chosen:
         self._look_at = time.monotonic() + _LOOK_SECONDS
+        scale = self._scale()
+        if self._loaded and self._loaded.recogniser.scale != scale:
+            self._loaded = None  # the store has been given another
         if self.workdir:
-            return self._loaded or load_chosen(self.workdir)
-        seen = choice.chosen(), runs.finished_runs()
+            return self._loaded or load_chosen(self.workdir, scale)
+        seen = scale, choice.chosen(), runs.finished_runs()
         if self._loaded and seen == self._seen:
             return self._loaded
-        name = seen[0]
+        name = seen[1]
         candidates = [] if name == shipped.NAME else choice.best_first()
         if name and name != shipped.NAME:
             candidates.insert(0, runs.ROOT / name)
         self._seen = seen
         if self._loaded and [self._loaded.run] == (candidates or [None])[:1]:
             return self._loaded
-        found = load_first(candidates)
+        found = load_first(candidates, scale)
         if self._loaded and self._loaded.run == (found.run if found else None):
             return self._loaded
-        return found or load_own()
+        return found or load_own(scale)
 
     @contextmanager
     def urgent(self) -> Iterator[None]:

@@ -22,9 +22,9 @@ from gradejax.calibration import is_too_small
 from gradejax.dataset import QUARANTINE_TAG, TEST_TAG
 from gradejax.drawings import MAX_TAGS, Drawing
 from gradejax.errors import BadDrawing, StoreError, UserError
-from gradejax.grades import NO_GRADE
 from gradejax.recogniser import Recogniser
 from gradejax.resampling import resample
+from gradejax.scales import NO_GRADE
 from gradejax.stores import Query, Store
 from gradejax.web.batcher import Batcher
 from gradejax.web.model import Model, judge_ink

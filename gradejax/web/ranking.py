@@ -16,7 +16,6 @@ from pathlib import Path
 
 from gradejax import audits
 from gradejax.errors import StoreError
-from gradejax.grades import GRADES
 from gradejax.stores import Query, Store
 from gradejax.web.judgements import FOLDER, Judgements
 from gradejax.web.judging import judged
@@ -275,8 +274,9 @@ class Rankings:
         ranking.total = self._store.count(query)
         name, recogniser, run = self._model.get()
         ranking.recogniser = recogniser
-        audit = audits.load(self._store.uri)
-        if audit and recogniser.labels == GRADES:
+        scale = self._store.scale
+        audit = audits.load(self._store.uri, scale=scale)
+        if audit and recogniser.labels == scale.labels:
             ranking.audited = audit.confidences
         self._judgements.use(recogniser, whole)
         drawings = judged(self._store, query, self._model, recogniser, self._judgements)

@@ -115,14 +115,15 @@ class Saver:
 
     def _examine(self, message: NewDrawing, png: bytes) -> _Examined:
         ink = decode_ink(png)
-        document = message.model_dump(exclude={"id", "date", "data", "writer", "writer_key"})
+        fields = message.model_dump(exclude={"id", "date", "data", "writer", "writer_key"})
         date = self._dates.corrected(message.date)
         writer = message.writer
         if message.writer_key is not None:
             if writer is not None:
                 raise BadDrawing("a writer and a writer_key: send one of them")
             writer = writer_of(message.writer_key)
-        drawing = from_document({"_id": message.id, "date": date, "data": png, "writer": writer, **document})
+        document = {"_id": message.id, "date": date, "data": png, "writer": writer, **fields}
+        drawing = from_document(document, scale=self._store.scale)
         drawing = examined(drawing, ink)
         return _Examined(drawing, self._quarantine.prepare(drawing, ink))
 

@@ -91,7 +91,7 @@ def _serve(
     whole_minutes: bool,
     shows_teachers_code: bool,
 ) -> None:
-    model = Model(workdir)
+    model = Model(workdir, lambda: store.scale)
     listeners = listen(host, port)
     try:
         model.get()

@@ -9,7 +9,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 
 from gradejax.errors import StoreError, UserError
-from gradejax.grades import LABELS
 from gradejax.recogniser import Chosen
 from gradejax.stores import Store
 from gradejax.web.languages import LANGUAGE, Text
@@ -139,8 +138,9 @@ def _summary(store: Store) -> Summary:
     grades: Counter[str] = Counter()
     used: Counter[str] = Counter()
     by_tag: dict[str, dict[str, int]] = {}
+    scale = store.scale
     for (tags, label), n in store.summary().items():
-        if label not in LABELS:  # another program's document may have any label, and is not a drawing
+        if label not in scale.all_labels:  # another program's document may have any label, and is not a drawing
             continue
         grades[label] += n
         for tag in tags:

@@ -25,8 +25,10 @@ import tensorstore
 
 from gradejax import checkpoints, forward, models
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.recogniser import load
+from gradejax.scales import LETTERS
+
+GRADES = LETTERS.labels
 
 _MEMORY_LIMIT = 2**30
 """Bytes, above what the process uses after loading a valid model."""

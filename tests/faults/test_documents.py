@@ -28,9 +28,11 @@ from gradejax.data import exchange, ndjson
 from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
 from gradejax.drawings import Drawing, from_document, to_document
 from gradejax.errors import BadDrawing
-from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS
 from gradejax.stores import open_store
+
+GRADES = LETTERS.labels
 
 LONG = os.environ.get("GRADEJAX_FAULTS") == "long"
 HERE = Path(__file__).parent

@@ -16,9 +16,11 @@ from conftest import CODE, TEACHERS_CODE, Server, serve
 from playwright.sync_api import Locator, Page, expect
 from test_pages import A_PLUS, draw
 
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import open_store
+
+GRADES = LETTERS.labels
 
 PROJECTOR = {"width": 1024, "height": 768}
 

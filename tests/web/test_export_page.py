@@ -22,14 +22,16 @@ from benchmarks.export import answers, compare
 from gradejax import checkpoints, forward, models, recogniser
 from gradejax.errors import UserError
 from gradejax.export.page import MAX_BYTES, to_page
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.canvas import ink_strokes
 from gradejax.hands.synthetic import write_drawings, written_others
 from gradejax.ink import decode_ink, encode_png
 from gradejax.recogniser import Chosen
 from gradejax.resampling import resample
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Store
 from gradejax.web.languages import LANGUAGES, Text
+
+GRADES = LETTERS.labels
 
 TESTS = Path(__file__).parent.parent
 

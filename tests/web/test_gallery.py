@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from gradejax.drawings import Drawing, new_id
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Query
+
+GRADES = LETTERS.labels
 
 DRAWINGS = list(write_drawings(400, seed=5, writers=3))
 

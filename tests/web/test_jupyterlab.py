@@ -13,9 +13,11 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from test_pages import A_PLUS, Strokes
 
-from gradejax.grades import GRADES
 from gradejax.ink import decode_ink
+from gradejax.scales import LETTERS
 from gradejax.stores import open_store
+
+GRADES = LETTERS.labels
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "five-owls"

@@ -24,13 +24,15 @@ from starlette.testclient import TestClient
 from gradejax import checkpoints, choice, forward, models, prepare, recipe, recogniser, results
 from gradejax.dataset import TEST_TAG
 from gradejax.errors import UserError
-from gradejax.grades import GRADES
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS
 from gradejax.stores import Query, Store, open_store
 from gradejax.web.app import create_app
 from gradejax.web.model import Model
 from gradejax.web.models import router
 from gradejax.web.roles import TEACHER_ONLY
+
+GRADES = LETTERS.labels
 
 OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 PATIENCE = 300  # seconds: the training gives way to every other program

@@ -14,10 +14,12 @@ from playwright.sync_api import Page, expect
 
 from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import Drawing, new_id
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Query, Store
+
+GRADES = LETTERS.labels
 
 Strokes = Sequence[Sequence[tuple[float, float]]]
 

@@ -23,9 +23,9 @@ from gradejax import prepare
 from gradejax.data.importing import import_drawings
 from gradejax.dataset import QUARANTINE_TAG, TEST_TAG
 from gradejax.drawings import Drawing, new_id
-from gradejax.grades import NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
+from gradejax.scales import NO_GRADE
 from gradejax.stores import Query, Store, open_store
 from gradejax.web import quarantine
 from gradejax.web.app import create_app

@@ -12,8 +12,8 @@ import pytest
 
 from gradejax import audits
 from gradejax.drawings import Drawing
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import IN_USE, Query, Store, open_store
 from gradejax.web import judgements, ranking
 from gradejax.web import ranked as ranked_module
@@ -21,6 +21,8 @@ from gradejax.web.judgements import Judgements
 from gradejax.web.model import Model
 from gradejax.web.ranked import Ranked
 from gradejax.web.ranking import Rankings
+
+GRADES = LETTERS.labels
 
 DRAWINGS = list(write_drawings(40, seed=5))
 

@@ -20,10 +20,10 @@ from starlette.testclient import TestClient
 
 from gradejax.drawings import from_document, new_id
 from gradejax.errors import UserError
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
 from gradejax.recogniser import Recogniser, load, load_shipped
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Query, Store, open_store
 from gradejax.web import model as models
 from gradejax.web.access import Access
@@ -31,6 +31,8 @@ from gradejax.web.app import create_app
 from gradejax.web.model import Model
 from gradejax.web.pages import PAGES, STATIC
 from gradejax.web.roles import Role
+
+GRADES = LETTERS.labels
 
 DRAWINGS = list(write_drawings(45, seed=7, writers=3))
 CODE = "seven-bees"

@@ -18,11 +18,13 @@ from test_languages import SEEN, assert_no_english
 from gradejax import prepare, recipe
 from gradejax.dataset import TEST_TAG
 from gradejax.errors import UserError
-from gradejax.grades import GRADES, NO_GRADE
 from gradejax.hands.synthetic import write_drawings
+from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Store
 from gradejax.web.failures import explained
 from gradejax.web.languages import LANGUAGES, TEXTS, Text
+
+GRADES = LETTERS.labels
 
 
 def check(page: Page) -> None:
