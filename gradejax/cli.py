@@ -19,6 +19,7 @@ from absl import flags
 
 from gradejax import end_on_interrupt, interrupted
 from gradejax.errors import UserError
+from gradejax.scales import NAMED, Scale, parse
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -31,6 +32,21 @@ def define_store(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "store", None, "Address of the drawings; sqlite:///data/grades.db by default.", flag_values=flag_values
     )
+
+
+def define_scale(flag_values: flags.FlagValues) -> None:
+    """Defines --scale."""
+    flags.DEFINE_string(
+        "scale",
+        None,
+        f"The grades: {', '.join(NAMED)}, or labels of your own, such as poor,fair,good. The store keeps it.",
+        flag_values=flag_values,
+    )
+
+
+def scale(flag_values: flags.FlagValues) -> Scale | None:
+    """The scale that --scale names; None where it was not given. Raises UserError if there is no such scale."""
+    return None if flag_values.scale is None else parse(flag_values.scale)
 
 
 def define_workdir(flag_values: flags.FlagValues, help: str) -> None:

@@ -1,10 +1,12 @@
 """Trains a recogniser and says how good it is.
 
-    python -m gradejax.main --config=configs/cnn.py [--store=URI] [--workdir=DIR] [--config.train.epochs=10]
+    python -m gradejax.main --config=configs/cnn.py [--store=URI] [--scale=german] [--workdir=DIR]
+        [--config.train.epochs=10]
 
 Every key of the config can be set on the command line; gradejax/recipe.py lists them. `--config=cnn` names a recipe
 that comes with gradejax. Without --workdir a new folder is made below runs/. With the --workdir of a run that was cut
-off, and the same config, training goes on where it stopped.
+off, and the same config, training goes on where it stopped. --scale is the scale of the grades, as for gradejax.data:
+an empty store takes it, and sqlite:///data/grades.db is filled with synthetic drawings of it.
 """
 
 import time
@@ -18,6 +20,7 @@ from gradejax.errors import UserError
 _FLAGS = flags.FlagValues()
 recipe.define_config(_FLAGS)
 cli.define_store(_FLAGS)
+cli.define_scale(_FLAGS)
 cli.define_workdir(_FLAGS, "Folder of the run; a new one below runs/ by default.")
 
 
@@ -31,6 +34,8 @@ def main(arguments: list[str]) -> None:
     recipe.require(recipe.find(config_flags.get_config_filename(_FLAGS["config"])))
     with cli.importing():
         from gradejax import terminal  # imports JAX, which --help need not wait for
+    if _FLAGS.scale is not None:
+        recipe.change(_FLAGS.config, {"data.scale": _FLAGS.scale})
     recipe.check(_FLAGS.config)
     terminal.train(_FLAGS.config, _FLAGS.store, cli.workdir(_FLAGS), began)
 

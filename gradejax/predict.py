@@ -3,10 +3,10 @@
     python -m gradejax.predict [--workdir=DIR] [--json] FILE.png …
 
 Prints one line per file: path, grade, confidence. Where the model takes a drawing for something other than a grade, the
-grade is `no grade` and the confidence is that of the likeliest one. With --json each line is an object with all fifteen
-confidences, and `no grade` is null. Without --workdir the run chosen on the pages is used, else the newest
-finished run below runs/, else the recogniser that comes with gradejax. A file that is not a picture is named on
-standard error, the others are still read, and the exit status is 1.
+grade is `no grade` and the confidence is that of the likeliest one. With --json each line is an object with the
+confidences in all grades of the model's scale, and `no grade` is null. Without --workdir the run chosen on the pages is
+used, else the newest finished run below runs/, else the recogniser that comes with gradejax. A file that is not a
+picture is named on standard error, the others are still read, and the exit status is 1.
 """
 
 import json

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
 
-from gradejax import cache, checkpoints, mixture, models, programs, recipe, recogniser, shipped, splits
+from gradejax import cache, checkpoints, mixture, models, programs, recipe, recogniser, scales, shipped, splits
 from gradejax.dataset import TEST_TAG, Dataset, Picture, subset
 from gradejax.errors import UserError
 from gradejax.forward import variables_of
@@ -29,7 +29,7 @@ from gradejax.stores import DEFAULT_URI, Query, Store
 
 log = logging.getLogger(__name__)
 
-_FIRST_DRAWINGS, _FIRST_WRITERS = 2250, 30
+_FIRST_DRAWINGS, _FIRST_OF_EACH, _FIRST_WRITERS = 2250, 150, 30
 
 
 class Prepared(NamedTuple):
@@ -233,16 +233,26 @@ def load(store: Store, query: Query, size: int, cache_folder: Path | None, resam
     return loaded
 
 
-def fill_if_first(store: Store, query: Query) -> None:
-    """Fills the default store with synthetic drawings where it is empty. No other store is filled unasked."""
+def ready(store: Store, config: ConfigDict) -> None:
+    """Gives a store the scale that a recipe names, and fills the default store with synthetic drawings if it is empty.
+
+    No other store is filled unasked.
+
+    Raises:
+        UserError: when the store has drawings whose labels the scale lacks.
+    """
+    if config.data.scale:
+        store.set_scale(scales.parse(config.data.scale))
+    query = Query(tags=recipe.tags(config))
     if store.uri != DEFAULT_URI or query.tags or store.count() or store.count(Query(deleted=True)):
         return
+    n = max(_FIRST_DRAWINGS, _FIRST_OF_EACH * len(store.scale.labels))
     log.info(
         "%s is empty: filling it with %s synthetic drawings by %d synthetic writers, tagged 'synthetic'",
-        store.uri, f"{_FIRST_DRAWINGS:,}", _FIRST_WRITERS,
+        store.uri, f"{n:,}", _FIRST_WRITERS,
     )  # fmt: skip
     # In one transaction: after an interruption nobody must go on with a part.
-    store.add(synthetic.write_drawings(_FIRST_DRAWINGS, writers=_FIRST_WRITERS, scale=store.scale))
+    store.add(synthetic.write_drawings(n, writers=_FIRST_WRITERS, scale=store.scale))
 
 
 def _cache_folder(config: ConfigDict) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from gradejax import scales
 from gradejax.errors import UserError
 
 _FOLDERS = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
@@ -74,6 +75,7 @@ def base() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.store = ""  # address of the drawings; if empty: --store, GRADEJAX_STORE or sqlite:///data/grades.db
+    config.data.scale = ""  # of the grades: german, or poor,fair,good; if empty: --scale, or the store's own
     config.data.tags = ""  # only drawings with one of these tags: 3a,3b; all drawings if empty
     config.data.split = "writer"  # writer, random or sequential
     config.data.validation_fraction = 0.2  # of the writers, or of the drawings
@@ -181,6 +183,8 @@ def check(config: object) -> None:
             raise UserError(f"the config sets {name!r}, which does not exist: {advice}")
         if not _is_like(value, known[name]):
             raise UserError(f"{name} is {_short(value)}: it must be {kind_of(known[name])}, such as {known[name]!r}")
+    if given["data.scale"]:
+        scales.parse(given["data.scale"])
     if given["data.folds"] == 1:
         raise UserError("data.folds is 1: it must be 2 or more, or 0 for a single split")
     if given["train.optimizer"] not in _OPTIMIZERS:

@@ -139,8 +139,10 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
     existing = read_json(path)
     if not isinstance(existing, Mapping):
         raise UserError(f"{path} is not a config: use another --workdir")
-    # The defaults of keys added later are what an earlier gradejax did.
-    existing = _completed(existing, recipe.as_json(recipe.base()))
+    # The defaults of keys added later are what an earlier gradejax did; there was one scale.
+    defaults = recipe.as_json(recipe.base())
+    defaults["data"]["scale"] = scales.LETTERS.name
+    existing = _completed(existing, defaults)
     if differing := sorted(_different(config, existing)):
         raise UserError(
             f"{workdir} holds a run of another config ({', '.join(differing[:5])}): "

@@ -153,9 +153,9 @@ class Finished(NamedTuple):
 
 
 def prepared(config: ConfigDict, store: Store) -> Prepared:
-    """What a training starts from. The first process fills the default store if it is empty."""
+    """What a training starts from. The first process makes the store ready."""
     if devices.is_first():
-        prepare.fill_if_first(store, stores.Query(tags=recipes.tags(config)))
+        prepare.ready(store, config)
         devices.wait()
     return prepare.prepare(config, store)
 
@@ -176,7 +176,8 @@ def run(
     Raises:
         UserError: for whatever the user can put right.
     """
-    settings = recipes.as_json(config) | {"data": recipes.as_json(config.data) | {"store": store_uri}}
+    kept = {"store": store_uri, "scale": prepared.dataset.scale.name}
+    settings = recipes.as_json(config) | {"data": recipes.as_json(config.data) | kept}
     workdir = workdir or runs.new_workdir(config.model.name)
     with runs.held(workdir):
         runs.begin(workdir, settings)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from gradejax import population, recipe, runs, stores
+from gradejax import population, runs, stores
 from gradejax.ablate import launch, power, report, results
 from gradejax.ablate.experiment import Experiment, load
 from gradejax.ablate.trainings import Group, Training, describe, groups_of, trainings_of
 from gradejax.errors import UserError
-from gradejax.prepare import fill_if_first
+from gradejax.prepare import ready
 from gradejax.progress import progress
 
 log = logging.getLogger("gradejax.ablate")
@@ -76,7 +76,7 @@ def estimate(options: Options) -> None:
 
 def _trainings(experiment: Experiment, options: Options) -> list[Training]:
     with closing(stores.open_store(stores.store_uri(options.store, options.config.data.store))) as store:
-        fill_if_first(store, stores.Query(tags=recipe.tags(options.config)))
+        ready(store, options.config)
         return trainings_of(experiment, options.seeds, store)
 
 

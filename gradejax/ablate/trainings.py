@@ -72,7 +72,7 @@ def trainings_of(experiment: Experiment, seeds: int, store: Store) -> list[Train
 def _digest(member: population.Member, fold: int) -> str:
     settings, defaults = recipe.as_json(member.config), recipe.as_json(recipe.base())
     # These do not affect the outcome of a training.
-    for group, key in (("data", "store"), ("data", "cache"), ("train", "checkpoint_every")):
+    for group, key in (("data", "store"), ("data", "scale"), ("data", "cache"), ("train", "checkpoint_every")):
         del settings[group][key]
     del settings["evaluate"]
     # Without defaults, so that a key that is added later leaves the digests of earlier trainings as they are.

@@ -34,7 +34,9 @@
         runs in this folder. Several filters together select what matches all of them. It asks twice, unless --yes says
         that you are sure; --dry-run only counts. It prints what it cannot reach; docs/privacy.md says more.
 
-All take --store, the address of the drawings.
+All take --store, the address of the drawings. import, stats, generate, check and audit take --scale, the scale of the
+grades, which the store keeps: letters (the default), us, german, french, spanish, swiss, danish, ib, or labels of your
+own, such as poor,fair,good. A store whose drawings have other labels is left as it is.
 """
 
 from absl import flags
@@ -53,6 +55,7 @@ from gradejax.stores import store_uri
 
 _FLAGS = flags.FlagValues()
 cli.define_store(_FLAGS)
+cli.define_scale(_FLAGS)
 flags.DEFINE_list(
     "tags", [], "import: adds these; export, audit, erase: only drawings with one of these.", flag_values=_FLAGS
 )
@@ -69,13 +72,13 @@ flags.DEFINE_bool("yes", False, "erase: does not ask.", flag_values=_FLAGS)
 
 # Each command's operands and the flags it takes besides --store.
 _COMMANDS: dict[str, tuple[str, set[str]]] = {
-    "import": ("FILE|FOLDER", {"tags", "as-no-grade"}),
+    "import": ("FILE|FOLDER", {"tags", "scale", "as-no-grade"}),
     "export": ("FILE", {"tags"}),
     "backup": ("FILE", set()),
-    "stats": ("", set()),
-    "generate": ("N", {"seed", "writers"}),
-    "check": ("", set()),
-    "audit": ("", {"tags", "out"}),
+    "stats": ("", {"scale"}),
+    "generate": ("N", {"scale", "seed", "writers"}),
+    "check": ("", {"scale"}),
+    "audit": ("", {"tags", "scale", "out"}),
     "relabel": ("FILE", set()),
     "erase": ("", {"writer", "tags", "before", "dry-run", "yes"}),
 }
@@ -92,24 +95,24 @@ def main(arguments: list[str]) -> None:
     for flag in set().union(*(taken for _, taken in _COMMANDS.values())) - allowed:
         if _FLAGS[flag].present:
             raise UserError(f"{name} takes no --{flag}")
-    uri, tags = store_uri(_FLAGS.store), tuple(_FLAGS.tags)
+    uri, tags, scale = store_uri(_FLAGS.store), tuple(_FLAGS.tags), cli.scale(_FLAGS)
     match arguments:
         case ["import", source]:
-            import_drawings(uri, source, tags, as_no_grade=bool(_FLAGS["as-no-grade"].value))
+            import_drawings(uri, source, tags, scale=scale, as_no_grade=bool(_FLAGS["as-no-grade"].value))
         case ["export", target]:
             export_drawings(uri, target, tags)
         case ["backup", target]:
             back_up(uri, target)
         case ["stats"]:
-            print_stats(uri)
+            print_stats(uri, scale)
         case ["generate", count]:
-            generate(uri, count, _FLAGS.seed, _FLAGS.writers)
+            generate(uri, count, _FLAGS.seed, _FLAGS.writers, scale)
         case ["check"]:
-            check(uri)
+            check(uri, scale)
         case ["audit"]:
             with cli.importing():
                 from gradejax.data.audit import audit  # imports JAX, which the other commands need not wait for
-            audit(uri, tags, _FLAGS.out)
+            audit(uri, tags, _FLAGS.out, scale)
         case ["relabel", source]:
             relabel(uri, source)
         case ["erase"]:

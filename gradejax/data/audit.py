@@ -27,6 +27,7 @@ from gradejax.drawings import printable, stored_id
 from gradejax.errors import UserError
 from gradejax.labels import Doubts
 from gradejax.progress import progress
+from gradejax.scales import Scale
 from gradejax.similar import Pair
 from gradejax.splits import Split
 from gradejax.stores import Query, Store, open_store
@@ -61,16 +62,17 @@ class Findings(NamedTuple):
     strangers: Sequence[Stranger]
 
 
-def audit(uri: str, tags: tuple[str, ...], out: str) -> None:
+def audit(uri: str, tags: tuple[str, ...], out: str, scale: Scale | None = None) -> None:
     """Looks for wrong labels with networks that were not trained on them; prints, draws and writes the findings.
 
     Args:
         uri: the store's address.
         tags: only drawings with one of these; empty for all.
         out: gets the findings as NDJSON; none if empty. The picture of the suspects goes beside it.
+        scale: as in `open_store`.
     """
     picture = Path(out).with_suffix(".png") if out else audits.PICTURE
-    with closing(open_store(uri)) as store:
+    with closing(open_store(uri, scale=scale)) as store:
         _check_output(store, Path(out) if out else None, picture)
         settings = recipe.base().data
         dataset = of_grades(prepare.load(store, Query(tags=tags), settings.size, Path(settings.cache)))

@@ -11,6 +11,7 @@ from gradejax.drawings import Drawing, printable
 from gradejax.errors import BadDrawing, UserError
 from gradejax.ink import decode_ink
 from gradejax.progress import progress, track
+from gradejax.scales import Scale
 from gradejax.stores import Query, open_store
 from gradejax.stores.sqlite import SqliteStore
 from gradejax.threads import parallel_map
@@ -21,17 +22,18 @@ _BLANK = 32  # ink no stronger than this comes from compression and paper, not f
 _KINDS = ("bad", "duplicate", "blank")
 
 
-def check(uri: str) -> None:
+def check(uri: str, scale: Scale | None = None) -> None:
     """Examines every drawing in a store and prints a line for each problem.
 
     Args:
         uri: the store's address.
+        scale: as in `open_store`.
 
     Raises:
         UserError: if there is any problem.
     """
     problems: list[tuple[str, str]] = []
-    with closing(open_store(uri)) as store, _first_with_ink() as first_with:
+    with closing(open_store(uri, scale=scale)) as store, _first_with_ink() as first_with:
         uri = store.uri
         if isinstance(store, SqliteStore) and (damage := _damage(store)):
             print("\n".join(f"damaged: {line}" for line in damage))

@@ -21,23 +21,26 @@ _MB = 2**20
 _MOST_REASONS = 20
 
 
-def import_drawings(uri: str, name: str, tags: tuple[str, ...], *, as_no_grade: bool = False) -> None:
+def import_drawings(
+    uri: str, name: str, tags: tuple[str, ...], *, scale: Scale | None = None, as_no_grade: bool = False
+) -> None:
     """Imports drawings and prints how many were new, already there, and refused.
 
     Args:
         uri: the store's address.
         name: a file or folder; `-` is standard input.
         tags: added to each drawing's own.
+        scale: as in `open_store`.
         as_no_grade: as in `exchange.from_file`.
 
     Raises:
-        UserError: if nothing could be read, or the rest of the file is lost.
+        UserError: if the store has another scale, nothing could be read, or the rest of the file is lost.
     """
     if QUARANTINE_TAG in tags:
         raise UserError(f"--tags={QUARANTINE_TAG}: only gradejax gives this tag")
     _check_source(name, tags, as_no_grade)
     outcome = exchange.Outcome()
-    with closing(open_store(uri)) as store:
+    with closing(open_store(uri, scale=scale)) as store:
         try:
             with _sources(name, tags, store.scale, as_no_grade) as sources:
                 exchange.load(store, sources, outcome)

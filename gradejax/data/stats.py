@@ -17,9 +17,9 @@ _MOST_TAGS = 200  # a table of 10,000 rows takes minutes, and nobody reads it
 _CONSOLE_WIDTH = 200  # even on a narrower terminal: a truncated number would be wrong
 
 
-def print_stats(uri: str) -> None:
-    """Prints a table of the drawings in the store at `uri`."""
-    with closing(open_store(uri)) as store, progress("counting", None):
+def print_stats(uri: str, scale: Scale | None = None) -> None:
+    """Prints a table of the drawings in the store at `uri`; `scale` as in `open_store`."""
+    with closing(open_store(uri, scale=scale)) as store, progress("counting", None):
         summary, excluded = store.summary(), store.count(Query(deleted=True))
         uri, scale = store.uri, store.scale
     by_tag: dict[str, Counter[str]] = {}

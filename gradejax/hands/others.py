@@ -288,10 +288,6 @@ OTHERS: dict[str, Allographs] = {
 """The ways to write each of them."""
 
 
-LOOK_ALIKES = ("0O", "1I")
-"""Characters that are written in the same ways: where one of them is a grade, the other is not written as none."""
-
-
 def scribble(rng: np.random.Generator) -> Form:
     """A random scribble, to and fro or round and round, in a square slightly larger than a letter."""
     form = []

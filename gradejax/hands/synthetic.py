@@ -15,7 +15,7 @@ import numpy as np
 from gradejax.drawings import Drawing
 from gradejax.hands.allographs import ALLOGRAPHS, MORE
 from gradejax.hands.canvas import Strokes, ink_strokes
-from gradejax.hands.others import LOOK_ALIKES, OTHERS
+from gradejax.hands.others import OTHERS
 from gradejax.hands.writer import SCRIBBLE, Writer, make_writer, write
 from gradejax.ink import encode_png
 from gradejax.scales import LETTERS, Scale, split_sign
@@ -24,6 +24,8 @@ _FIRST_DATE = datetime(2024, 1, 1, 8, tzinfo=UTC)
 _INTERVAL = timedelta(seconds=4)
 _LIKE_GRADES = "008OQ3GMH49"
 """What is most often taken for a letter is written more often than the rest."""
+_ALIKE = ("0O", "1I")
+"""Characters that are written in the same ways: where one is a grade, the other is not written as none."""
 _NEAR_MISS = "near miss"
 _NEAR_MISSES = 8  # to a round of the others
 _TRIES = 20
@@ -107,7 +109,7 @@ def written_others(
 def _others_of(scale: Scale) -> list[str]:
     letters = (character for character in ALLOGRAPHS if character.isalpha())
     others = (*letters, *OTHERS, *_LIKE_GRADES, "+", "-", SCRIBBLE)
-    look_like_grades = {one for alike in LOOK_ALIKES if not scale.index.keys().isdisjoint(alike) for one in alike}
+    look_like_grades = {one for alike in _ALIKE if not scale.index.keys().isdisjoint(alike) for one in alike}
     kept = [name for name in others if name not in look_like_grades | scale.index.keys()]
     return kept + [_NEAR_MISS] * (_NEAR_MISSES if any(map(_is_word, scale.labels)) else 0)
 

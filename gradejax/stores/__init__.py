@@ -3,7 +3,7 @@
 import os
 
 from gradejax.errors import StoreError
-from gradejax.scales import Scale
+from gradejax.scales import Scale, parse
 from gradejax.stores.store import IN_USE, Query, Store
 
 __all__ = ["DEFAULT_URI", "IN_USE", "Query", "Store", "open_store", "store_uri"]
@@ -11,7 +11,7 @@ __all__ = ["DEFAULT_URI", "IN_USE", "Query", "Store", "open_store", "store_uri"]
 DEFAULT_URI = "sqlite:///data/grades.db"
 
 
-def open_store(uri: str, *, patience: float = 60.0, scale: Scale | None = None) -> Store:
+def open_store(uri: str, *, patience: float = 60.0, scale: Scale | str | None = None) -> Store:
     """Opens the store at `uri`.
 
     Args:
@@ -20,12 +20,13 @@ def open_store(uri: str, *, patience: float = 60.0, scale: Scale | None = None) 
             the address names others (`mongodb://host/school?collection=drawings`).
         patience: seconds to wait for a MongoDB server that went away, before an operation fails. It resumes where it
             stopped when the server is back in time.
-        scale: is set, if the store has another one.
+        scale: the store's from now on: `german`, `poor,fair,good`; see `scales.parse`. By default the one that it has.
 
     Raises:
         StoreError: if the address is of another kind, or the store cannot be opened or reached.
-        UserError: if the store has drawings that are not in `scale`.
+        UserError: if there is no such scale, or the store has drawings whose labels it lacks.
     """
+    scale = parse(scale) if isinstance(scale, str) else scale
     store = _opened(uri, patience)
     if scale is not None:
         try:

@@ -51,22 +51,22 @@ class MongoStore:
     def __init__(self, uri: str, patience: float) -> None:
         self._server = MongoConnection(uri, patience)
         self._grades = self._server.collection
-        self._scale = RememberedScale(self._server)
+        self._remembered = RememberedScale(self._server)
+        self.scale = self._scale_now()
         self._nests_lists = not self._server.is_ferretdb
         self.uri = self._server.uri
         self._indexed = False
         self._changing = threading.Lock()
 
-    @property
-    def scale(self) -> Scale:
-        return self._scale.get()
-
     def set_scale(self, scale: Scale) -> None:
-        if scale != self.scale:
-            self._scale.set(scale)
+        if scale != self._scale_now():
+            self._remembered.set(scale)
+            self.scale = scale
 
     def add(self, drawings: Iterable[Drawing]) -> int:
-        documents = [packed(drawing, nests_lists=self._nests_lists) for drawing in labelled(drawings, self.scale)]
+        documents = [
+            packed(drawing, nests_lists=self._nests_lists) for drawing in labelled(drawings, self._scale_now())
+        ]
         if not documents:
             return 0
         tries = 0
@@ -90,7 +90,7 @@ class MongoStore:
 
     def get(self, id: str) -> Drawing | None:
         document = self._lookup(id)
-        return None if document is None else from_document(with_text_id(document), scale=self.scale)
+        return None if document is None else from_document(with_text_id(document), scale=self._scale_now())
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         if not ids:
@@ -101,7 +101,7 @@ class MongoStore:
             documents = self._server.retried(lambda: list(self._grades.find(selected, fields)))
         else:
             documents = [document for id in ids if (document := self._lookup(id, fields))]
-        drawings = valid_drawings(map(with_text_id, documents), self.scale, None, pictures)
+        drawings = valid_drawings(map(with_text_id, documents), self._scale_now(), None, pictures)
         by_id = {drawing.id: drawing for drawing in drawings}
         return {id: by_id[id] for id in ids if id in by_id}
 
@@ -118,7 +118,7 @@ class MongoStore:
     ) -> Iterator[Drawing]:
         fields = (None if strokes else _NO_STROKES) if pictures else _NO_PICTURES
         documents = self._documents(fields, query, -1 if newest_first else 1, after, min(limit or _BATCH, _BATCH))
-        return islice(valid_drawings(map(with_text_id, documents), self.scale, refused, pictures), limit)
+        return islice(valid_drawings(map(with_text_id, documents), self._scale_now(), refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
         return self._server.retried(lambda: self._grades.count_documents(filters.matching(query)))
@@ -130,13 +130,14 @@ class MongoStore:
             {"$group": {"_id": {"tags": "$tags", "label": "$label"}, "n": {"$sum": 1}}},
         ]
         summary: Counter[tuple[tuple[str, ...], str]] = Counter()
+        self._scale_now()
         for group in self._server.retried(lambda: list(self._grades.aggregate(pipeline))):
             key = tag_set(group["_id"].get("tags")), str(group["_id"].get("label", ""))
             summary[key] += group["n"]
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
-        checked_label(label, self.scale)
+        checked_label(label, self._scale_now())
 
         def change(before: Any) -> dict[str, Any] | None:
             entry = {"label": str(before), "date": _now()}
@@ -172,7 +173,7 @@ class MongoStore:
 
     def fingerprint(self, query: Query = IN_USE) -> str:
         def digest() -> str:
-            digest = sha256(self._scale.name().encode())
+            digest = sha256(self._remembered.name().encode())
             for batch in self._grades.find_raw_batches(
                 filters.matching(query), sort=list(ORDER), batch_size=_BATCH, allow_disk_use=True
             ):
@@ -231,6 +232,10 @@ class MongoStore:
                 if strange or not search_strange:
                     return
                 strange, last = True, None
+
+    def _scale_now(self) -> Scale:
+        self.scale = self._remembered.get()
+        return self.scale
 
     def _lookup(self, id: str, fields: dict[str, int] | None = None) -> Document | None:
         # One form at a time: FerretDB scans the whole collection unless the filter is an `_id` and nothing else.

@@ -48,22 +48,19 @@ class SqliteStore:
         self._is_erased = True  # whether no byte is left of what was erased here
         if self.file.writable:
             self._complete_erasure(seconds=0)
-
-    @property
-    def scale(self) -> Scale:
-        with self._connection() as connection:
-            return sqlite_scale.read(connection)
+        self.scale = self._scale_now()
 
     def set_scale(self, scale: Scale) -> None:
-        if scale != self.scale:
+        if scale != self._scale_now():
             with self._writing, self._connection() as connection:
                 sqlite_scale.write(connection, scale)
+            self.scale = scale
 
     def add(self, drawings: Iterable[Drawing]) -> int:
         # A commit costs a wait for the disk. Batches that arrive during one wait for the lock, and the first thread to
         # get it writes all of them in one transaction.
         added: Future[int] = Future()
-        self._waiting.append((list(map(packed, labelled(drawings, self.scale))), added))
+        self._waiting.append((list(map(packed, labelled(drawings, self._scale_now()))), added))
         with self._writing:
             if not added.done():
                 self._write_waiting()
@@ -72,12 +69,12 @@ class SqliteStore:
     def get(self, id: str) -> Drawing | None:
         with self._connection() as connection:
             row = connection.execute(f"SELECT {columns()} FROM drawing WHERE id = ?", (checked_id(id),)).fetchone()
-            scale = sqlite_scale.read(connection)
-        return None if row is None else from_document(document(row), scale=scale)
+            self.scale = sqlite_scale.read(connection)
+        return None if row is None else from_document(document(row), scale=self.scale)
 
     def get_many(self, ids: Sequence[str], *, pictures: bool = True) -> dict[str, Drawing]:
         statement = f"SELECT {columns(pictures)} FROM drawing WHERE id IN (SELECT value FROM json_each(?))"
-        by_id, scale = {}, self.scale
+        by_id, scale = {}, self._scale_now()
         for start in range(0, len(ids), _PAGE):
             page = json.dumps([checked_id(id) for id in ids[start : start + _PAGE]])
             with self._connection() as connection:
@@ -98,7 +95,7 @@ class SqliteStore:
     ) -> Iterator[Drawing]:
         order, batch_size = "DESC" if newest_first else "ASC", min(limit or _NUMBERS, _NUMBERS)
         rows = self._rows(columns(pictures, strokes), query, order, after, batch_size)
-        return islice(valid_drawings(map(document, rows), self.scale, refused, pictures), limit)
+        return islice(valid_drawings(map(document, rows), self._scale_now(), refused, pictures), limit)
 
     def count(self, query: Query = IN_USE) -> int:
         selection, values = self._selected(query)
@@ -107,6 +104,7 @@ class SqliteStore:
 
     def summary(self) -> Counter[tuple[tuple[str, ...], str]]:
         with self._connection() as connection:
+            self.scale = sqlite_scale.read(connection)
             rows = connection.execute(
                 "SELECT tags, label, count(*) FROM drawing WHERE deleted IS NULL GROUP BY tags, label ORDER BY tags"
             ).fetchall()
@@ -118,7 +116,7 @@ class SqliteStore:
         return summary
 
     def relabel(self, ids: Sequence[str], label: str) -> int:
-        checked_label(label, self.scale)
+        checked_label(label, self._scale_now())
         entry = "json_object('label', label, 'date', ?)"
         return self._change(
             f"UPDATE drawing SET history = json_insert(coalesce(history, '[]'), '$[#]', {entry}), label = ?"
@@ -173,6 +171,11 @@ class SqliteStore:
             with suppress(StoreError):
                 self._complete_erasure(seconds=0)
         self.file.close()
+
+    def _scale_now(self) -> Scale:
+        with self._connection() as connection:
+            self.scale = sqlite_scale.read(connection)
+        return self.scale
 
     def _complete_erasure(self, seconds: float) -> None:
         # Those who erase at the same time share one rewriting of the file: the second one finds it done.

@@ -68,10 +68,8 @@ class Store(Protocol):
     uri: str
     """The address without its credentials, safe to log and to write to files."""
 
-    @property
-    def scale(self) -> Scale:
-        """The scale of the drawings: the one set last, by any program; `letters` if none has been set."""
-        ...
+    scale: Scale
+    """The scale of the drawings: the last one that was set, by any program until this one used the store last."""
 
     def set_scale(self, scale: Scale) -> None:
         """Sets the scale, for good.

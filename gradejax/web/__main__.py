@@ -3,6 +3,7 @@
     python -m gradejax.web
     python -m gradejax.web --host=0.0.0.0                # for a class: prints two codes and a QR code
     python -m gradejax.web --store=mongodb://localhost/tbs --workdir=runs/best
+    python -m gradejax.web --scale=german                # of a store that is new, or has only such grades
     python -m gradejax.web --retention=30d               # erases drawings that are older, now and every hour
     python -m gradejax.web --public-url=https://school.example/gradejax/    # behind a reverse proxy: docs/proxy.md
 
@@ -24,6 +25,7 @@ log = logging.getLogger("gradejax.web")
 
 _FLAGS = flags.FlagValues()
 cli.define_store(_FLAGS)
+cli.define_scale(_FLAGS)
 cli.define_workdir(_FLAGS, "The run whose model guesses; by default the one chosen on the pages, else the best.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for the whole network.", flag_values=_FLAGS)
 flags.DEFINE_integer("port", 8000, "Port to listen on; 0 for any free one.", 0, 65535, flag_values=_FLAGS)
@@ -67,6 +69,7 @@ def main(arguments: list[str]) -> None:
     age = None if _FLAGS.retention is None else retention.parsed(_FLAGS.retention)
     serve(
         store=_FLAGS.store,
+        scale=cli.scale(_FLAGS),
         workdir=cli.workdir(_FLAGS),
         host=_FLAGS.host,
         port=_FLAGS.port,

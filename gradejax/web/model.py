@@ -51,6 +51,7 @@ class Model:
         self._nobody_waits = Event()
         self._nobody_waits.set()
         self._loaded: Chosen | None = None
+        self._missing: str | None = None
         self._described: tuple[Chosen | None, Text | None] = None, None
         self._seen: tuple[Scale, str | None, list[Path]] | None = None
         self._look_at = 0.0
@@ -62,13 +63,17 @@ class Model:
             UserError: if none can be loaded; says what to do.
         """
         loaded = self._loaded
-        if loaded and not self._is_look_due():
-            return loaded
+        if not self._is_look_due():
+            if loaded:
+                return loaded
+            if self._missing:
+                raise UserError(self._missing)
         # While another is being loaded, only those wait who have none.
         if not self._changing.acquire(blocking=loaded is None):
             assert loaded
             return loaded
         try:
+            self._missing = None
             chosen, before = self._look(), self._loaded
             if before is None:
                 # The server has just been started: whoever opens a page need not wait for it.
@@ -76,6 +81,9 @@ class Model:
             elif chosen is not before:
                 _compile(chosen)
             self._loaded = chosen
+        except UserError as error:
+            self._missing = str(error)
+            raise
         finally:
             self._changing.release()
         return chosen

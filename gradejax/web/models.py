@@ -120,28 +120,41 @@ def finished_run(name: str) -> Path:
 
 
 def _models(model: Model, test_set: TestSet, language: str) -> Models:
-    chosen = model.get()
+    chosen, about = _in_use(model)
     return Models(
         runs=_runs(chosen, test_set, language),
-        about=told(model.about(chosen) or Text("server.shipped-recogniser"), language),
+        about=told(about, language),
         is_fixed=model.workdir is not None,
-        note=None if model.workdir else listing.note(chosen, language),
+        note=listing.note(chosen, language) if chosen and not model.workdir else None,
         recipes=list(_recipes()),
         test_tag=TEST_TAG,
         n_test=len(test_set),
     )
 
 
-def _runs(chosen: Chosen, test_set: TestSet, language: str) -> list[RunShown]:
-    used, scores = chosen.run, test_set.known()
-    shown = [listing.shown_run(run, run == used, language) for run in listing.runs.finished_runs()]
-    shown.append(listing.shown_shipped(_shipped(), used is None))
+def _in_use(model: Model) -> tuple[Chosen | None, Text | str]:
+    """The recogniser in use and which it is; None and why, if no model reads the store's scale yet."""
+    try:
+        chosen = model.get()
+    except UserError as error:
+        return None, str(error)
+    return chosen, model.about(chosen) or Text("server.shipped-recogniser")
+
+
+def _is(run: Path | None, chosen: Chosen | None) -> bool:
+    return chosen is not None and run == chosen.run
+
+
+def _runs(chosen: Chosen | None, test_set: TestSet, language: str) -> list[RunShown]:
+    scores = test_set.known()
+    shown = [listing.shown_run(run, _is(run, chosen), language) for run in listing.runs.finished_runs()]
+    shown.append(listing.shown_shipped(_shipped(), _is(None, chosen)))
     return [one.model_copy(update={"test": scores.get(one.name)}) for one in shown]
 
 
 def _detail(name: str, model: Model, test_set: TestSet, language: str) -> RunDetail:
     run = finished_run(name)
-    shown = listing.shown_run(run, run == model.get().run, language)
+    shown = listing.shown_run(run, _is(run, _in_use(model)[0]), language)
     return listing.detail(run, shown.model_copy(update={"test": test_set.known().get(name)}))
 
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from gradejax import interrupted
 from gradejax.errors import UserError
+from gradejax.scales import Scale
 from gradejax.stores import Store, open_store, store_uri
 from gradejax.web.access import Access
 from gradejax.web.addresses import listen, url_of
@@ -39,6 +40,7 @@ _MAX_CONNECTIONS = 6144
 def serve(
     *,
     store: str | None,
+    scale: Scale | None,
     workdir: Path | None,
     host: str,
     port: int,
@@ -53,6 +55,7 @@ def serve(
 
     Args:
         store: the store's address; None for the usual one.
+        scale: as in `open_store`.
         workdir: the run whose model guesses; None for the newest finished one.
         host: the name or address to listen on. Unless it is loopback, everybody needs a code.
         port: 0 for any free one.
@@ -73,7 +76,7 @@ def serve(
     if public or pupils_code is not None or teachers_code is not None or not is_loopback(host):
         access = Access(pupils_code, teachers_code, sessions_file(uri))
     # No patience: a page waits by itself, and tells the visitor meanwhile.
-    with closing(open_store(uri, patience=0)) as opened:
+    with closing(open_store(uri, patience=0, scale=scale)) as opened:
         shows_teachers_code = teachers_code is None
         _serve(opened, uri, workdir, host, port, access, public, trusted, retention, whole_minutes, shows_teachers_code)
 
