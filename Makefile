@@ -6,8 +6,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: train web test faults lint docs clean
 
-train: .venv/base  ## trains the CNN on the drawings in data/grades.db, synthetic ones on the first run
-	.venv/bin/python -m gradejax.main --config=configs/cnn.py
+train: .venv/base  ## trains the CNN on the drawings in data/grades.db, synthetic ones on the first run; SCALE=german names their scale
+	.venv/bin/python -m gradejax.main --config=configs/cnn.py $(if $(SCALE),--scale='$(SCALE)')
 
 web: .venv/web  ## serves the pages to draw, guess and browse on
 	.venv/bin/python -m gradejax.web

@@ -43,9 +43,8 @@ def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | 
     size, labels = about["size"], about["labels"]
     if type(size) is not int or not 8 <= size <= 512:
         return "its size is not a whole number from 8 to 512"
-    if not isinstance(labels, list):
-        return "its labels are not a list"
-    scales.of_labels(labels)
+    if not _are_grades(labels):
+        return "its labels are not the grades of a scale"
     if resampling_of(about) not in METHODS:
         return f"its resampling is none of {', '.join(METHODS)}"
     calibrations.read(about.get("calibration", {}))
@@ -54,3 +53,10 @@ def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | 
     template = variables_of(network)
     jax.eval_shape(logits_function(network), template, jax.ShapeDtypeStruct((1, size, size), "uint8"))
     return None if checkpoints.fits(template, shapes) else "its arrays are not the network's"
+
+
+def _are_grades(labels: object) -> bool:
+    try:
+        return isinstance(labels, list) and bool(scales.of_labels(labels))
+    except UserError:
+        return False
