@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pymongo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,8 +190,8 @@ class TestStores:
     def test_a_collection_of_another_program_is_read_with_its_scale(self, mongodb_uri, draw):
         with closing(open_store(mongodb_uri, scale=DANISH)) as store:
             store.add(drawings := list(write_drawings(7, scale=DANISH)))
-            collection = store._grades  # as another program sees it
-            collection.database[f"{collection.name}.scale"].drop()
+        with pymongo.MongoClient(mongodb_uri) as other_program:
+            other_program.get_default_database()["grades.scale"].drop()
         with closing(open_store(mongodb_uri)) as store:
             assert list(store.find()) == [] and store.count() == 7
         with closing(open_store(mongodb_uri, scale="danish")) as store:
