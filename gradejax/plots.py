@@ -118,7 +118,8 @@ def _set_log_scale(axes: Axes) -> None:
 
 def confusion(about: str, counts: Int[np.ndarray, "grades grades"], scale: Scale = LETTERS) -> Figure:
     """The confusion matrix: rows are labels, columns predictions; colours show fractions of the row."""
-    figure = _figure(7.4, 7.2, about)
+    side = max(7.4, 0.4 * len(scale.labels))
+    figure = _figure(side, side - 0.2, about)
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
