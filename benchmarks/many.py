@@ -16,9 +16,9 @@ from jaxtyping import UInt8
 
 from gradejax.dataset import QUARANTINE_TAG
 from gradejax.drawings import Drawing
-from gradejax.grades import NO_GRADE
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import decode_ink
+from gradejax.scales import NO_GRADE
 
 PICTURES = 300
 PER_WRITER, PER_CLASS = 40, 1000

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from benchmarks import many
 from benchmarks.workers import ROOT
 from gradejax.errors import UserError
-from gradejax.grades import NO_GRADE
+from gradejax.scales import NO_GRADE
 
 PAGE_SIZE = 120
 """Drawings on a page of the gallery."""

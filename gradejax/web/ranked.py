@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from gradejax.drawings import Drawing
 from gradejax.recogniser import Recogniser
-from gradejax.scales import NO_GRADE
 from gradejax.stores import Query
 from gradejax.web.languages import Text
 from gradejax.web.model import Judgement, confidence_in

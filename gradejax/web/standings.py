@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gradejax.grades import LABELS, NO_GRADE
+from gradejax.scales import NO_GRADE
 from gradejax.web.model import Judgement, confidence_in
 
 _AT_ONCE = 1000  # rows that become numbers of Python
-_LABEL_INDEX = {label: index for index, label in enumerate(LABELS)}
 _NO_GRADE = -1  # as a guess
 _NOT_A_LABEL = -2
 
@@ -27,10 +26,12 @@ class Standings:
         """Creates it, without drawings.
 
         Args:
-            labels: that the judgements are about.
+            labels: that the judgements are about, which are those of the drawings.
             expected: how many drawings there will be, as far as that is known.
         """
         self._labels = labels
+        self._all_labels = (*labels, NO_GRADE)
+        self._label_index = {label: index for index, label in enumerate(self._all_labels)}
         self._names: list[str] = []  # of each row; rows are in the order of `add`
         self._rows: dict[str, int] = {}
         self._gone: set[str] = set()  # those that have a row and no place
@@ -55,7 +56,7 @@ class Standings:
         self._confidences[row] = confidences
         self._scores[row] = score = confidence_in(label, self._labels, confidences)
         self._guesses[row] = confidences.argmax() if is_grade else _NO_GRADE
-        self._label_indices[row] = _LABEL_INDEX[label]
+        self._label_indices[row] = self._label_index[label]
         if row == len(self._names):
             self._names.append(id)
             self._rows[id] = row
@@ -88,7 +89,7 @@ class Standings:
 
     def label_of(self, id: str) -> str:
         """The label of a drawing."""
-        return LABELS[self._label_indices[self._rows[id]]]
+        return self._all_labels[self._label_indices[self._rows[id]]]
 
     def judgement_of(self, id: str) -> Judgement:
         """The judgement of a drawing."""
