@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
+import jax
 import numpy as np
 import pymongo
 import pytest
@@ -28,11 +29,16 @@ from gradejax.drawings import Drawing, new_id, utc_milliseconds
 from gradejax.ink import encode_png
 from gradejax.stores import Store, open_store
 
-# Many tests and processes compile the same small networks.
 # As in `gradejax.cli`: JAX, which pytest's plugins have imported, sets another level, which commands would inherit.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# Many tests and processes compile the same small networks. JAX has read its environment already, so that this process
+# must be told, too.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".cache" / "xla-tests"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update(
+    "jax_persistent_cache_min_compile_time_secs", float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
+)
 
 # A slow machine must not fail a test.
 settings.register_profile("gradejax", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -33,48 +34,15 @@ QUICK = [
 NOBODY_THERE = "mongodb://anna:secret@127.0.0.1:1/?serverSelectionTimeoutMS=200"
 
 
-def start(folder: Path, module: str, *arguments: str) -> subprocess.Popen:
+def start(folder: Path, module: str, *arguments: str) -> forked.Process:
     environment = {name: value for name, value in os.environ.items() if name != "GRADEJAX_STORE"}
-    return subprocess.Popen(
-        [sys.executable, "-m", f"gradejax.{module}", *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return forked.Process(folder, module, *arguments, environment=environment)
 
 
 def command(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess:
     process = start(folder, module, *arguments)
     out, err = process.communicate(timeout=180)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-FORKED = """
-import importlib, json, os, sys
-module, *calls = json.loads(sys.argv[1])
-from gradejax import cli
-imported = importlib.import_module(f"gradejax.{module}")
-for arguments in calls:
-    if (pid := os.fork()) == 0:
-        for stream, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
-        sys.argv = [module, *arguments]
-        try:
-            cli.run(imported.main, imported._FLAGS)
-        except SystemExit as exit:
-            os._exit(exit.code or 0)  # without the half second that taking JAX down takes
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    print(json.dumps([status, *(open(name).read() for name in ("out", "err"))]), flush=True)
-"""
-
-
-def commands(folder: Path, module: str, *calls: list[str]) -> list[subprocess.CompletedProcess]:
-    """Runs a command several times, each in a process of its own; they share the seconds of importing."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKED, json.dumps([module, *calls])],
-        cwd=folder, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    return [subprocess.CompletedProcess(call, *result) for call, result in zip(calls, results, strict=True)]
+    return subprocess.CompletedProcess(process.args, process.returncode or 0, out, err)
 
 
 def train_mlp(folder: Path, workdir: str, *more: str) -> subprocess.CompletedProcess:
@@ -200,12 +168,14 @@ def test_evaluate_compares_stores(trained):
     open_store(f"sqlite:///{folder}/new.db").add(write_drawings(60, seed=5, writers=4))
     open_store(f"sqlite:///{folder}/lonely.db").add(write_drawings(15, seed=6, writers=1))
     names = ["some.db", "lonely.db", "new.db"]
-    several, single, nobody = commands(
-        folder, "evaluate",
-        ["--workdir=run", *(f"--store=sqlite:///{name}" for name in names)],
-        ["--workdir=run", "--store=sqlite:///new.db"],
-        ["--workdir=run", "--store=sqlite:///new.db", f"--store={NOBODY_THERE}"],
-    )  # fmt: skip
+    several, single, nobody = (
+        command(folder, "evaluate", *arguments)
+        for arguments in (
+            ["--workdir=run", *(f"--store=sqlite:///{name}" for name in names)],
+            ["--workdir=run", "--store=sqlite:///new.db"],
+            ["--workdir=run", "--store=sqlite:///new.db", f"--store={NOBODY_THERE}"],
+        )
+    )
     assert several.returncode == 0, several.stderr
     *table, some, lonely, new = several.stdout.splitlines()
     scores = [json.loads(line) for line in (some, lonely, new)]
@@ -237,12 +207,14 @@ def test_evaluate_takes_a_run_without_a_list_of_its_drawings(trained):
     shutil.copytree(folder / "run", folder / "broken")
     (folder / "broken" / "drawings.csv").write_bytes(b"id\0")
     open_store(f"sqlite:///{folder}/others.db").add(write_drawings(60, seed=7, writers=4))
-    same, other, broken = commands(
-        folder, "evaluate",
-        ["--workdir=earlier", "--store=sqlite:///some.db"],
-        ["--workdir=earlier", "--store=sqlite:///others.db"],
-        ["--workdir=broken", "--store=sqlite:///some.db"],
-    )  # fmt: skip
+    same, other, broken = (
+        command(folder, "evaluate", *arguments)
+        for arguments in (
+            ["--workdir=earlier", "--store=sqlite:///some.db"],
+            ["--workdir=earlier", "--store=sqlite:///others.db"],
+            ["--workdir=broken", "--store=sqlite:///some.db"],
+        )
+    )
     assert (
         "trained on part of the drawings in sqlite:///some.db, which flatter it, and does not say which" in same.stderr
     )
@@ -490,7 +462,8 @@ def test_a_mistake_is_one_line(trained):
         call = [argument.replace("CONFIG", f"{ROOT}/configs/mlp.py") for argument in arguments]
         stored = any(argument.startswith("--store") for argument in call)
         calls.append(call if stored else [*call, "--store=sqlite:///some.db"])
-    for done, (_, reason) in zip(commands(folder, "main", *calls), MISTAKES, strict=True):
+    for call, (_, reason) in zip(calls, MISTAKES, strict=True):
+        done = command(folder, "main", *call)
         fails(done, reason)
         assert "secret" not in done.stderr + done.stdout
 
@@ -540,8 +513,8 @@ def test_a_mistake_in_a_config_file_is_named(tmp_path):
             "    return config\n"
         )
         calls.append([f"--config=made{number}.py", "--store=sqlite:///none.db"])
-    for done, reason in zip(commands(tmp_path, "main", *calls), CONFIG_MISTAKES.values(), strict=True):
-        fails(done, reason)
+    for call, reason in zip(calls, CONFIG_MISTAKES.values(), strict=True):
+        fails(command(tmp_path, "main", *call), reason)
     assert not (tmp_path / "none.db").exists()
 
 
@@ -553,7 +526,7 @@ def test_a_config_may_refer_to_its_own_keys_and_use_whole_numbers_as_floats(trai
         "    config.model.name, config.model.hidden, config.model.dropout = 'mlp', [8], [0]\n"
         "    config.train.epochs = config.get_ref('seed') + 1\n    config.augment.rotation = 5\n    return config\n"
     )
-    (done,) = commands(folder, "main", ["--config=own.py", "--store=sqlite:///some.db", "--workdir=own"])
+    done = command(folder, "main", "--config=own.py", "--store=sqlite:///some.db", "--workdir=own")
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "own" / "config.json").read_text())["train"]["epochs"] == 1
 
@@ -739,9 +712,8 @@ def test_a_run_writes_through_no_link_and_survives_a_failed_plot(trained):
         calls.append([*LITTLE, f"--workdir=linked{number}"])
     os.mkfifo(folder / "elsewhere" / "config.json")
     (folder / "pictureless" / "plots" / "curves.png").mkdir(parents=True)
-    *refused, piped, pictureless = commands(
-        folder, "main", *calls, [*LITTLE, "--workdir=elsewhere"], [*LITTLE, "--workdir=pictureless"]
-    )
+    calls += [[*LITTLE, "--workdir=elsewhere"], [*LITTLE, "--workdir=pictureless"]]
+    *refused, piped, pictureless = (command(folder, "main", *call) for call in calls)
     for number, (done, name) in enumerate(zip(refused, links, strict=True)):
         fails(done, f"linked{number}/{name} is a link or a device: remove it")
     fails(piped, "elsewhere/config.json is a link or a device")

@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.testclient import TestClient
@@ -47,16 +46,15 @@ class Server:
 def serve(folder: Path, *flags: str) -> Iterator[Server]:
     """Runs a server over a store of its own in `folder`, without a model unless `flags` name one."""
     uri = f"sqlite:///{folder}/grades.db"
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+    process = forked.Process(folder, "web.__main__", "--port=0", f"--store={uri}", *flags)
     try:
-        address = process.stdout.readline().split()[-1]
+        address = process.first_line().split()[-1]
         store = open_store(uri)
         yield Server(address.rstrip("/"), store)
         store.close()
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.wait(timeout=20)
 
 
 def set_up(folder: Path, **settings: object) -> None:
@@ -98,7 +96,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = [f"--config={config}", f"--config.data.store={uri}", f"--workdir={folder}/run", "--config.train.epochs=20"]
     # Little dropout and a short average, so that it learns fast.
     flags += ["--config.data.others=600", "--config.model.dropout=(0.1,0.1)", "--config.train.ema_decay=0.9"]
-    done = subprocess.run([sys.executable, "-m", "gradejax.main", *flags], capture_output=True, text=True)
+    done = forked.run(folder, "main", *flags)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

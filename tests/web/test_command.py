@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
+import forked
 import numpy as np
 import pytest
 
@@ -21,9 +22,7 @@ STARTING = "gradejax is starting\n"
 
 
 def fails(*flags: str, cwd: Path) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "gradejax.web", *flags], capture_output=True, text=True, cwd=cwd, timeout=60
-    )
+    done = forked.run(cwd, "web.__main__", *flags)
     assert done.stdout == ""
     return done.returncode, done.stderr.removeprefix(STARTING)
 

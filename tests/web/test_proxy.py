@@ -191,8 +191,7 @@ def test_a_server_without_codes_refuses_a_proxy(client):
     ],
 )
 def test_a_flag_that_makes_no_sense_is_refused(tmp_path: Path, flag: str):
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", flag]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    done = forked.run(tmp_path, "web.__main__", "--port=0", flag)
     assert done.returncode
     (line,) = done.stderr.strip().splitlines()[-1:]
     assert flag.partition("=")[0] in line and "Traceback" not in done.stderr

@@ -1,0 +1,172 @@
+"""Runs gradejax's commands in processes that share the seconds of importing.
+
+Each process is forked from one that has imported what the commands need, and goes on as `python -m gradejax.NAME` does
+once it has imported the same. A test of the start itself, or of a variable that JAX reads while it is imported
+(JAX_PLATFORMS), starts an interpreter of its own instead.
+"""
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+IMPORTED = ["main", "terminal", "evaluate", "scoring", "predict", "recogniser", "ablate.__main__", "ablate.running",
+            "data.__main__", "web.__main__", "web.retention", "web.serving"]  # fmt: skip
+
+PARENT = """
+import importlib, json, os, socket, sys, traceback, warnings
+from gradejax import cli
+for name in sys.argv[2:]:
+    importlib.import_module(f"gradejax.{name}")
+
+
+def become(module, arguments, folder, environment, files):
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream, file in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
+        os.dup2(file, stream)
+        os.close(file)
+    asked.close()
+    command = importlib.import_module(f"gradejax.{module}")
+    sys.argv = [command.__file__, *arguments]
+    cli.run(command.main, command._FLAGS)
+
+
+asked = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    message, files, _, _ = socket.recv_fds(asked, 1 << 20, 2)
+    if not message:
+        break
+    request = json.loads(message)
+    if "reap" in request:
+        answer = os.waitstatus_to_exitcode(os.waitpid(request["reap"], 0)[1])
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # JAX warns of threads, which it starts with its first computation
+            answer = os.fork()
+        if not answer:
+            status = 1
+            try:
+                become(**request, files=files)
+            except SystemExit as exit:
+                status = exit.code or 0
+                if not isinstance(status, int):
+                    print(status, file=sys.stderr, flush=True)
+                    status = 1
+            except BaseException:
+                traceback.print_exc()
+            os._exit(status)  # without the half second that taking JAX down takes
+        for file in files:
+            os.close(file)
+    asked.send(json.dumps(answer).encode())
+"""
+
+
+class _Parent:
+    """The process that the others are forked from."""
+
+    def __init__(self) -> None:
+        self._socket, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        subprocess.Popen([sys.executable, "-c", PARENT, str(its.fileno()), *IMPORTED], pass_fds=[its.fileno()])
+        its.close()
+        atexit.register(self._socket.close)  # which ends it
+
+    def ask(self, files: tuple[int, ...] = (), **request: object) -> int:
+        socket.send_fds(self._socket, [json.dumps(request).encode()], files)
+        return json.loads(self._socket.recv(100))
+
+
+_parent = cache(_Parent)
+
+
+class Process:
+    """A running command, with the part of `subprocess.Popen` that tests use; its output is text.
+
+    Args:
+        folder: where it runs.
+        module: its name below gradejax, such as `main` or `web.__main__`.
+        arguments: its command line.
+        environment: its environment; by default this process's.
+    """
+
+    def __init__(self, folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None):
+        self.args = [module, *arguments]
+        self.returncode: int | None = None
+        self._out, self._err = (tempfile.TemporaryFile("w+b") for _ in range(2))  # noqa: SIM115
+        self.pid = _parent().ask(
+            (self._out.fileno(), self._err.fileno()),
+            module=module,
+            arguments=arguments,
+            folder=str(folder),
+            environment=dict(os.environ if environment is None else environment),
+        )
+        self._ended = os.pidfd_open(self.pid)
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._reap(0)
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status, once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: if it still runs after so many seconds.
+        """
+        status = self._reap(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return status
+
+    def _reap(self, timeout: float) -> int | None:
+        if self.returncode is None and select.select([self._ended], [], [], timeout)[0]:
+            self.returncode = _parent().ask(reap=self.pid)
+            os.close(self._ended)
+        return self.returncode
+
+    def communicate(self, timeout: float = 180) -> tuple[str, str]:
+        """What it has written to its standard output and error, once it has ended."""
+        self.wait(timeout)
+        return self._read(self._out), self._read(self._err)
+
+    def first_line(self, timeout: float = 60) -> str:
+        """The first line of its standard output."""
+        deadline = time.monotonic() + timeout
+        while not (line := self._read(self._out).partition("\n"))[1]:
+            assert self.poll() is None and time.monotonic() < deadline, self._read(self._err)
+            time.sleep(0.01)
+        return line[0]
+
+    def _read(self, file) -> str:
+        return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
+
+    def send_signal(self, number: int) -> None:
+        """Sends it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ends it with SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def run(
+    folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess:
+    """Runs a command to its end; arguments as of `Process`."""
+    process = Process(folder, module, *arguments, environment=environment)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode or 0, out, err)
