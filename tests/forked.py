@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 IMPORTED = ["main", "terminal", "evaluate", "scoring", "predict", "recogniser", "ablate.__main__", "ablate.running",
-            "data.__main__", "web.__main__", "web.retention", "web.serving"]  # fmt: skip
+            "data.__main__", "export.__main__", "web.__main__", "web.retention", "web.serving"]  # fmt: skip
 
 PARENT = """
 import importlib, json, os, socket, sys, traceback, warnings
@@ -38,6 +38,8 @@ def become(module, arguments, folder, environment, files):
         os.close(file)
     asked.close()
     command = importlib.import_module(f"gradejax.{module}")
+    if hasattr(command, "__path__"):
+        command = importlib.import_module(f"gradejax.{module}.__main__")
     sys.argv = [command.__file__, *arguments]
     cli.run(command.main, command._FLAGS)
 
@@ -94,15 +96,24 @@ class Process:
 
     Args:
         folder: where it runs.
-        module: its name below gradejax, such as `main` or `web.__main__`.
+        module: its name below gradejax, such as `main` or `web`.
         arguments: its command line.
         environment: its environment; by default this process's.
+        log: its standard error is added to this file.
     """
 
-    def __init__(self, folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ):
         self.args = [module, *arguments]
         self.returncode: int | None = None
-        self._out, self._err = (tempfile.TemporaryFile("w+b") for _ in range(2))  # noqa: SIM115
+        self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115
+        self._err = log.open("a+b") if log else tempfile.TemporaryFile("w+b")  # noqa: SIM115
         self.pid = _parent().ask(
             (self._out.fileno(), self._err.fileno()),
             module=module,
@@ -116,7 +127,7 @@ class Process:
         """Its exit status; None while it runs."""
         return self._reap(0)
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float = 300) -> int:
         """Its exit status, once it has ended.
 
         Raises:
@@ -138,13 +149,13 @@ class Process:
         self.wait(timeout)
         return self._read(self._out), self._read(self._err)
 
-    def first_line(self, timeout: float = 60) -> str:
-        """The first line of its standard output."""
+    def lines(self, count: int, timeout: float = 60) -> list[str]:
+        """The first lines of its standard output, once there are so many."""
         deadline = time.monotonic() + timeout
-        while not (line := self._read(self._out).partition("\n"))[1]:
+        while (said := self._read(self._out)).count("\n") < count:
             assert self.poll() is None and time.monotonic() < deadline, self._read(self._err)
             time.sleep(0.01)
-        return line[0]
+        return said.splitlines()[:count]
 
     def _read(self, file) -> str:
         return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()

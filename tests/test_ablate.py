@@ -278,7 +278,7 @@ def test_names_are_not_read_as_markup(data, tmp_path, picture):
 def start(folder: Path, store_uri: str, *more: str, epochs: int = 2) -> forked.Process:
     (folder / "small.py").write_text(SMALL.replace("EPOCHS", str(epochs)))
     arguments = [f"--experiment={folder}/small.py", "--seeds=2", f"--workdir={folder}/out", f"--store={store_uri}"]
-    return forked.Process(ROOT, "ablate.__main__", *arguments, *more)
+    return forked.Process(ROOT, "ablate", *arguments, *more)
 
 
 def output_of(process: forked.Process) -> tuple[str, str]:
@@ -344,7 +344,7 @@ def test_a_dry_run_writes_nothing(store_uri, tmp_path):
     ],
 )
 def test_a_mistake_is_reported_in_one_line(tmp_path, arguments, reason):
-    done = forked.run(ROOT, "ablate.__main__", *arguments, f"--workdir={tmp_path}/out")
+    done = forked.run(ROOT, "ablate", *arguments, f"--workdir={tmp_path}/out")
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]

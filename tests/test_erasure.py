@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 
@@ -70,15 +71,11 @@ def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[s
 
 
 @contextmanager
-def web(*flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def web(*flags: str) -> Iterator[tuple[str, forked.Process]]:
     """A server's address and its process."""
-    with Path("web.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gradejax.web", "--port=0", *flags], stdout=subprocess.PIPE, stderr=log, text=True
-        )
+    process = forked.Process(Path.cwd(), "web", "--port=0", *flags, log=Path("web.log"))
     try:
-        assert process.stdout
-        yield process.stdout.readline().split()[-1].rstrip("/"), process
+        yield process.lines(1)[0].split()[-1].rstrip("/"), process
     finally:
         process.terminate()
         process.wait(30)
@@ -119,7 +116,7 @@ def test_nothing_is_left(database, tmp_path, monkeypatch, marked, draw):
         audits.save(store.uri, ids, np.full((len(ids), len(GRADES)), 1 / len(GRADES)))
     audits.PICTURE.write_bytes(marked[0].png)
     options = ["--config.data.size=16", "--config.train.epochs=1", f"--store={uri}"]
-    done = command("gradejax.main", f"--config={ROOT}/configs/mlp.py", "--workdir=runs/a", *options)
+    done = forked.run(tmp_path, "main", f"--config={ROOT}/configs/mlp.py", "--workdir=runs/a", *options)
     assert done.returncode == 0, done.stderr
     assert any(line.split(",")[0] in ids for line in Path("runs/a/drawings.csv").read_text().splitlines())
     with web(f"--store={uri}") as (address, process):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import forked
 import pytest
 
 import gradejax
@@ -96,8 +97,7 @@ def test_it_trains_as_the_command_does(store: Store, folder: Path):
         "sqlite:///class.db", recipe="mlp", epochs=2, workdir="by-program", settings={"data.size": 8}
     )
     flags = ["--config=mlp", "--config.train.epochs=2", "--config.data.size=8", "--workdir=by-command"]
-    command = [sys.executable, "-m", "gradejax.main", *flags, "--store=sqlite:///class.db"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = forked.run(folder, "main", *flags, "--store=sqlite:///class.db")
     assert done.returncode == 0, done.stderr
     assert trained.run == Path("by-program")
     one, other = (runs.read_json(Path(name, "summary.json")) for name in ("by-program", "by-command"))

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from bson import json_util
@@ -35,13 +36,7 @@ QUICK += ["--config.train.learning_rate=1e-2", "--config.train.epochs=30"]
 
 
 def command(folder: Path, module: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", f"gradejax.{module}", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = forked.run(folder, module, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,9 +3,9 @@
 import os
 import pickle
 import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
@@ -96,22 +96,20 @@ def test_what_is_no_file_or_another_model_is_one_line(tmp_path):
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if name != "GRADEJAX_STORE"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    return forked.run(folder, *arguments, environment=environment)
 
 
 def test_without_a_run_a_command_uses_it_and_says_so(tmp_path):
     png = tmp_path / "a.png"
     png.write_bytes(next(write_drawings(1)).png)
-    done = command(tmp_path, "gradejax.predict", str(png))
+    done = command(tmp_path, "predict", str(png))
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
     (line,) = done.stderr.splitlines()
     assert all(part in line for part in ("UNIPEN (", "CC BY 4.0", "`python -m gradejax.main --config="))
-    command(tmp_path, "gradejax.data", "generate", "30", "--store=sqlite:///some.db")
-    done = command(tmp_path, "gradejax.evaluate", "--store=sqlite:///some.db")
+    command(tmp_path, "data", "generate", "30", "--store=sqlite:///some.db")
+    done = command(tmp_path, "evaluate", "--store=sqlite:///some.db")
     assert done.returncode == 0, done.stderr
     assert line in done.stderr.splitlines()
     assert '"trained_on": null' in done.stdout.splitlines()[-1]
-    done = command(tmp_path, "gradejax.predict", "--workdir=runs", str(png))
+    done = command(tmp_path, "predict", "--workdir=runs", str(png))
     assert done.returncode == 1 and "no run in runs" in done.stderr

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -641,10 +639,9 @@ def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tm
 
     def run(module: str, *arguments: str, status: int = 0) -> None:
         nonlocal said
-        command = [sys.executable, "-m", f"gradejax.{module}", *arguments]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, timeout=240)
+        done = forked.run(tmp_path, module, *arguments, environment=environment)
         assert done.returncode == status, done.stderr
-        said += done.stdout + done.stderr
+        said += (done.stdout + done.stderr).encode()
 
     config = Path(__file__).parents[2] / "configs/mlp.py"
     store = open_store(uri)
@@ -653,8 +650,8 @@ def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tm
     run("data", "export", "class.ndjson")
     run("main", f"--config={config}", "--workdir=run", "--config.train.epochs=1")
     web = serve(f"--store={uri}", f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}", "--workdir=run")
-    lines = [web.process.stdout.readline() for _ in range(3)]
-    assert lines[0] == f"access code for pupils: {CODE}\n"  # the terminal may show it
+    _, *lines = web.process.lines(4)
+    assert lines[0] == f"access code for pupils: {CODE}"  # the terminal may show it
     assert TEACHERS_CODE not in "".join(lines)
     heard: list[bytes] = []
 

@@ -6,13 +6,12 @@ GRADEJAX_FAULTS=long kills twenty times and damages each file of a checkpoint in
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import forked
 import jax.numpy as jnp
 import pytest
 
@@ -27,13 +26,9 @@ OPTIONS = ["--config.data.size=16", "--config.model.hidden=(64,)", "--config.mod
            f"--config.train.epochs={EPOCHS}", "--config.train.checkpoint_every=1"]  # fmt: skip
 
 
-def start(folder: Path, workdir: Path) -> subprocess.Popen:
-    with (folder / f"{workdir.name}.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "gradejax.main", f"--config={ROOT}/configs/mlp.py", *OPTIONS,
-             "--store=sqlite:///some.db", f"--workdir={workdir}"],
-            cwd=folder, stdout=subprocess.DEVNULL, stderr=log,
-        )  # fmt: skip
+def start(folder: Path, workdir: Path) -> forked.Process:
+    arguments = [f"--config={ROOT}/configs/mlp.py", *OPTIONS, "--store=sqlite:///some.db", f"--workdir={workdir}"]
+    return forked.Process(folder, "main", *arguments, log=folder / f"{workdir.name}.log")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +45,7 @@ def is_saving(workdir: Path) -> bool:
     return any("tmp" in path.name for path in (workdir / "checkpoints").glob("*"))
 
 
-def wait_until(kind: str, process: subprocess.Popen, workdir: Path, rng: random.Random, seconds: float) -> None:
+def wait_until(kind: str, process: forked.Process, workdir: Path, rng: random.Random, seconds: float) -> None:
     """Returns when it is time to kill, at the latest after a few more epochs, or when the process has ended."""
     deadline = time.monotonic() + rng.uniform(0, seconds)
     history = workdir / "metrics.jsonl"

@@ -46,9 +46,9 @@ class Server:
 def serve(folder: Path, *flags: str) -> Iterator[Server]:
     """Runs a server over a store of its own in `folder`, without a model unless `flags` name one."""
     uri = f"sqlite:///{folder}/grades.db"
-    process = forked.Process(folder, "web.__main__", "--port=0", f"--store={uri}", *flags)
+    process = forked.Process(folder, "web", "--port=0", f"--store={uri}", *flags)
     try:
-        address = process.first_line().split()[-1]
+        address = process.lines(1)[0].split()[-1]
         store = open_store(uri)
         yield Server(address.rstrip("/"), store)
         store.close()

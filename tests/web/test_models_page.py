@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import jax
 import numpy as np
 import pytest
@@ -304,16 +303,13 @@ def test_cancel(classroom: Path, open_page: Callable[..., Page]):
 
 
 @contextmanager
-def killable(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    uri = f"sqlite:///{folder}/grades.db"
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+def killable(folder: Path) -> Iterator[tuple[str, forked.Process]]:
+    process = forked.Process(folder, "web", "--port=0", f"--store=sqlite:///{folder}/grades.db")
     try:
-        assert process.stdout
-        yield process.stdout.readline().split()[-1].rstrip("/"), process
+        yield process.lines(1)[0].split()[-1].rstrip("/"), process
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(timeout=30)
 
 
 @pytest.mark.parametrize(("end", "drawn_meanwhile"), [(signal.SIGTERM, 0), (signal.SIGKILL, 0), (signal.SIGTERM, 5)])

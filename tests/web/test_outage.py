@@ -1,11 +1,10 @@
 """What the pages say while MongoDB is away: in a real browser, over a real server."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from playwright.sync_api import Page, expect
 from test_pages import A_PLUS, draw
@@ -19,11 +18,10 @@ def address(mortal_mongodb, tmp_path: Path) -> Iterator[str]:
     store = open_store(mortal_mongodb.uri)
     store.add(write_drawings(30, seed=4))
     store.close()
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={mortal_mongodb.uri}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    yield process.stdout.readline().split()[-1]
+    process = forked.Process(tmp_path, "web", "--port=0", f"--store={mortal_mongodb.uri}")
+    yield process.lines(1)[0].split()[-1]
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(

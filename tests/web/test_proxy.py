@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import forked
 import pytest
 from conftest import CODE, TEACHERS_CODE
 from playwright.sync_api import Page, expect
@@ -101,15 +101,14 @@ def _wait_for(port: int) -> None:
 def _behind(folder: Path, public_url: str, *flags: str) -> Iterator[tuple[str, list[str]]]:
     """Starts a server behind a proxy; yields its own address, and the lines that it prints."""
     codes = [f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}"]
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--public-url={public_url}", *codes, *flags]
-    command.append(f"--store=sqlite:///{folder}/grades.db")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
-        try:
-            lines = [process.stdout.readline().strip() for _ in range(4)]
-            yield lines[0].split()[-1], lines
-        finally:
-            process.terminate()
-            process.communicate(timeout=20)
+    store = f"--store=sqlite:///{folder}/grades.db"
+    process = forked.Process(folder, "web", "--port=0", f"--public-url={public_url}", *codes, *flags, store)
+    try:
+        lines = [line.strip() for line in process.lines(4)]
+        yield lines[0].split()[-1], lines
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 @pytest.fixture
@@ -191,7 +190,7 @@ def test_a_server_without_codes_refuses_a_proxy(client):
     ],
 )
 def test_a_flag_that_makes_no_sense_is_refused(tmp_path: Path, flag: str):
-    done = forked.run(tmp_path, "web.__main__", "--port=0", flag)
+    done = forked.run(tmp_path, "web", "--port=0", flag)
     assert done.returncode
     (line,) = done.stderr.strip().splitlines()[-1:]
     assert flag.partition("=")[0] in line and "Traceback" not in done.stderr

@@ -1,12 +1,11 @@
 """Signing in and out in a real browser, and what the browser keeps."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import forked
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -31,18 +30,14 @@ def odd_class(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
     store.add(write_drawings(30, seed=5))
     store.close()
     codes = [f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}"]
-    command = [sys.executable, "-m", "gradejax.web", "--port=0", f"--store={uri}", *codes]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+    server = forked.Process(folder, "web", "--port=0", f"--store={uri}", *codes)
     try:
-        url = server.stdout.readline().split()[-1]
-        server.stdout.readline()
-        server.stdout.readline()
-        invitation = server.stdout.readline().split()[-1]
+        url, _, _, invitation = (line.split()[-1] for line in server.lines(4))
         # Not loopback's name, as in a class: not a secure context.
         yield Class(*(one.replace("127.0.0.1", "class.test") for one in (url, invitation)))
     finally:
         server.terminate()
-        server.communicate(timeout=20)
+        server.wait(timeout=20)
 
 
 @pytest.fixture
