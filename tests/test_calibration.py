@@ -91,7 +91,7 @@ def test_a_model_without_mistakes_does_not_become_infinitely_confident(n, seed):
     assert metrics.scores(fitted.confidences(logits), logits.argmax(axis=1)).loss > 0.1 / (n + 1)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 200), st.integers(1, 30), SEEDS)
 def test_cross_fitting_ignores_a_writers_own_labels(n, n_writers, seed):
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,7 @@ def dot(random: np.random.Generator) -> np.ndarray:
     return ink
 
 
+@cache
 def drawings(grades: int, others: int, dots: int, seed: int = 5) -> list[bytes]:
     """PNGs of 280 x 280: a real drawing, synthetic grades, what is none, dots of all sizes, blank and full paper."""
     random = np.random.default_rng(0)
