@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+import forked
 import httpx2 as httpx
 import pytest
 import schemathesis

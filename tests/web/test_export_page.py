@@ -100,12 +100,13 @@ def scattered(workdir: Path, size: int, resampling: str, **model: object) -> Cho
             if (variable := getattr(layer, name, None)) is not None:
                 variable[...] = jnp.asarray(random.normal(0, 0.5, variable.shape), jnp.float32)
     ink = jnp.stack([resample(decode_ink(png), size, resampling) for png in drawings(15, 8, 0)])
+    logits_of = nnx.jit(lambda network: network(ink, nnx.Rngs(dropout=0)))
     network.train()
-    network(ink, nnx.Rngs(dropout=0))  # batch norm has the statistics of these drawings then
+    logits_of(network)  # batch norm has the statistics of these drawings then
     network.eval()
     last = network.layers[-1]
-    last.kernel[...] *= 2 / network(ink).std(axis=0)
-    last.bias[...] -= network(ink).mean(axis=0)
+    last.kernel[...] *= 2 / logits_of(network).std(axis=0)
+    last.bias[...] -= logits_of(network).mean(axis=0)
     return kept(workdir, network, size, resampling, model)
 
 
