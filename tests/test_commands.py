@@ -426,7 +426,7 @@ def test_the_first_run_fills_the_default_store_and_says_so(tmp_path):
 
 MISTAKES = [
     ([], "which recipe"),
-    (["--config=missing.py"], r"no config missing\.py: name a file, or .*best, cnn, mlp"),
+    (["--config=missing.py"], r"no config missing\.py: name a file, or .*best, cnn, fast, mlp"),
     (["--config=broken.py"], r"broken\.py, line 1: SyntaxError"),
     (["--config=CONFIG", "--config.train.epoch=3"], 'has no key epoch Did you mean "epochs"'),
     (["--config=CONFIG", "--config.train.epochs=many"], "many"),
