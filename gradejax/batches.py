@@ -114,10 +114,11 @@ def padded(batches: Batch) -> Iterator[tuple[Batch, int]]:
     """
     capacity = max(1, min(MAX_STEPS, _TOGETHER // batches.ink[0].nbytes))
     for start in range(0, len(batches.labels), capacity):
-        ink, labels = (np.asarray(field)[start : start + capacity] for field in batches)
-        count = len(labels)
-        filled = [(0, capacity - count)]
-        yield Batch(np.pad(ink, filled + [(0, 0)] * 3), np.pad(labels, [*filled, (0, 0)])), count
+        part = Batch(*(np.asarray(field)[start : start + capacity] for field in batches))
+        count = len(part.labels)
+        if missing := capacity - count:
+            part = Batch(*(np.pad(field, [(0, missing)] + [(0, 0)] * (field.ndim - 1)) for field in part))
+        yield part, count
 
 
 def whole_epoch(plans: Iterator[BatchPlan]) -> BatchPlan:

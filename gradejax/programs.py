@@ -14,6 +14,9 @@ from gradejax.models import Network
 from gradejax.splits import Split
 from gradejax.step import StepsFunction, hyperparameters, initial_state, steps_function
 
+_LARGE = 2**26
+"""Bytes of ink in a batch."""
+
 
 class Programs(NamedTuple):
     """What a training runs.
@@ -44,7 +47,10 @@ def of(config: ConfigDict, network: Network, ink: UInt8[Array, "n size size"] | 
 
 def are_known_before_the_drawings(config: ConfigDict) -> bool:
     """Whether the programs of a recipe depend on the recipe alone, so that compiling them can begin with it."""
-    return jax.default_backend() == "cpu" and jax.device_count() == 1 and not config.train.reestimate_statistics
+    if jax.default_backend() != "cpu" or jax.device_count() > 1 or config.train.reestimate_statistics:
+        return False
+    # A thread that finds too little memory for its batch ends the process, where the loop says so in one line.
+    return config.train.batch_size * config.data.size**2 <= _LARGE
 
 
 def compile_steps(config: ConfigDict, network: Network, programs: Programs) -> None:
