@@ -75,7 +75,7 @@ class Store(Protocol):
         """Sets the scale, for good.
 
         Raises:
-            UserError: if drawings, excluded ones too, have labels that it lacks; names them.
+            ScaleKept: if drawings, excluded ones too, have labels that it lacks; names them.
         """
         ...
 
@@ -208,14 +208,27 @@ def valid_drawings(
             yield drawing
 
 
+class ScaleKept(UserError):
+    """A store cannot have another scale.
+
+    Attributes:
+        labels: those of its drawings that the other scale lacks.
+    """
+
+    def __init__(self, labels: Sequence[str], message: str):
+        super().__init__(message)
+        self.labels = labels
+
+
 def check_scale(scale: Scale, before: Scale, labels: Iterable[Any]) -> None:
-    """Raises UserError if a store with the scale `before` and these unvalidated labels cannot have another scale."""
+    """Raises ScaleKept if a store with the scale `before` and these unvalidated labels cannot have another scale."""
     used = [label for label in before.all_labels if label in set(map(str, labels))]
     outside = [label for label in used if label not in scale.index and label != NO_GRADE]
     if outside:
-        raise UserError(
+        raise ScaleKept(
+            outside,
             f"the store has drawings of {', '.join(outside)}, which the scale {scale.name} lacks: "
-            f"it keeps the scale {before.name}; name another store with --store"
+            f"it keeps the scale {before.name}; name another store with --store",
         )
 
 

@@ -27,6 +27,7 @@ from gradejax.web import (
     refusals,
     renaming,
     saving,
+    scale_choice,
     sign_in,
     tags,
     taking_back,
@@ -129,7 +130,7 @@ def create_app(
         responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
     )
     routed = saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation, models
-    routed += tags, renaming, mine, erasing, exporting
+    routed += tags, renaming, mine, erasing, exporting, scale_choice
     for module in routed:
         api.include_router(module.router)
     refusals.describe_roles(app, [module.router for module in routed], api.prefix)

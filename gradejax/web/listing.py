@@ -105,6 +105,7 @@ def detail(run: Path, shown: RunShown) -> RunDetail:
         run=shown,
         history=history_of(runs.read_history(run)),
         labels=list(scale.labels),
+        groups=list(scale.groups),
         confusion=_confusion(read, scale) if read else None,
         bins=_bins(read),
         mistakes=[

@@ -18,6 +18,8 @@ MAX_POINTS = 5000
 """In all strokes together: 40 s of drawing at 120 points a second; the pages thin out longer drawings."""
 MAX_TAG_CHARACTERS = 500
 """In all tags together; the pages' text field takes 400, commas included."""
+MAX_SCALE = 600
+"""Characters of a scale of one's own, spaces included."""
 MAX_SELECTED = 1000
 """Drawings changed by one request."""
 
@@ -214,6 +216,10 @@ class Shelf(Message):
 
 class Collecting(Message):
     paused: bool
+
+
+class Scaling(Message):
+    scale: str = Field(max_length=MAX_SCALE, description="its name, or its labels, parted by commas")
 
 
 class Invited(Message):

@@ -1,14 +1,18 @@
 """The pages: which there are, and who may open them."""
 
+import json
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
+from gradejax.scales import NAMED, Scale
 from gradejax.web.languages import LANGUAGE, LANGUAGES, translated
 from gradejax.web.roles import ROLE, Role, require_teacher
+from gradejax.web.state import StoreDep
 
 STATIC = Path(__file__).parent / "static"
 
@@ -61,19 +65,27 @@ def router(*, needs_code: bool) -> APIRouter:
     return router
 
 
-def _route(path: str, page: Page, needs_code: bool) -> Callable[[Request], Awaitable[Response]]:
+def _route(path: str, page: Page, needs_code: bool) -> Callable[[Request, StoreDep], Awaitable[Response]]:
     html = {role: _in_each_language(page.file, path, role, needs_code) for role in page.roles}
     refusal = _in_each_language(_TEACHER_ONLY, path, Role.PUPIL, needs_code)
 
-    async def show(request: Request) -> Response:
+    async def show(request: Request, store: StoreDep) -> Response:
         role, language = request.scope[ROLE], request.scope[LANGUAGE]
         if role in html:
-            return HTMLResponse(html[role][language])
+            return HTMLResponse(html[role][language].replace("</head>", _in_page(store.scale), 1))
         if "text/html" not in request.headers.get("accept", ""):
             await require_teacher(request)  # refuses as it does everywhere else
         return HTMLResponse(refusal[language], 403)
 
     return show
+
+
+@lru_cache(maxsize=4)
+def _in_page(scale: Scale) -> str:
+    """Returns the end of a page's head with the scale, and those with a name, for static/scale.js."""
+    named = [{"name": one.name, "labels": one.labels} for one in NAMED.values()]
+    data = json.dumps({"labels": scale.labels, "groups": scale.groups, "named": named}, ensure_ascii=False)
+    return f'  <script type="application/json" id="scale">{data}</script>\n</head>'
 
 
 def sign_in_page() -> dict[str, str]:

@@ -25,7 +25,7 @@ DESCRIPTIONS = {
     404: "there is no such thing",
     408: "the body takes too long",
     409: "another drawing has this id, another training is going on, or the model is still checking the drawings;"
-    " or both tags have drawings",
+    " or both tags have drawings, or the store has drawings of another scale",
     410: "the drawing was erased while it was on its way",
     413: "the body is over 1 MB",
     421: "the request names another host",

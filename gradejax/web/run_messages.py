@@ -102,6 +102,7 @@ class RunDetail(Message):
     run: RunShown
     history: list[EpochShown]
     labels: list[str]
+    groups: list[int] = Field(description="the labels at which another group of neighbours begins")
     confusion: list[list[int]] | None = Field(description="rows are labels, columns guesses; null if it is not known")
     bins: list[Bin] = Field(description="of a reliability diagram, without empty ones")
     mistakes: list[Mistake] = Field(description="the most confident first")

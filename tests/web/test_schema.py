@@ -45,6 +45,7 @@ OPERATIONS = [
     "POST /api/tags",
     "POST /api/tags/rename",
     "POST /api/tags/undo",
+    "POST /api/scale",
     "POST /api/collection",  # last: while it is paused, nothing is saved
 ]
 WITHOUT_INPUT = [

@@ -1,6 +1,7 @@
 // The page that gradejax.export writes: Guess, with the recogniser in it.
 
 import { enable } from "./focus.js";
+import { fit, shown } from "./labels.js";
 import { speak, t } from "./language.js";
 import { note } from "./note.js";
 import { Pad, SIDE } from "./pad.js";
@@ -13,7 +14,9 @@ const KEY = "gradejax-language";
 const element = (id) => document.getElementById(id);
 const read = (id) => JSON.parse(element(id).textContent);
 const languages = read("languages"); // code → {name, texts, source}
-const guess = recogniser(read("model"), SIDE);
+const model = read("model");
+const [first, last] = [model.labels[0], model.labels.at(-1)];
+const guess = recogniser(model, SIDE);
 const pad = new Pad(element("paper"));
 let answer = { guesses: [], is_grade: false };
 let dropped = null; // the strokes that Clear took off the paper; Undo brings them back
@@ -51,7 +54,7 @@ function sayIn(code) {
   speak(code, texts);
   document.title = `${t("page.guess")} – gradejax`;
   element("heading").textContent = t("page.guess");
-  element("hint").textContent = t("guess.hint");
+  element("hint").textContent = t("guess.hint", { first: shown(first), last: shown(last) });
   element("undo").textContent = t("desk.undo");
   element("clear").textContent = t("desk.clear");
   element("bars").ariaLabel = t("guess.likeliest");
@@ -89,5 +92,6 @@ document.addEventListener("keydown", (event) => {
   undo();
 });
 
+fit(model.labels);
 sayIn(preferred());
 follow();

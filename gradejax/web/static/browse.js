@@ -7,12 +7,14 @@ import { changedTo, Edits, fetchAll, guesses, listed, Unfinished } from "./edits
 import { offerErasing } from "./erasing.js";
 import { Filters } from "./filters.js";
 import { Gallery, guessed } from "./gallery.js";
-import { LABELS, shown, spoken } from "./labels.js";
+import { shown, spoken } from "./labels.js";
 import { t } from "./language.js";
 import { follow } from "./news.js";
 import { note } from "./note.js";
 import { wireRenaming } from "./renaming.js";
 import { counted, described, nothing, showProgress } from "./said.js";
+import { LABELS } from "./scale.js";
+import { offerScales } from "./scaling.js";
 import { ask, reason } from "./server.js";
 import { Viewer } from "./viewer.js";
 
@@ -32,9 +34,7 @@ let isBusy = false; // while a change is on its way
 
 for (const select of [form.elements.label, form.elements.guess, element("label")]) {
   for (const label of LABELS) {
-    const option = new Option(shown(label), label);
-    option.ariaLabel = spoken(label);
-    select.append(option);
+    select.append(Object.assign(new Option(shown(label), label), { ariaLabel: spoken(label) }));
   }
 }
 const asGuessed = new Option(t("browse.as-guessed"), AS_GUESSED);
@@ -131,6 +131,7 @@ async function count() {
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
   filters.offerTags(tags);
   showWaiting(counts.waiting);
+  offerScales(counts);
   if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
   return filters.tag && !filters.showsExcluded && !counts.more_tags && !tags.includes(filters.tag);
 }

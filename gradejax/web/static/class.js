@@ -1,11 +1,12 @@
 // For the projector: how to join, how many drawings of each grade there are, and the newest ones as they come.
 
-import { GRADES, NO_GRADE, shown, spoken } from "./labels.js";
+import { NO_GRADE, shown, spoken } from "./labels.js";
 import { number, t } from "./language.js";
 import { Live } from "./live.js";
 import { Newest } from "./newest.js";
 import { note } from "./note.js";
 import "./offering.js";
+import { arrange, GRADES } from "./scale.js";
 import { ask, reason } from "./server.js";
 import { keep, kept } from "./storage.js";
 
@@ -57,6 +58,7 @@ function row(grade) {
 }
 
 const rows = new Map(GRADES.map((grade) => [grade, row(grade)]));
+arrange(element("goals"));
 element("goals").append(...rows.values());
 
 // What the figures count.

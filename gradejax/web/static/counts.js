@@ -1,11 +1,13 @@
 // The numbers of drawings: a chart by label, and a table by tag and label.
 
 import { byName } from "./drawings.js";
-import { GRADES, LABELS, NO_GRADE, shown, spoken } from "./labels.js";
+import { NO_GRADE, shown, spoken } from "./labels.js";
 import { number, t } from "./language.js";
+import { GRADES, GROUPS, LABELS } from "./scale.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [BAR, GAP, LETTER_GAP, HEIGHT] = [26, 4, 10, 90];
+const [GAP, GROUP_GAP, HEIGHT] = [4, 10, 90];
+const BAR = Math.max(26, ...GRADES.map((grade) => 9 * grade.length)); // each has its name below it
 const KEEP_THEIR_NAMES = ["guess", "test-set", "quarantine"];
 const ROOM = 16; // beside the bar of no grade, whose name is wider
 
@@ -25,22 +27,23 @@ function svg(name, attributes, text) {
   return node;
 }
 
-// `totals`: label → count. Drawings of no grade have a bar only where there are some.
+// `totals`: for each of LABELS. Drawings of no grade have a bar only where there are some.
 function chart(totals, title) {
-  const labels = totals[NO_GRADE] ? LABELS : GRADES;
-  const most = Math.max(1, ...Object.values(totals));
+  const labels = totals.at(-1) ? LABELS : GRADES;
+  const most = Math.max(1, ...totals);
+  const gaps = (i) => [...GROUPS, GRADES.length].filter((start) => start <= i).length;
   const room = (label) => (label === NO_GRADE ? ROOM : 0);
-  const left = (label, i) => i * (BAR + GAP) + Math.floor(i / 3) * LETTER_GAP + room(label);
+  const left = (label, i) => i * (BAR + GAP) + gaps(i) * GROUP_GAP + room(label);
   const width = left(labels.at(-1), labels.length - 1) + BAR + GAP + room(labels.at(-1));
   const node = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
   node.append(svg("title", {}, title));
   labels.forEach((label, i) => {
     const x = left(label, i);
-    const height = (HEIGHT * totals[label]) / most;
+    const height = (HEIGHT * totals[i]) / most;
     const y = 16 + HEIGHT - height;
     node.append(
       svg("rect", { x, y, width: BAR, height, rx: Math.min(3, height / 2) }),
-      svg("text", { x: x + BAR / 2, y: y - 4 }, short(totals[label])),
+      svg("text", { x: x + BAR / 2, y: y - 4 }, short(totals[i])),
       svg("text", { x: x + BAR / 2, y: HEIGHT + 32 }, shown(label)),
     );
   });
@@ -76,9 +79,9 @@ function row(name, cells, kind) {
   return node;
 }
 
-// Adds the labels that have no drawings.
-const complete = (grades = {}) => Object.fromEntries(LABELS.map((label) => [label, grades[label] ?? 0]));
-const sum = (totals) => Object.values(totals).reduce((total, count) => total + count, 0);
+// How many drawings there are of each of LABELS.
+const complete = (grades = {}) => LABELS.map((label) => grades[label] ?? 0);
+const sum = (totals) => totals.reduce((total, count) => total + count, 0);
 
 // `counts`: the answer of /api/counts; `tag`: the tag to chart, or "" for all.
 export function showCounts(element, { grades: all, tags, more_tags }, tag) {
@@ -90,7 +93,7 @@ export function showCounts(element, { grades: all, tags, more_tags }, tag) {
   const rows = [...tags].sort((a, b) => byName(a.tag, b.tag)).concat({ tag: t("counts.all"), grades: all });
   for (const { tag, grades } of rows) {
     const totals = complete(grades);
-    const line = row(tag, [...Object.values(totals), sum(totals)].map((n) => [number(n)]), "td");
+    const line = row(tag, [...totals, sum(totals)].map((n) => [number(n)]), "td");
     const isTotal = grades === all;
     if (!isTotal && !KEEP_THEIR_NAMES.includes(tag)) line.cells[0].append(" ", renaming(tag));
     body.append(line);

@@ -1,17 +1,18 @@
 // Draw the grades that the page asks for: mostly those that the store has fewest of.
 
 import { drop, element, finish, pad, queue, start } from "./desk.js";
-import { GRADES, NO_GRADE, shown, spoken } from "./labels.js";
+import { shown, spoken } from "./labels.js";
 import { number, t } from "./language.js";
 import { note } from "./note.js";
 import { choose } from "./prompts.js";
+import { GRADES } from "./scale.js";
 import { ask, reason } from "./server.js";
 import { keep, kept } from "./storage.js";
 
 const REFRESH = 15000; // milliseconds between updates of the counts
 const PATIENCE = 4000; // milliseconds that the first prompt waits for them
 
-let counts = Object.fromEntries(GRADES.map((grade) => [grade, 0]));
+const counts = new Map(GRADES.map((grade) => [grade, 0]));
 let prompt = null;
 let refreshed = 0;
 
@@ -29,21 +30,21 @@ function askFor(grade) {
 
 function showTotals() {
   element("mine").textContent = number(Number(kept("drawn") ?? 0));
-  element("all").textContent = number(Object.values(counts).reduce((sum, count) => sum + count, 0));
+  element("all").textContent = number([...counts.values()].reduce((sum, count) => sum + count, 0));
 }
 
 async function refreshCounts() {
   refreshed = Date.now();
   const { grades, retention_days } = await ask("api/status", undefined, AbortSignal.timeout(PATIENCE));
   element("retention").textContent = retention_days === null ? "" : t("draw.retention", { n: retention_days });
-  for (const grade of GRADES) counts[grade] = grades[grade] ?? 0;
+  for (const grade of GRADES) counts.set(grade, grades[grade] ?? 0);
   showTotals();
 }
 
 // One more drawing in the store, or one less. One that waits for the teacher counts as drawn, but is not in use.
 function count({ id, label }, more) {
   keep("drawn", Math.max(0, Number(kept("drawn") ?? 0) + more));
-  if (label in counts && !queue.held.has(id)) counts[label] += more;
+  if (counts.has(label) && !queue.held.has(id)) counts.set(label, counts.get(label) + more);
   showTotals();
   if (Date.now() - refreshed > REFRESH) refreshCounts().catch(() => {});
 }
@@ -62,7 +63,7 @@ function skip() {
 }
 
 function bring({ label, strokes }) {
-  if (label === NO_GRADE) return; // drawn on Guess, and never asked for here
+  if (label !== null && !GRADES.includes(label)) return; // of no grade, drawn on Guess, or of an earlier scale
   if (label !== null) askFor(label);
   pad.show(strokes);
 }

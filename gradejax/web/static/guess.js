@@ -2,10 +2,11 @@
 
 import { element, finish, pad, start } from "./desk.js";
 import { enable, leave } from "./focus.js";
-import { LABELS, shown, spoken } from "./labels.js";
+import { shown, spoken } from "./labels.js";
 import { t } from "./language.js";
 import { note } from "./note.js";
 import { showReading } from "./reading.js";
+import { arrange, GRADES, LABELS } from "./scale.js";
 import { ask, reason, sentence } from "./server.js";
 
 const NOTHING = { guesses: [], is_grade: false };
@@ -70,6 +71,8 @@ function offer(open) {
   element("wrong").ariaExpanded = String(open);
 }
 
+element("hint").textContent = t("guess.hint", { first: shown(GRADES[0]), last: shown(GRADES.at(-1)) });
+arrange(element("grades"));
 for (const label of LABELS) {
   const button = document.createElement("button");
   button.type = "button";

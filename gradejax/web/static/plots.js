@@ -132,8 +132,8 @@ export function curves(history, epochs, name) {
 
 const [CELL, MARGIN] = [30, 52];
 
-// `link(label, guess)`: where the cell leads.
-export function confusion(labels, counts, name, link) {
+// `groups`: where lines part the labels; `link(label, guess)`: where the cell leads.
+export function confusion({ labels, groups, confusion: counts }, name, link) {
   const size = MARGIN + CELL * labels.length;
   const total = counts.flat().reduce((sum, n) => sum + n, 0);
   const right = counts.reduce((sum, row, i) => sum + row[i], 0);
@@ -162,7 +162,7 @@ export function confusion(labels, counts, name, link) {
     });
   });
   matrix.append(svg("rect", { class: "frame", x: MARGIN, y: 0, width: CELL * labels.length, height: CELL * labels.length }));
-  for (let i = 3; i < labels.length; i += 3) {
+  for (const i of groups) {
     matrix.append(svg("line", { class: "grid", x1: at(i), x2: at(i), y1: 0, y2: CELL * labels.length }));
     matrix.append(svg("line", { class: "grid", x1: MARGIN, x2: size, y1: i * CELL, y2: i * CELL }));
   }

@@ -1,10 +1,11 @@
 // Which grade to ask for next.
 
-// Picks one of the grades in `counts` at random, likelier the fewer drawings it has; never the `latest` again.
+// `counts`: a Map from grades to numbers of drawings. Picks one at random, likelier the fewer drawings it has; never
+// the `latest` again.
 export function choose(counts, latest) {
-  const most = Math.max(...Object.values(counts));
-  const candidates = Object.keys(counts).filter((grade) => grade !== latest);
-  const weights = candidates.map((grade) => most - counts[grade] + 1);
+  const most = Math.max(...counts.values());
+  const candidates = [...counts.keys()].filter((grade) => grade !== latest);
+  const weights = candidates.map((grade) => most - counts.get(grade) + 1);
   let place = Math.random() * weights.reduce((sum, weight) => sum + weight, 0);
   return candidates.find((_, i) => (place -= weights[i]) < 0) ?? candidates.at(-1);
 }

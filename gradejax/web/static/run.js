@@ -78,15 +78,15 @@ function summary({ facts }) {
 }
 
 export function showRun(section, detail) {
-  const { run, history, labels, confusion: counts, bins } = detail;
+  const { run, history, bins } = detail;
   section.replaceChildren(heading(run), about(detail));
   if (history.length) section.append(curves(history, history.length, run.name));
   const split = run.split === "writer" ? t("run.unseen-writers") : splitName(run.split);
   const data = `${run.name}, ${split}`;
-  if (counts) {
+  if (detail.confusion) {
     const link = (label, guess) => `browse?${new URLSearchParams({ label, guess, by: "disagreement" })}`;
     const pair = element("div", "", "pair");
-    pair.append(confusion(labels, counts, data, link), reliability(bins, run.ece, data));
+    pair.append(confusion(detail, data, link), reliability(bins, run.ece, data));
     section.append(pair);
   } else section.append(element("p", t("run.of-an-earlier-gradejax"), "quiet"));
   section.append(mistakes(detail), summary(detail));
