@@ -147,11 +147,10 @@ def _welcome(here: str, invitation: Invitation, access: Access | None, shows_tea
         return
     teachers = access.codes[Role.TEACHER] if shows_teachers_code else "the one that you chose"
     print(f"access code for pupils: {invitation.code}\nteacher's code: {teachers}", flush=True)
-    print(f"for pupils' phones: {invitation.link}\n", flush=True)
     qr_code = StringIO()
     # In block characters if the terminal's encoding has them, else in background colours.
     invitation.qr_code().terminal(qr_code, compact=_can_print("▀▄█"))
-    print(qr_code.getvalue(), end="", flush=True)
+    print(f"for pupils' phones: {invitation.link}\n\n{qr_code.getvalue()}", end="", flush=True)
 
 
 def _can_print(text: str) -> bool:
