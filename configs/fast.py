@@ -1,4 +1,4 @@
-"""A CNN in a few seconds: 219,487 parameters, at 24 pixels.
+"""A CNN trained within seconds: that of configs/cnn.py on cropped ink, 226,063 parameters.
 
 python -m gradejax.main --config=configs/fast.py
 """

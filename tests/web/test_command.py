@@ -140,7 +140,8 @@ def test_the_qr_code_can_be_scanned_in_any_encoding(tmp_path: Path, encoding: st
     invitation = server.stdout.readline().decode().split()[-1]
     assert asked(url) == 401
     server.terminate()
-    picture = server.communicate(timeout=30)[0].decode(encoding)
+    picture = server.stdout.read().decode(encoding)  # not `communicate`, which forgets what `readline` read ahead
+    server.wait(30)
     read, _, _ = cv2.QRCodeDetector().detectAndDecode(seen(picture))
     assert read == invitation
     assert invitation == f"{url}#code=7b%2Bc%26d%2541%23x"
