@@ -8,6 +8,7 @@ import { GRADES, GROUPS, LABELS } from "./scale.js";
 const SVG = "http://www.w3.org/2000/svg";
 const [GAP, GROUP_GAP, HEIGHT] = [4, 10, 90];
 const BAR = Math.max(26, ...GRADES.map((grade) => 9 * grade.length)); // each has its name below it
+const LEAST = 320; // pixels across
 const KEEP_THEIR_NAMES = ["guess", "test-set", "quarantine"];
 const ROOM = 16; // beside the bar of no grade, whose name is wider
 
@@ -36,6 +37,7 @@ function chart(totals, title) {
   const left = (label, i) => i * (BAR + GAP) + gaps(i) * GROUP_GAP + room(label);
   const width = left(labels.at(-1), labels.length - 1) + BAR + GAP + room(labels.at(-1));
   const node = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT + 36}`, role: "img" });
+  node.style.flexBasis = `${Math.max(LEAST, 0.65 * width)}px`; // more grades do not make the text smaller
   node.append(svg("title", {}, title));
   labels.forEach((label, i) => {
     const x = left(label, i);

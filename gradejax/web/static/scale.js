@@ -17,6 +17,7 @@ export const NAMED = named;
 fit(GRADES);
 
 const MOST = 7; // columns, where the grades are in rows
+const ROOMY = 5; // columns, as many as there are letters from A to E
 
 // Lets a grid of the grades have rows and columns: one column for each letter, else rows of the same length.
 export function arrange(grid) {
@@ -28,4 +29,5 @@ export function arrange(grid) {
   grid.style.setProperty("--columns", columns);
   grid.style.setProperty("--rows", isByGroup ? tall : Math.ceil(GRADES.length / columns));
   grid.classList.toggle("by-group", isByGroup);
+  grid.classList.toggle("crowded", columns > ROOMY);
 }
