@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
 from conftest import CODE, TEACHERS_CODE, Server, serve
 from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 from test_pages import A_PLUS, draw
 
+from gradejax import checkpoints, forward, models, recogniser
+from gradejax.export.page import to_page
 from gradejax.hands.synthetic import write_drawings
 from gradejax.scales import LETTERS, NAMED, parse
 from gradejax.stores import Query, Store
@@ -177,3 +180,28 @@ def test_pupils_choose_no_scale(tmp_path: Path, open_page: Callable[..., Page]):
         )
         assert status == 403
         assert server.store.scale == LETTERS
+
+
+def test_an_exported_page_shows_and_speaks_the_grades_of_its_recogniser(tmp_path: Path, open_page: Callable[..., Page]):
+    network = models.build("mlp", 8, seed=0, n_grades=7, hidden=[], dropout=[])
+    about = {
+        "labels": NAMED["danish"].labels,
+        "size": 8,
+        "resampling": "area",
+        "model": {"name": "mlp", "hidden": [], "dropout": []},
+        "calibration": {"temperature": 1.0, "threshold": 0.0},
+    }
+    with checkpoints.open_manager(tmp_path) as manager:
+        checkpoints.save(manager, 1, forward.variables_of(network), {"step": jnp.int32(1)}, about)
+    (tmp_path / "summary.json").write_text("{}")
+    file = tmp_path / "page.html"
+    file.write_bytes(to_page(recogniser.of_run(tmp_path)))
+    page = open_page(file.as_uri(), locale="de")
+    expect(page.locator("#hint")).to_have_text("Zeichne eine Note, −3 bis 12")
+    draw(page, A_PLUS)
+    guess = page.locator("#guess")
+    expect(guess).not_to_be_empty()
+    label = guess.inner_text().replace("−", "-")
+    said = {"-3": "minus 3", "00": "0 0", "02": "0 2"}.get(label, label)
+    assert label in NAMED["danish"].index
+    expect(page.locator("#said")).to_have_text(re.compile(f"^{said}, [0-9]+ Prozent$"))
