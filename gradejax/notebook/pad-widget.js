@@ -12,7 +12,7 @@ export function render({ model, el, experimental }) {
   let grade = null;
 
   function ask() {
-    grade = choose(model.get("counts"), grade);
+    grade = choose(new Map(Object.entries(model.get("counts"))), grade);
     asked.textContent = shown(grade);
   }
 
