@@ -10,7 +10,7 @@ const POLL = 1000; // milliseconds, while something is trained
 const REST = 10000; // else: somebody may begin a training on another page
 
 const element = (id) => document.getElementById(id);
-const RECIPES = { best: t("recipe.best"), cnn: t("recipe.cnn"), mlp: t("recipe.mlp") };
+const RECIPES = { best: t("recipe.best"), cnn: t("recipe.cnn"), fast: t("recipe.fast"), mlp: t("recipe.mlp") };
 const PHASES = {
   preparing: t("training.preparing"), training: t("training.first-epoch"), evaluating: t("training.evaluating"),
 };
