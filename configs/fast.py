@@ -1,6 +1,14 @@
 """A CNN trained within seconds: that of configs/cnn.py on cropped ink, 226,063 parameters.
 
-python -m gradejax.main --config=configs/fast.py
+    python -m gradejax.main --config=configs/fast.py
+
+It reads 99.05% of real drawings by writers that it has not seen (Chars74K, 55 writers; mean of ten seeds, of which each
+holds out another fifth of them; 98.39 to 100%), 9.0 s after the command is given where it has never run, and 5.2 s
+where it has (medians of the ten, two cores, AMD EPYC; `python -m benchmarks.run --only=accuracy`).
+
+Cropping brings most of it: with configs/cnn.py and six epochs, batch norm's quick statistics and a short moving average
+included, 95.5%. A learning rate twice as high, weight decay and seven epochs bring the rest. Smaller ink (24 pixels),
+larger batches, SGD, fewer channels and less warm-up read fewer drawings in the same time.
 """
 
 from ml_collections import ConfigDict
@@ -20,13 +28,13 @@ def get_config() -> ConfigDict:
     config.model.no_grade = False
     config.model.test_time_augmentation = False
 
-    config.train.epochs = 8
+    config.train.epochs = 7
     config.train.warmup_epochs = 1.0
     config.train.learning_rate = 6e-3
     config.train.weight_decay = 0.1
     config.train.label_smoothing = 0.1
     config.train.ema_decay = 0.95
-    config.train.checkpoint_every = 8
+    config.train.checkpoint_every = 7
 
     config.augment.rotation = 5.0
     config.augment.shift = 0.05
