@@ -5,7 +5,6 @@ that a query asks of a row. They are partial, so that each yields the drawings i
 `seq`, without sorting.
 """
 
-import logging
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,8 +12,6 @@ from typing import Any
 
 from gradejax.drawings import utc_milliseconds
 from gradejax.stores.store import Query
-
-log = logging.getLogger(__name__)
 
 _IN_USE, _EXCLUDED = "deleted IS NULL", "deleted IS NOT NULL"
 IS_DELETED = {False: _IN_USE, True: _EXCLUDED, None: "TRUE"}
@@ -32,7 +29,7 @@ _EARLIER = {"drawing_label", "drawing_aside"}
 """Indexes of earlier versions of gradejax, which work without them as well."""
 _HAS_TAG = "seq IN (SELECT seq FROM tag WHERE tag = ?)"
 _SHORT = timedelta(days=60)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Condition = tuple[Any, ...]
 
@@ -81,7 +78,7 @@ def selected(query: Query, extra: Sequence[tuple[str, Any]] = (), *, indexed: bo
 
 def milliseconds(date: datetime) -> int:
     """Returns a time as it is stored."""
-    return (utc_milliseconds(date) - _EPOCH) // timedelta(milliseconds=1)
+    return (utc_milliseconds(date) - EPOCH) // timedelta(milliseconds=1)
 
 
 def _selected(query: Query, extra: Sequence[_Condition], *, deleted: bool, indexed: bool) -> tuple[str, list[Any]]:

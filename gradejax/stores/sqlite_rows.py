@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gradejax.drawings import Drawing
-from gradejax.stores.sqlite_queries import milliseconds
+from gradejax.stores.sqlite_queries import EPOCH, milliseconds
 
 INSERT = """
 INSERT INTO drawing (id, label, date, writer, deleted, tags, history, strokes, png)
@@ -13,7 +13,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
 """Adds what `packed` returns."""
 _COLUMNS = "seq, id, label, date, writer, deleted, tags, history, strokes, png"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Row = tuple[Any, ...]
 
@@ -76,6 +75,6 @@ def now() -> int:
 
 def _date(milliseconds: Any) -> Any:
     try:
-        return _EPOCH + timedelta(milliseconds=milliseconds) if isinstance(milliseconds, int) else milliseconds
+        return EPOCH + timedelta(milliseconds=milliseconds) if isinstance(milliseconds, int) else milliseconds
     except OverflowError:
         return milliseconds
