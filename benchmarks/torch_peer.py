@@ -1,9 +1,10 @@
 """PyTorch on a CPU, training like gradejax; `benchmarks.run` starts it in a process of its own.
 
-    python -m benchmarks.torch_peer epochs FOLDER MODEL N
+    python -m benchmarks.torch_peer epochs|compiled FOLDER MODEL N
 
-Channels last, fused AdamW. gradejax distorts the batches in another thread, which is faster than PyTorch's own ways to
-distort picture by picture. Prints one line of JSON.
+Channels last, fused AdamW; with `compiled`, network and loss are compiled, which needs a C++ compiler. gradejax
+distorts the batches in another thread, which is faster than PyTorch's own ways to distort picture by picture. Prints
+one line of JSON.
 """
 # pyright: reportMissingImports=false
 
@@ -48,6 +49,16 @@ def network(model: str) -> nn.Module:
 
 def epochs(folder: Path, model: str, n: str) -> dict:
     """Seconds of each epoch, including the wait for distorted batches."""
+    return fit(folder, model, int(n), compiled=False)
+
+
+def compiled(folder: Path, model: str, n: str) -> dict:
+    """The same with `torch.compile`, which compiles in the first epoch."""
+    return fit(folder, model, int(n), compiled=True)
+
+
+def fit(folder: Path, model: str, n: int, *, compiled: bool) -> dict:
+    """Trains for `n` epochs."""
     config = recipe(model)
     settings = config.train
     ink, labels, rows = read_drawings(folder)
@@ -55,10 +66,17 @@ def epochs(folder: Path, model: str, n: str) -> dict:
     optimizer = torch.optim.AdamW(
         net.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+    cross_entropy = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+
+    def loss_of(pictures: torch.Tensor, grades: torch.Tensor) -> torch.Tensor:
+        # With one channel, channels first and channels last have the same layout.
+        return cross_entropy(net(pictures[:, None].to(torch.float32).div_(255)), grades)
+
+    if compiled:
+        loss_of = torch.compile(loss_of)
 
     def supply() -> Iterator[Batch]:
-        for epoch in range(int(n)):
+        for epoch in range(n):
             yield from epoch_batches(
                 ink,
                 labels,
@@ -71,15 +89,14 @@ def epochs(folder: Path, model: str, n: str) -> dict:
 
     seconds = []
     with closing(prefetch(supply)) as supplied:
-        for _ in range(int(n)):
+        for _ in range(n):
             began, steps = time.perf_counter(), 0
             while steps < steps_per_epoch(len(rows), settings.batch_size):
                 batches = next(supplied)
                 for pictures, grades in zip(
                     torch.from_numpy(batches.ink), torch.from_numpy(batches.labels).long(), strict=True
                 ):
-                    # With one channel, channels first and channels last have the same layout.
-                    loss = loss_of(net(pictures[:, None].to(torch.float32).div_(255)), grades)
+                    loss = loss_of(pictures, grades)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -91,4 +108,4 @@ def epochs(folder: Path, model: str, n: str) -> dict:
 
 
 if __name__ == "__main__":
-    answer({"epochs": epochs}, sys.argv)
+    answer({"epochs": epochs, "compiled": compiled}, sys.argv)
