@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8, UInt16
 
 from gradejax.errors import BadDrawing
-from gradejax.png import canvas_alpha, check_unpacked_size, stripped_png
+from gradejax.png import alpha_of_canvas, check_unpacked_size, stripped_png
 
 # BadDrawing reports what is wrong with a picture; OpenCV would also print it on standard error.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
@@ -41,15 +41,18 @@ def decode_ink(png: bytes) -> UInt8[np.ndarray, "height width"]:
         BadDrawing: `not a PNG`, `damaged PNG`, or an image too large.
     """
     png = stripped_png(png)
-    alpha = canvas_alpha(png)
-    if alpha is not None:
+    if (grey := alpha_of_canvas(png)) and (alpha := _decoded(grey)) is not None:
         return _strokes_in(alpha)
     check_unpacked_size(png)
-    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    picture = _decoded(png)
     if picture is None:
         raise BadDrawing("damaged PNG: its pixels cannot be read")
     picture = _to_uint8(picture)  # rebinding frees the deep picture
     return _ink_of(picture)
+
+
+def _decoded(png: bytes) -> np.ndarray | None:
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def encode_png(ink: UInt8[np.ndarray, "height width"]) -> bytes:

@@ -1,12 +1,10 @@
-"""PNG files, examined chunk by chunk before anything decodes them; and a fast way to read those that a canvas saves."""
+"""PNG files, examined chunk by chunk before anything decodes them; and those of a canvas without their colours."""
 
 import struct
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
-from jaxtyping import UInt8
 from zlib_ng import zlib_ng
 
 from gradejax.errors import BadDrawing
@@ -97,14 +95,14 @@ def check_unpacked_size(png: bytes) -> None:
         raise BadDrawing("damaged PNG: it has more data than pixels")
 
 
-def canvas_alpha(png: bytes) -> UInt8[np.ndarray, "height width"] | None:
-    """Returns the alpha channel of a stripped PNG as a canvas saves it: black, with eight bits a channel.
+def alpha_of_canvas(png: bytes) -> bytes | None:
+    """Returns a grey PNG of the alpha channel of a stripped PNG as a canvas saves it: black, with eight bits a channel.
 
-    Takes a fifth of the time that OpenCV needs, whose zlib is an old one.
+    OpenCV decodes that in a quarter of the time, this function included: its zlib, an old one, finds nothing to unpack,
+    and there is a quarter of the bytes to filter.
 
     Returns:
-        None for a PNG of another kind, a large or damaged one, and one whose filters need more than sums (types 3 and 4
-        of https://www.w3.org/TR/png-3/#9Filters).
+        None for a PNG of another kind, and for a large or damaged one. The filters are not examined.
     """
     width, height, *kind = struct.unpack(">II5B", png[16:29])
     chunks = list(_chunks(png))
@@ -121,17 +119,19 @@ def canvas_alpha(png: bytes) -> UInt8[np.ndarray, "height width"] | None:
     if len(rows) != size or not inflate.eof:
         return None
     rows = np.frombuffer(rows, np.uint8).reshape(height, -1)
-    filters, alpha = rows[:, 0], rows[:, 4::4].copy()
+    # Each row begins with its filter, which knows no other channel: https://www.w3.org/TR/png-3/#9Filters
+    grey = rows[:, 0::4].copy()
     # Of black pixels, filtered or not, only the alpha channel is not zero.
-    if filters.max() > 2 or np.count_nonzero(rows) > np.count_nonzero(filters) + np.count_nonzero(alpha):
+    if np.count_nonzero(rows) > np.count_nonzero(grey):
         return None
-    is_sum_of_left = (filters == 1) & alpha.any(axis=1)
-    alpha[is_sum_of_left] = np.add.accumulate(alpha[is_sum_of_left], axis=1)
-    # The other filter is a sum of the rows above, up to the next one that begins anew.
-    for first, end in pairwise([0, *np.flatnonzero(filters[1:] != 2) + 1, height]):
-        if end - first > 1:
-            np.add.accumulate(alpha[first:end], axis=0, out=alpha[first:end])
-    return alpha
+    head = struct.pack(">II5B", width, height, 8, 0, 0, 0, 0)
+    packed = zlib_ng.compress(grey, 0)
+    return _SIGNATURE + b"".join(map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (head, packed, b"")))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib_ng.crc32(content, zlib_ng.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
