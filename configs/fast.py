@@ -37,6 +37,8 @@ def get_config() -> ConfigDict:
     config.train.ema_decay = 0.95
     config.train.checkpoint_every = 7
 
+    config.evaluate.batch_size = 32  # fits into the cores' caches
+
     config.augment.rotation = 5.0
     config.augment.shift = 0.05
     config.augment.shear = 0.05

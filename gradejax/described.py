@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from flax import nnx
 
 from gradejax import calibration as calibrations
 from gradejax import checkpoints, models, scales
@@ -15,9 +14,7 @@ from gradejax.resampling import METHODS
 
 def network_of(about: Mapping[str, Any]) -> models.Network:
     """The network that a checkpoint describes, with its variables' shapes in their place: nothing is allocated."""
-    return nnx.eval_shape(
-        lambda: models.build(size=about["size"], seed=0, n_grades=len(about["labels"]), **about["model"])
-    )
+    return models.structure(size=about["size"], n_grades=len(about["labels"]), **about["model"])
 
 
 def resampling_of(about: Mapping[str, Any]) -> str:

@@ -87,6 +87,7 @@ def fit(
     on_device = jax.default_backend() != "cpu"
     ink = devices.everywhere(jnp.asarray(data.ink)) if on_device else None
     train_steps, logits_of = prepared.programs or programs.of(config, network, ink)
+    learning_rate_at = jax.jit(learning_rate)
     state, done, elapsed = resume(workdir, initial_state(network, hparams, settings.optimizer), about["data_digest"])
     epochs = range(done + 1, settings.epochs + 1)
     began = time.perf_counter()
@@ -121,7 +122,7 @@ def fit(
                 val_loss=scores.loss,
                 val_accuracy=scores.accuracy,
                 val_ece=scores.ece,
-                learning_rate=float(learning_rate(hparams, jnp.int32(epoch * n_steps - 1))),
+                learning_rate=float(learning_rate_at(hparams, epoch * n_steps - 1)),
                 images_per_second=n_steps * settings.batch_size / seconds,
                 seconds=seconds,
                 elapsed=elapsed + time.perf_counter() - began,

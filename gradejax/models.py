@@ -1,8 +1,11 @@
 """The networks, from ink to logits: an MLP and a CNN in `flax.nnx`."""
 
+import functools
+import inspect
 import math
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
@@ -245,6 +248,24 @@ def build(name: object, size: int, seed: int, n_grades: int = N_GRADES, **option
     Raises:
         UserError: if there is no such model or option, or a value is not allowed.
     """
+    _check_options(name, size, options)
+    hashable = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
+    with _errors_named(name):
+        return _initialiser(name, size, n_grades, tuple(hashable.items()))(jax.random.key(seed))
+
+
+def structure(name: object, size: int, n_grades: int = N_GRADES, **options: Any) -> Network:
+    """What `build` returns, with shapes in the place of its variables: nothing is allocated or compiled.
+
+    Raises:
+        UserError: as `build` does.
+    """
+    _check_options(name, size, options)
+    with _errors_named(name):
+        return nnx.eval_shape(lambda: MODELS[str(name)](size, nnx.Rngs(0), n_grades, **options))
+
+
+def _check_options(name: object, size: int, options: Mapping[str, Any]) -> None:
     if not isinstance(name, str) or name not in MODELS:
         raise UserError(f"no model is called {name!r}: model.name is one of {', '.join(MODELS)}")
     _check("data.size", size, *_UNITS)
@@ -255,10 +276,29 @@ def build(name: object, size: int, seed: int, n_grades: int = N_GRADES, **option
                 raise UserError(f"model.{option} is {reprlib.repr(value)}: model {name!r} takes a list: (64, 32)")
             for item in value if is_list else [value]:
                 _check(f"model.{option}", item, *_OPTIONS[option])
+    with _errors_named(name):
+        inspect.signature(MODELS[name]).bind(size, None, **options)
+
+
+@contextmanager
+def _errors_named(name: object) -> Iterator[None]:
     try:
-        return MODELS[name](size, nnx.Rngs(seed), n_grades, **options)
+        yield
     except (TypeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be built: {error}") from None
+
+
+@functools.lru_cache(maxsize=32)
+def _initialiser(
+    name: str, size: int, n_grades: int, options: tuple[tuple[str, Any], ...]
+) -> Callable[[Array], Network]:
+    """The function from a random key to a new network: one program, where each operation would be one of its own."""
+
+    @functools.partial(jax.jit, compiler_options=ops.compiler_options())
+    def split(key: Array) -> tuple[nnx.GraphDef, nnx.State]:
+        return nnx.split(MODELS[name](size, nnx.Rngs(key), n_grades, **dict(options)))
+
+    return lambda key: nnx.merge(*split(key))
 
 
 def flatten(x: Float[Array, "batch *shape"]) -> Float[Array, "batch features"]:

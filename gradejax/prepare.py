@@ -67,11 +67,12 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
         _raise_empty(store, query)
     if not programs.are_known_before_the_drawings(config):
         return _prepared(config, store, lambda: network(config, store.scale))
-    with ThreadPoolExecutor(1) as background:
-        building = background.submit(_network_and_programs, config, store.scale)
-        compiling = background.submit(lambda: programs.compile_steps(config, *building.result()))
-        prepared = _prepared(config, store, lambda: building.result()[0])
-        compiled = building.result()[1]
+    with ThreadPoolExecutor(2) as background:
+        structure = models.structure(**_model(config, store.scale))
+        compiled = programs.of(config, structure)
+        compiling = background.submit(programs.compile_steps, config, structure, compiled)
+        building = background.submit(network, config, store.scale)
+        prepared = _prepared(config, store, building.result)
         if len(prepared.split.validation) and not prepared.folds:
             programs.compile_logits(config, prepared.network, compiled, prepared.dataset, prepared.split)
         compiling.result()
@@ -101,11 +102,6 @@ def _prepared(config: ConfigDict, store: Store, built: Callable[[], models.Netwo
         return Prepared(data, splits_of_data[0], built(), about, strangers=strangers)
     whole = splits.undivided(real, config.seed, settings.test_fraction, settings.train_drawings)
     return Prepared(data, _with_mixed(whole, real, data), built(), about, splits_of_data, strangers)
-
-
-def _network_and_programs(config: ConfigDict, scale: Scale) -> tuple[models.Network, Programs]:
-    built = network(config, scale)
-    return built, programs.of(config, built)
 
 
 def dataset(config: ConfigDict, store: Store) -> Dataset:
@@ -162,11 +158,15 @@ def network(config: ConfigDict, scale: Scale = LETTERS) -> models.Network:
     Raises:
         UserError: where it cannot be built, or they are another network's.
     """
-    options = recipe.as_json(config.model)
-    built = models.build(size=config.data.size, seed=config.seed, n_grades=len(scale.labels), **options)
+    built = models.build(seed=config.seed, **_model(config, scale))
     if config.train.start_from:
         _begin_with(built, config.data.size, config.train.start_from, scale)
     return built
+
+
+def _model(config: ConfigDict, scale: Scale) -> dict[str, Any]:
+    """The arguments of `models.structure`."""
+    return {"size": config.data.size, "n_grades": len(scale.labels), **recipe.as_json(config.model)}
 
 
 def _begin_with(network: models.Network, size: int, source: str, scale: Scale) -> None:

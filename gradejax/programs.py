@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from gradejax.batches import Batch
 from gradejax.dataset import Dataset
-from gradejax.forward import LogitsFunction, logits_function, logits_in_batches, variables_of
+from gradejax.forward import LogitsFunction, logits_function, logits_in_batches, merged, variables_of
 from gradejax.models import Network
 from gradejax.splits import Split
 from gradejax.step import StepsFunction, hyperparameters, initial_state, steps_function
@@ -54,11 +54,19 @@ def are_known_before_the_drawings(config: ConfigDict) -> bool:
 
 
 def compile_steps(config: ConfigDict, network: Network, programs: Programs) -> None:
-    """Compiles `train_steps`: takes a step from a state that is then forgotten."""
+    """Compiles `train_steps`: takes a step of a network without ink or parameters, which is then forgotten.
+
+    Args:
+        config: the recipe.
+        network: gives the structure.
+        programs: of that structure.
+    """
     batch_size, size = config.train.batch_size, config.data.size
     hparams = hyperparameters(network, config, batch_size)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), variables_of(network))
+    state = initial_state(merged(network, zeros), hparams, config.train.optimizer)
     blank = Batch(np.zeros((1, batch_size, size, size), np.uint8), np.zeros((1, batch_size), np.int32))
-    programs.train_steps(hparams, initial_state(network, hparams, config.train.optimizer), blank)
+    programs.train_steps(hparams, state, blank)
 
 
 def compile_logits(config: ConfigDict, network: Network, programs: Programs, dataset: Dataset, split: Split) -> None:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from gradejax import augment_device, ops
 from gradejax.batches import Batch, BatchPlan, padded, steps_per_epoch
-from gradejax.forward import Variables, initial_variables
+from gradejax.forward import Variables, variables_of
 from gradejax.models import Network
 
 
@@ -123,10 +123,18 @@ def optimizer(hparams: Hyperparameters, name: str = "adamw") -> optax.GradientTr
 
 def initial_state(network: Network, hparams: Hyperparameters, optimizer_name: str = "adamw") -> TrainState:
     """The state before the first step."""
-    variables = initial_variables(network)
-    # A step reuses the state's memory, so the average must not share any with the variables.
-    average = initial_variables(network) if hparams.ema_decay > 0 else None
-    return TrainState(jnp.int32(0), variables, optimizer(hparams, optimizer_name).init(variables.parameters), average)  # pyright: ignore[reportArgumentType]
+    return _initial_state(variables_of(network), hparams, optimizer_name, hparams.ema_decay > 0)
+
+
+# Each array made by itself would be a program of its own.
+@partial(jax.jit, static_argnames=("optimizer_name", "is_averaged"), compiler_options=ops.compiler_options())
+def _initial_state(
+    variables: Variables, hparams: Hyperparameters, optimizer_name: str, is_averaged: bool
+) -> TrainState:
+    # A step reuses the state's memory, so variables, average and network must not share any.
+    copied, average = (jax.tree.map(jnp.copy, variables) for _ in range(2))
+    of_optimizer = optimizer(hparams, optimizer_name).init(copied.parameters)  # pyright: ignore[reportArgumentType]
+    return TrainState(jnp.int32(0), copied, of_optimizer, average if is_averaged else None)
 
 
 def step_function(network: Network, optimizer_name: str = "adamw") -> StepFunction:

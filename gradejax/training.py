@@ -19,7 +19,6 @@ from gradejax import (
     evaluation,
     held_out,
     loop,
-    plots,
     prepare,
     recogniser,
     run_erasure,
@@ -197,6 +196,8 @@ def run(
         summary |= {"wall_seconds": time.perf_counter() - began, "device": device}
         # Before the plots: a run must not be lost for want of a picture.
         runs.write_json(workdir / "summary.json", summary)
+        from gradejax import plots  # imports Matplotlib, which nobody need wait for before
+
         about = _plot_title(config, store_uri, workdir)
         about_data = len(prepared.folds), prepared.dataset.scale
         plots.write_plots(workdir / "plots", about, history, result, config.evaluate.mistakes, *about_data)
