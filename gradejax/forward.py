@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
-from gradejax.models import Network
+from gradejax.network import Network
 from gradejax.views import mean_over_views, views
 
 

@@ -1,112 +1,27 @@
-"""The networks, from ink to logits: an MLP and a CNN in `flax.nnx`."""
+"""The architectures: an MLP and a CNN, built from the options of a recipe."""
 
 import functools
 import inspect
 import math
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
-from rich.table import Table
+from jaxtyping import Array
 
 from gradejax import ops
 from gradejax.errors import UserError
-from gradejax.scales import LETTERS
+from gradejax.network import N_GRADES, Dropout, Layer, Network, add_channel, flatten
 
 MAX_PARAMETERS = 50_000_000
 """The CNN of configs/cnn.py has 226,063."""
 _MAX_LAYERS = 64
 _MAX_OUTPUTS = 2**24
 """Numbers that a convolution may output per drawing: 64 channels at 512 x 512 pixels."""
-
-N_GRADES = len(LETTERS.labels)
-
-Layer = Callable[[Array], Array]
-
-
-class Network(nnx.Module):
-    """A sequential network; ink is first divided by `ink_divisor`.
-
-    Args:
-        layers: nnx modules and plain functions of an array.
-        ink_divisor: 255 scales ink to 0 to 1.
-        blocks: the indices in `layers` where a convolution, ReLU, batch norm and 2x2 max-pool stand in a row; they are
-            applied together, by `ops.conv_block`, which is faster and computes the same.
-        test_time_augmentation: whether `forward.logits_function` averages the logits over several views of a drawing.
-        n_grades: how many of the logits, from the first, are those of grades.
-    """
-
-    # A block is an index, not a module around its layers: checkpoints name parameters by their place in `layers`.
-    def __init__(
-        self,
-        layers: Sequence[Layer],
-        ink_divisor: float,
-        blocks: Sequence[int] = (),
-        *,
-        test_time_augmentation: bool = False,
-        n_grades: int = N_GRADES,
-    ):
-        self.layers = nnx.List(layers)
-        self.ink_divisor = ink_divisor
-        self.blocks = tuple(blocks)
-        self.test_time_augmentation = test_time_augmentation
-        self.n_grades = n_grades
-
-    def dropout_rates(self) -> tuple[float, ...]:
-        """The rates of the dropout layers, in order."""
-        return tuple(layer.rate for layer in self.layers if isinstance(layer, Dropout))
-
-    def __call__(
-        self,
-        ink: UInt8[Array, "batch size size"],
-        rngs: nnx.Rngs | None = None,
-        rates: Sequence[float | Array] | None = None,
-    ) -> Float[Array, "batch grades"]:
-        """Computes the logits of the grades, and of no grade if there is an output for that.
-
-        Args:
-            ink: 0 is bare ground, 255 solid stroke.
-            rngs: with a stream `dropout`; needed in training mode only.
-            rates: dropout rates to use instead of `dropout_rates()`.
-        """
-        x = ink.astype(jnp.float32) / self.ink_divisor
-        remaining_rates = iter(self.dropout_rates() if rates is None else rates)
-        layers: list[Any] = list(self.layers)
-        index = 0
-        while index < len(layers):
-            layer = layers[index]
-            if index in self.blocks:
-                convolution, _relu, norm, _max_pool = layers[index : index + 4]
-                x = ops.conv_block(x, convolution, norm)
-                index += 4
-            else:
-                x = layer(x, rngs, next(remaining_rates)) if isinstance(layer, Dropout) else layer(x)
-                index += 1
-        return x
-
-
-class Dropout(nnx.Module):
-    """Dropout (Srivastava et al., 2014) whose rate may be traced, unlike that of `nnx.Dropout`."""
-
-    def __init__(self, rate: int | float):
-        self.rate = rate
-        self.deterministic = False
-
-    def __call__(self, x: Array, rngs: nnx.Rngs | None = None, rate: float | Array | None = None) -> Array:
-        if self.deterministic:
-            return x
-        if rngs is None:
-            raise ValueError("dropout in training mode needs rngs")
-        rate = self.rate if rate is None else rate
-        kept = jax.random.bernoulli(rngs.dropout(), 1 - rate, x.shape)
-        return jnp.where(kept, x / (1 - rate), 0)
 
 
 def mlp(
@@ -250,8 +165,7 @@ def build(name: object, size: int, seed: int, n_grades: int = N_GRADES, **option
     """
     _check_options(name, size, options)
     hashable = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
-    with _errors_named(name):
-        return _initialiser(name, size, n_grades, tuple(hashable.items()))(jax.random.key(seed))
+    return _initialiser(name, size, n_grades, tuple(hashable.items()))(jax.random.key(seed))
 
 
 def structure(name: object, size: int, n_grades: int = N_GRADES, **options: Any) -> Network:
@@ -261,8 +175,7 @@ def structure(name: object, size: int, n_grades: int = N_GRADES, **options: Any)
         UserError: as `build` does.
     """
     _check_options(name, size, options)
-    with _errors_named(name):
-        return nnx.eval_shape(lambda: MODELS[str(name)](size, nnx.Rngs(0), n_grades, **options))
+    return nnx.eval_shape(lambda: _fresh(name, size, nnx.Rngs(0), n_grades, options))
 
 
 def _check_options(name: object, size: int, options: Mapping[str, Any]) -> None:
@@ -276,14 +189,13 @@ def _check_options(name: object, size: int, options: Mapping[str, Any]) -> None:
                 raise UserError(f"model.{option} is {reprlib.repr(value)}: model {name!r} takes a list: (64, 32)")
             for item in value if is_list else [value]:
                 _check(f"model.{option}", item, *_OPTIONS[option])
-    with _errors_named(name):
-        inspect.signature(MODELS[name]).bind(size, None, **options)
+        elif option not in inspect.signature(MODELS[name]).parameters:
+            raise UserError(f"model {name!r} has no option {option!r}")
 
 
-@contextmanager
-def _errors_named(name: object) -> Iterator[None]:
+def _fresh(name: Any, size: int, rngs: nnx.Rngs, n_grades: int, options: Mapping[str, Any]) -> Network:
     try:
-        yield
+        return MODELS[name](size, rngs, n_grades, **options)
     except (TypeError, ValueError) as error:
         raise UserError(f"model {name!r} cannot be built: {error}") from None
 
@@ -296,19 +208,9 @@ def _initialiser(
 
     @functools.partial(jax.jit, compiler_options=ops.compiler_options())
     def split(key: Array) -> tuple[nnx.GraphDef, nnx.State]:
-        return nnx.split(MODELS[name](size, nnx.Rngs(key), n_grades, **dict(options)))
+        return nnx.split(_fresh(name, size, nnx.Rngs(key), n_grades, dict(options)))
 
     return lambda key: nnx.merge(*split(key))
-
-
-def flatten(x: Float[Array, "batch *shape"]) -> Float[Array, "batch features"]:
-    """Flattens all axes but the first."""
-    return x.reshape(x.shape[0], -1)
-
-
-def add_channel(x: Float[Array, "batch size size"]) -> Float[Array, "batch size size 1"]:
-    """Adds an axis for the one channel of ink."""
-    return x[..., None]
 
 
 def parameters(module: Any) -> int:
@@ -316,24 +218,3 @@ def parameters(module: Any) -> int:
     if not isinstance(module, nnx.Module):
         return 0
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(nnx.state(module, (nnx.Param, nnx.BatchStat))))
-
-
-def layer_table(model: Network, size: int) -> Table:
-    """A printable table of the layers, their output shapes and their parameters."""
-    table = Table("layer", "output", title="Model", title_justify="left")
-    table.add_column("parameters", justify="right")
-    for name, shape, count in _layer_rows(model, size):
-        table.add_row(name, " x ".join(map(str, shape)), f"{count:,}" if count else "")
-    table.add_section()
-    table.add_row("total", "", f"{parameters(model):,}")
-    return table
-
-
-def _layer_rows(model: Network, size: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
-    """For each layer its name, the shape of its output for one drawing, and the number of its parameters."""
-    model = nnx.clone(model)
-    model.eval()
-    out = jax.ShapeDtypeStruct((1, size, size), jnp.float32)
-    for layer in model.layers:
-        out = jax.eval_shape(layer, out)
-        yield getattr(layer, "__name__", type(layer).__name__), out.shape[1:], parameters(layer)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from gradejax.batches import Batch
 from gradejax.dataset import Dataset
 from gradejax.forward import LogitsFunction, logits_function, logits_in_batches, merged, variables_of
-from gradejax.models import Network
+from gradejax.network import Network
 from gradejax.splits import Split
 from gradejax.step import StepsFunction, hyperparameters, initial_state, steps_function
 

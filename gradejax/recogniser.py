@@ -20,7 +20,7 @@ from gradejax.described import check, network_of, resampling_of
 from gradejax.errors import UserError
 from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches, variables_of
 from gradejax.ink import decode_ink
-from gradejax.models import Network
+from gradejax.network import Network
 from gradejax.resampling import resample
 from gradejax.scales import Scale
 

@@ -1,17 +1,21 @@
-"""The tables of scores that commands print, and what they say of them."""
+"""The tables that commands print, of layers and of scores, and what they say of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jaxtyping import Bool
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from gradejax import intervals, metrics
+from gradejax import intervals, metrics, models
 from gradejax.evaluation import Predictions
+from gradejax.network import Network
 from gradejax.scales import LETTERS, Scale
 
 _INTERVAL, _NEW = "95% interval", "not trained on"
@@ -129,3 +133,24 @@ def _cells(scores: Mapping[str, Any]) -> tuple[str, ...]:
     interval = str(intervals.Interval(scores["accuracy"], low, high))
     n, writers = (f"{scores[name]:,}" for name in ("n", "writers"))
     return n, writers, f"{scores['accuracy']:.2%}", interval, f"{scores['ece']:.4f}", f"{scores['refused']:.2%}"
+
+
+def layer_table(model: Network, size: int) -> Table:
+    """A printable table of the layers, their output shapes and their parameters."""
+    table = Table("layer", "output", title="Model", title_justify="left")
+    table.add_column("parameters", justify="right")
+    for name, shape, count in _layer_rows(model, size):
+        table.add_row(name, " x ".join(map(str, shape)), f"{count:,}" if count else "")
+    table.add_section()
+    table.add_row("total", "", f"{models.parameters(model):,}")
+    return table
+
+
+def _layer_rows(model: Network, size: int) -> Iterator[tuple[str, tuple[int, ...], int]]:
+    """For each layer its name, the shape of its output for one drawing, and the number of its parameters."""
+    model = nnx.clone(model)
+    model.eval()
+    out = jax.ShapeDtypeStruct((1, size, size), jnp.float32)
+    for layer in model.layers:
+        out = jax.eval_shape(layer, out)
+        yield getattr(layer, "__name__", type(layer).__name__), out.shape[1:], models.parameters(layer)

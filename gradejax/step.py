@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from gradejax import augment_device, ops
 from gradejax.batches import Batch, BatchPlan, padded, steps_per_epoch
 from gradejax.forward import Variables, variables_of
-from gradejax.models import Network
+from gradejax.network import Network
 
 
 class TrainState(NamedTuple):
@@ -127,7 +127,7 @@ def initial_state(network: Network, hparams: Hyperparameters, optimizer_name: st
 
 
 # Each array made by itself would be a program of its own.
-@partial(jax.jit, static_argnames=("optimizer_name", "is_averaged"), compiler_options=ops.compiler_options())
+@partial(jax.jit, static_argnames=("optimizer_name", "is_averaged"))
 def _initial_state(
     variables: Variables, hparams: Hyperparameters, optimizer_name: str, is_averaged: bool
 ) -> TrainState:

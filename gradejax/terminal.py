@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from gradejax import batches, devices, evaluation, loop, models, report, stores, training
+from gradejax import batches, devices, evaluation, loop, report, stores, training
 from gradejax.errors import UserError
 from gradejax.prepare import Prepared
 from gradejax.progress import progress
@@ -60,7 +60,7 @@ class _Terminal(training.Audience):
     """Shows the layers and the scores on standard output, and how far the training is on standard error."""
 
     def begins(self, config: ConfigDict, prepared: Prepared) -> None:
-        Console().print(models.layer_table(prepared.network, config.data.size))
+        Console().print(report.layer_table(prepared.network, config.data.size))
 
     @contextmanager
     def follows(self, config: ConfigDict, n_train: int) -> Iterator[loop.Announce]:

@@ -8,7 +8,7 @@ from flax import nnx
 from jax import lax
 from rich.console import Console
 
-from gradejax import models, ops
+from gradejax import models, ops, report
 from gradejax.errors import UserError
 
 KERAS_COUNTS = {"mlp": 235_791, "cnn": 226_063}
@@ -23,7 +23,7 @@ def test_parameters_are_counted_as_in_keras(name, count):
 def test_the_layer_table_adds_up(name, count):
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(models.layer_table(models.build(name, size=28, seed=0), 28))
+        console.print(report.layer_table(models.build(name, size=28, seed=0), 28))
     lines = [line.split("│") for line in capture.get().splitlines() if "│" in line]
     numbers = [int(cells[3].replace(",", "")) for cells in lines if cells[3].strip()]
     assert numbers[-1] == count == sum(numbers[:-1])
@@ -132,7 +132,7 @@ def test_only_the_named_convolutions_are_pooled():
     network = models.build("cnn", size=28, seed=0, channels=(4, 6, 8), pools=(1, 3))
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(models.layer_table(network, 28))
+        console.print(report.layer_table(network, 28))
     rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in capture.get().splitlines() if "│" in line]
     pools = [shape for name, shape in rows if name == "max_pool"]
     convolutions = [shape for name, shape in rows if name == "Conv"]

@@ -27,6 +27,17 @@ def test_all_modules_can_be_imported_without_docstrings():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_importing_starts_no_devices():
+    """A run on several machines joins its processes first, and a process that has started its devices cannot fork."""
+    program = f"""
+import jax, {", ".join(MODULES)}
+jax.config.update("jax_platforms", "nowhere")
+jax.devices()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert "nowhere" in done.stderr
+
+
 FILES = {
     ".".join(("gradejax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")

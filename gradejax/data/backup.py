@@ -47,7 +47,11 @@ def back_up(uri: str, name: str) -> None:
 
 def _copy_file(store: SqliteStore, path: Path) -> int:
     with progress("copying", None, log) as update:
-        store.file.copy_to(path, lambda done, total: update(completed=done, total=total))
+
+        def copied(done: int, total: int) -> None:
+            update(completed=done, total=total, description="copying" if done < total else "checking the copy")
+
+        store.file.copy_to(path, copied)
     with closing(open_store(f"sqlite:///{path}")) as copy:
         return copy.count(_EVERYTHING)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from gradejax import ops
 from gradejax.errors import UserError
 from gradejax.forward import merged
-from gradejax.models import Dropout, add_channel, flatten
+from gradejax.network import Dropout, add_channel, flatten
 from gradejax.recogniser import Recogniser
 
 _TOGETHER = 4
