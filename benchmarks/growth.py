@@ -131,6 +131,7 @@ def plot(measurements: Sequence[dict], path: Path) -> None:
             )  # fmt: skip
         time.set(title="Time per epoch of the MLP", xlabel="drawings")
         time.set_xticks(drawings, names)
+        time.margins(y=0.12)
         time.xaxis.set_minor_locator(NullLocator())
         time.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} s"))
         time.grid(axis="y", alpha=0.25)

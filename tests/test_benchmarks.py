@@ -31,7 +31,7 @@ def test_rows_are_measured_and_those_without_their_peer_are_skipped(tmp_path):
     assert done.returncode == 0, done.stderr
     out = json.loads((tmp_path / "out.json").read_text())
     assert out["drawings"].startswith("60 drawings")
-    _, _, augmentation, _, cold, cached = out["rows"]
+    _, _, _, augmentation, _, cold, cached = out["rows"]
     if find_spec("keras") and find_spec("tensorflow"):
         assert augmentation["ratio"] > 0
     else:
