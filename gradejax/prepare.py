@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from gradejax import cache, checkpoints, mixture, models, programs, recipe, recogniser, scales, shipped, splits
 from gradejax.dataset import TEST_TAG, Dataset, Picture, subset
 from gradejax.errors import UserError
-from gradejax.forward import variables_of
+from gradejax.forward import Variables, variables_of
 from gradejax.hands import synthetic
 from gradejax.ink import decode_ink
 from gradejax.programs import Programs
@@ -65,6 +65,8 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
     query = Query(tags=recipe.tags(config))
     if not store.count(query):  # before anything is compiled
         _raise_empty(store, query)
+    if config.train.start_from:
+        _start(config, store.scale)  # before minutes are spent on drawings
     if not programs.are_known_before_the_drawings(config):
         return _prepared(config, store, lambda: network(config, store.scale))
     with ThreadPoolExecutor(2) as background:
@@ -160,7 +162,7 @@ def network(config: ConfigDict, scale: Scale = LETTERS) -> models.Network:
     """
     built = models.build(seed=config.seed, **_model(config, scale))
     if config.train.start_from:
-        _begin_with(built, config.data.size, config.train.start_from, scale)
+        nnx.update(built, *_start(config, scale))
     return built
 
 
@@ -169,26 +171,27 @@ def _model(config: ConfigDict, scale: Scale) -> dict[str, Any]:
     return {"size": config.data.size, "n_grades": len(scale.labels), **recipe.as_json(config.model)}
 
 
-def _begin_with(network: models.Network, size: int, source: str, scale: Scale) -> None:
-    """Gives a network the variables of a run's model, or of the shipped recogniser's."""
+def _start(config: ConfigDict, scale: Scale) -> Variables:
+    """The variables of the model that a recipe starts from, a run's or the shipped recogniser's."""
+    source = config.train.start_from
     is_shipped = source == shipped.NAME
     file = shipped.FILE if is_shipped else Path(source, "checkpoints")
     kept = _read(source, file.stat().st_mtime_ns if file.exists() else 0)
-    fresh = variables_of(network)
     name = "the recogniser that comes with gradejax" if is_shipped else f"the model in {source}"
     if kept.scale != scale:
         raise UserError(
             f"{name} reads the scale {kept.scale.name}, and these drawings have {scale.name}: choose another "
             "train.start_from, or none"
         )
-    same = (kept.size, kept.labels) == (size, scale.labels)
+    fresh = variables_of(models.structure(**_model(config, scale)))
+    same = (kept.size, kept.labels) == (config.data.size, scale.labels)
     if not same or not checkpoints.fits(fresh, checkpoints.named(kept.variables)):
         raise UserError(
             f"{name} is of another size or has other layers, so training cannot start from it: set model.* and "
             f"data.size as in {'configs/best.py' if is_shipped else f'{source}/config.json'}, or choose another "
             "train.start_from"
         )
-    nnx.update(network, *kept.variables)
+    return kept.variables
 
 
 @lru_cache(maxsize=1)

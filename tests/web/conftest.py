@@ -121,7 +121,8 @@ def class_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # Not for the whole session: while it is open, no other test can run an event loop.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
+    """Chromium's headless shell, which takes a third less time, or Chromium."""
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
         if os.environ.get("CI"):
             pytest.fail("Chromium is missing: apt-get install chromium")
@@ -154,7 +155,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def without_site_data(browser: Browser, tmp_path: Path) -> Iterator[Page]:
-    """A browser whose settings block all site data: `localStorage` and IndexedDB throw."""
+    """Chromium, for the shell has no settings, set to block all site data: `localStorage` and IndexedDB throw."""
     settings = tmp_path / "Default/Preferences"
     settings.parent.mkdir()
     settings.write_text('{"profile": {"default_content_setting_values": {"cookies": 2}}}')
