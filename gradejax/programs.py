@@ -54,7 +54,7 @@ def are_known_before_the_drawings(config: ConfigDict) -> bool:
 
 
 def compile_steps(config: ConfigDict, network: Network, programs: Programs) -> None:
-    """Compiles `train_steps`: takes a step of a network without ink or parameters, which is then forgotten.
+    """Compiles `train_steps`: takes a step from parameters of zero, on blank ink, which is then forgotten.
 
     Args:
         config: the recipe.

@@ -61,7 +61,7 @@ async function show({ isRetry = false } = {}) {
   element("export-writer").href = `api/export?${new URLSearchParams({ writer: filters.writer, aside: "both" })}`;
   try {
     const began = performance.now();
-    const [isUnknown, first] = await Promise.all([count(), fetchPage()]);
+    const [isGone, first] = await Promise.all([count(), fetchPage()]);
     if (current !== version) return;
     let page = first;
     while (current === version && page.done !== null) {
@@ -72,8 +72,7 @@ async function show({ isRetry = false } = {}) {
     }
     if (current !== version) return;
     showProgress(null);
-    // The counts may be older than the page: only together they say that the tag is gone.
-    if (isUnknown && !page.total) {
+    if (isGone && !page.total) {
       goneTag = filters.tag;
       filters.leaveTag();
       return show();
@@ -125,7 +124,7 @@ async function showMore() {
 
 let goneTag = null; // the tag that was filtered by until it was gone
 
-// Counts, and offers the tags that there are. Returns whether the counts do not know the tag that is filtered by.
+// Counts, and offers the tags that there are. Returns whether no drawing in use has the tag that is filtered by.
 async function count() {
   const counts = await ask("api/counts");
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
@@ -133,7 +132,9 @@ async function count() {
   showWaiting(counts.waiting);
   offerScales(counts);
   if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
-  return filters.tag && !filters.showsExcluded && !counts.more_tags && !tags.includes(filters.tag);
+  if (!filters.tag || filters.showsExcluded || counts.more_tags || tags.includes(filters.tag)) return false;
+  // The counts may be older than the drawings, of which other filters may show none.
+  return !(await ask(`api/drawings?${new URLSearchParams({ tag: filters.tag, limit: 1 })}`)).total;
 }
 
 // Says how many drawings are in quarantine, unless they are what is shown.
