@@ -48,6 +48,8 @@ function fetchPage(after) {
   return ask(`api/drawings?${parameters}`);
 }
 
+const totalOf = async (query) => (await ask(`api/drawings?${query}&limit=1`)).total;
+
 async function show({ isRetry = false } = {}) {
   const current = ++version;
   next = null;
@@ -61,18 +63,19 @@ async function show({ isRetry = false } = {}) {
   element("export-writer").href = `api/export?${new URLSearchParams({ writer: filters.writer, aside: "both" })}`;
   try {
     const began = performance.now();
-    const [isGone, first] = await Promise.all([count(), fetchPage()]);
+    let [isUnknown, page] = await Promise.all([count(), fetchPage()]);
     if (current !== version) return;
-    let page = first;
     while (current === version && page.done !== null) {
       gallery.show([], 0);
       showProgress(page, began);
       await new Promise((resolve) => setTimeout(resolve, POLL));
       page = await fetchPage();
     }
+    // The counts may be older than the page, of which other filters may show nothing.
+    const isGone = isUnknown && !page.total && !(await totalOf(new URLSearchParams({ tag: filters.tag })));
     if (current !== version) return;
     showProgress(null);
-    if (isGone && !page.total) {
+    if (isGone) {
       goneTag = filters.tag;
       filters.leaveTag();
       return show();
@@ -124,7 +127,7 @@ async function showMore() {
 
 let goneTag = null; // the tag that was filtered by until it was gone
 
-// Counts, and offers the tags that there are. Returns whether no drawing in use has the tag that is filtered by.
+// Counts, and offers the tags that there are. Returns whether the counts do not know the tag that is filtered by.
 async function count() {
   const counts = await ask("api/counts");
   const tags = counts.tags.map(({ tag }) => tag).sort(byName);
@@ -132,9 +135,7 @@ async function count() {
   showWaiting(counts.waiting);
   offerScales(counts);
   if (element("counting").open) showCounts(element("counts"), counts, filters.tag);
-  if (!filters.tag || filters.showsExcluded || counts.more_tags || tags.includes(filters.tag)) return false;
-  // The counts may be older than the drawings, of which other filters may show none.
-  return !(await ask(`api/drawings?${new URLSearchParams({ tag: filters.tag, limit: 1 })}`)).total;
+  return filters.tag && !filters.showsExcluded && !counts.more_tags && !tags.includes(filters.tag);
 }
 
 // Says how many drawings are in quarantine, unless they are what is shown.
@@ -153,8 +154,7 @@ async function lookAgain() {
   const current = version;
   if (isBusy || !element("progress").hidden) return;
   try {
-    const query = filters.query();
-    const [, { total }] = await Promise.all([count(), ask(`api/drawings?${query}&limit=1`)]);
+    const [, total] = await Promise.all([count(), totalOf(filters.query())]);
     // What the model takes the new ones for is known when they are judged.
     if (current !== version || isBusy || filters.guess) return;
     showTotal(total);
