@@ -28,11 +28,6 @@ class Variables(NamedTuple):
 LogitsFunction = Callable[[Variables, UInt8[Array | np.ndarray, "batch size size"]], Float[Array, "batch grades"]]
 
 
-def initial_variables(network: Network) -> Variables:
-    """A copy of the network's own variables."""
-    return jax.tree.map(jnp.copy, variables_of(network))
-
-
 def variables_of(network: Network) -> Variables:
     """The network's own variables, shared with it."""
     _, parameters, statistics = nnx.split(network, nnx.Param, ...)

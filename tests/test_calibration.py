@@ -123,7 +123,7 @@ def test_blank_paper_and_dots_are_rejected_whatever_the_confidence(size, x, y, w
 def test_a_checkpoint_without_calibration_opens_uncalibrated(tmp_path):
     options = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
     network = models.build(size=16, seed=0, **options)
-    variables = forward.initial_variables(network)
+    variables = forward.variables_of(network)
     with checkpoints.open_manager(tmp_path) as manager:
         checkpoints.save(manager, 1, variables, variables, {"labels": GRADES, "size": 16, "model": options})
     recogniser = load(tmp_path)

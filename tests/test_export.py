@@ -65,7 +65,7 @@ def untrained(size: int, **options: Any) -> Recogniser:
     random = np.random.default_rng(0)
     variables = jax.tree.map(
         lambda leaf: leaf + 0.3 * random.random(leaf.shape, np.float32) if leaf.ndim == 1 else leaf,
-        forward.initial_variables(network),
+        forward.variables_of(network),
     )
     calibration = Calibration(1.7, 0.3)
     return Recogniser(GRADES, size, "area", calibration, network, variables, forward.logits_function(network))

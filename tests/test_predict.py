@@ -22,7 +22,7 @@ OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 
 def save_run(workdir: Path, scale: float = 1, epoch: int = 1) -> Path:
     """A finished run of a network that has seen nothing."""
-    variables = forward.initial_variables(models.build(size=8, seed=0, **OPTIONS))
+    variables = forward.variables_of(models.build(size=8, seed=0, **OPTIONS))
     variables = jax.tree.map(lambda leaf: scale * leaf, variables)
     about = {"labels": GRADES, "size": 8, "model": OPTIONS}
     with checkpoints.open_manager(workdir, done=epoch - 1) as manager:
@@ -97,7 +97,7 @@ def test_numbers_that_lead_to_none_are_refused(tmp_path, scale):
     [{"labels": [*GRADES[:-1], GRADES[0]]}, {"labels": dict.fromkeys(GRADES)}, {"labels": GRADES * 10**4}],
 )
 def test_labels_that_are_not_the_grades_are_refused(tmp_path, about):
-    variables = forward.initial_variables(models.build(size=8, seed=0, **OPTIONS))
+    variables = forward.variables_of(models.build(size=8, seed=0, **OPTIONS))
     with checkpoints.open_manager(tmp_path) as manager:
         facts = {"labels": GRADES, "size": 8, "model": OPTIONS, **about}
         checkpoints.save(manager, 1, variables, {"step": jax.numpy.int32(1)}, facts)

@@ -181,7 +181,7 @@ def test_what_tensorboard_reads_is_written(data, tmp_path):
 
 def test_what_is_no_grade_counts_as_all_grades_alike_and_in_no_accuracy(data):
     network = models.build(size=SIZE, seed=0, name="mlp", hidden=(64,), dropout=(0.0,))
-    variables = forward.initial_variables(network)
+    variables = forward.variables_of(network)
     numbers = hyperparameters(network, config_of(label_smoothing=0.1), n_train=40)
     state = initial_state(network, numbers)
     labels = np.where(np.arange(40) % 4, data.labels[:40], -1)

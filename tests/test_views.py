@@ -17,7 +17,7 @@ def ink() -> np.ndarray:
 def logits(ink: np.ndarray, *, averaged: bool) -> np.ndarray:
     options = {"channels": (4, 4), "hidden": 8, "no_grade": True, "test_time_augmentation": averaged}
     network = models.build("cnn", size=SIZE, seed=0, **options)
-    return np.asarray(forward.logits_function(network)(forward.initial_variables(network), ink))
+    return np.asarray(forward.logits_function(network)(forward.variables_of(network), ink))
 
 
 def test_logits_are_the_mean_over_the_views_of_each_drawing(ink):

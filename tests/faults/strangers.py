@@ -49,7 +49,7 @@ def save_model(workdir: Path, seed: int = 0, **about: object) -> Path:
         "labels": GRADES, "size": 12, "resampling": "area", "model": _OPTIONS, "data_digest": "",
         "calibration": {"temperature": 1.0, "threshold": 0.1}, **about,
     }  # fmt: skip
-    variables = forward.initial_variables(models.build(size=12, seed=seed, **_OPTIONS))
+    variables = forward.variables_of(models.build(size=12, seed=seed, **_OPTIONS))
     with checkpoints.open_manager(workdir) as manager:
         checkpoints.save(manager, 1, variables, {"step": jax.numpy.int32(1)}, metadata)
     return workdir

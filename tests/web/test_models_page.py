@@ -42,7 +42,7 @@ def save_run(name: str, accuracy: float | None, age: int = 0, split: str = "writ
     workdir = Path("runs", name)
     about = {"labels": GRADES, "size": 8, "model": OPTIONS}
     with checkpoints.open_manager(workdir) as manager:
-        variables = forward.initial_variables(models.build(size=8, seed=0, **OPTIONS))
+        variables = forward.variables_of(models.build(size=8, seed=0, **OPTIONS))
         checkpoints.save(manager, 1, variables, {"step": jax.numpy.int32(1)}, about)
     summary: dict[str, Any] = {}
     if accuracy is not None:
