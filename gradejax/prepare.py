@@ -65,15 +65,19 @@ def prepare(config: ConfigDict, store: Store) -> Prepared:
     query = Query(tags=recipe.tags(config))
     if not store.count(query):  # before anything is compiled
         _raise_empty(store, query)
-    if config.train.start_from:
-        _start(config, store.scale)  # before minutes are spent on drawings
+    # What does not fit is refused before minutes are spent on drawings.
+    given = network(config, store.scale) if config.train.start_from else None
+
+    def built() -> models.Network:
+        return given or network(config, store.scale)
+
     if not programs.are_known_before_the_drawings(config):
-        return _prepared(config, store, lambda: network(config, store.scale))
+        return _prepared(config, store, built)
     with ThreadPoolExecutor(2) as background:
         structure = models.structure(**_model(config, store.scale))
         compiled = programs.of(config, structure)
         compiling = background.submit(programs.compile_steps, config, structure, compiled)
-        building = background.submit(network, config, store.scale)
+        building = background.submit(built)
         prepared = _prepared(config, store, building.result)
         if len(prepared.split.validation) and not prepared.folds:
             programs.compile_logits(config, prepared.network, compiled, prepared.dataset, prepared.split)
@@ -160,9 +164,10 @@ def network(config: ConfigDict, scale: Scale = LETTERS) -> models.Network:
     Raises:
         UserError: where it cannot be built, or they are another network's.
     """
-    built = models.build(seed=config.seed, **_model(config, scale))
-    if config.train.start_from:
-        nnx.update(built, *_start(config, scale))
+    if not config.train.start_from:
+        return models.build(seed=config.seed, **_model(config, scale))
+    built = models.structure(**_model(config, scale))
+    nnx.update(built, *_start(config, scale, variables_of(built)))
     return built
 
 
@@ -171,21 +176,19 @@ def _model(config: ConfigDict, scale: Scale) -> dict[str, Any]:
     return {"size": config.data.size, "n_grades": len(scale.labels), **recipe.as_json(config.model)}
 
 
-def _start(config: ConfigDict, scale: Scale) -> Variables:
-    """The variables of the model that a recipe starts from, a run's or the shipped recogniser's."""
+def _start(config: ConfigDict, scale: Scale, wanted: Variables) -> Variables:
+    """The variables of the model that a recipe starts from, a run's or the shipped recogniser's, shaped as `wanted`."""
     source = config.train.start_from
     is_shipped = source == shipped.NAME
-    file = shipped.FILE if is_shipped else Path(source, "checkpoints")
-    kept = _read(source, file.stat().st_mtime_ns if file.exists() else 0)
+    kept = recogniser.load_shipped() if is_shipped else _read(Path(source))
     name = "the recogniser that comes with gradejax" if is_shipped else f"the model in {source}"
     if kept.scale != scale:
         raise UserError(
             f"{name} reads the scale {kept.scale.name}, and these drawings have {scale.name}: choose another "
             "train.start_from, or none"
         )
-    fresh = variables_of(models.structure(**_model(config, scale)))
     same = (kept.size, kept.labels) == (config.data.size, scale.labels)
-    if not same or not checkpoints.fits(fresh, checkpoints.named(kept.variables)):
+    if not same or not checkpoints.fits(wanted, checkpoints.named(kept.variables)):
         raise UserError(
             f"{name} is of another size or has other layers, so training cannot start from it: set model.* and "
             f"data.size as in {'configs/best.py' if is_shipped else f'{source}/config.json'}, or choose another "
@@ -194,10 +197,15 @@ def _start(config: ConfigDict, scale: Scale) -> Variables:
     return kept.variables
 
 
+def _read(run: Path) -> Recogniser:
+    """A run's model, read once for all trainings that start from it."""
+    checkpoint = run / "checkpoints"
+    return _read_once(run, checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0)
+
+
 @lru_cache(maxsize=1)
-def _read(source: str, changed: int) -> Recogniser:
-    """A run's model or the shipped one, read once for all trainings that start from it; `changed` says when it was."""
-    return recogniser.load_shipped() if source == shipped.NAME else recogniser.of_run(Path(source)).recogniser
+def _read_once(run: Path, changed: int) -> Recogniser:  # `changed` says when it was
+    return recogniser.of_run(run).recogniser
 
 
 def load(store: Store, query: Query, size: int, cache_folder: Path | None, resampling: str = "area") -> Dataset:

@@ -90,12 +90,12 @@ def test_a_source_is_read_once_until_it_changes(tmp_path):
     config = mlp.get_config()
     config.data.size, config.model.hidden, config.model.dropout = 8, (8,), (0.1,)
     config.train.start_from = str(save_run(tmp_path))
-    prepare._read.cache_clear()
+    prepare._read_once.cache_clear()
     first, second = (checkpoints.flat(variables_of(prepare.network(config))) for _ in range(2))
-    assert prepare._read.cache_info().misses == 1
+    assert prepare._read_once.cache_info().misses == 1
     save_run(tmp_path, scale=2, epoch=2)
     third = checkpoints.flat(variables_of(prepare.network(config)))
-    assert prepare._read.cache_info().misses == 2
+    assert prepare._read_once.cache_info().misses == 2
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
         np.testing.assert_array_equal(2 * array, third[name])
