@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -151,11 +151,18 @@ def _load_run(workdir: Path) -> Recogniser:
     return _build(name, kept.about, kept.arrays)
 
 
-def load_shipped(file: Path = shipped.FILE) -> Recogniser:
-    """Loads the recogniser that comes with gradejax, with the same checks as a run's.
+@cache
+def load_shipped() -> Recogniser:
+    """Loads the recogniser that comes with gradejax; in each process once, so that its programs are compiled once.
 
-    Args:
-        file: another file that `shipped.write` wrote.
+    Raises:
+        UserError: when its file is missing or damaged.
+    """
+    return load_file(shipped.FILE)
+
+
+def load_file(file: Path) -> Recogniser:
+    """Loads a recogniser that `shipped.write` wrote, with the same checks as a run's.
 
     Raises:
         UserError: when the file is missing or damaged.

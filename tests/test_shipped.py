@@ -36,7 +36,7 @@ def test_it_is_a_runs_model(tmp_path):
     run, file = save_run(tmp_path / "run"), tmp_path / "ship.safetensors"
     shipped.write(run, file, "It was trained on nothing.")
     ink = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
-    written = recogniser.load_shipped(file)
+    written = recogniser.load_file(file)
     np.testing.assert_array_equal(written.confidences(ink), recogniser.load(run).confidences(ink))
     assert (written.trained_on, recogniser.load(run).trained_on) == ("It was trained on nothing.", "")
     with pytest.raises(UserError, match="no checkpoint in"):
@@ -71,14 +71,14 @@ def test_a_damaged_file_is_one_line(tmp_path, damage):
     file = tmp_path / "shipped.safetensors"
     file.write_bytes(DAMAGED[damage])
     with pytest.raises(UserError, match=r"shipped\.safetensors is damaged .*: install gradejax anew") as caught:
-        recogniser.load_shipped(file)
+        recogniser.load_file(file)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 def test_what_is_no_file_or_another_model_is_one_line(tmp_path):
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(UserError, match="is damaged"):
-            recogniser.load_shipped(path)
+            recogniser.load_file(path)
     about, arrays = shipped.read(shipped.FILE, lambda *_: None)
     others = [
         (about | {"size": 10**6}, arrays),
@@ -91,7 +91,7 @@ def test_what_is_no_file_or_another_model_is_one_line(tmp_path):
         text = shipped.checkpoints.about_text({name: fact for name, fact in other.items() if name != "digest"})
         file.write_bytes(save(changed, {"about": text}))
         with pytest.raises(UserError, match="is not a model that gradejax can build"):
-            recogniser.load_shipped(file)
+            recogniser.load_file(file)
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

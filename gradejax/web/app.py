@@ -39,7 +39,6 @@ from gradejax.web.examining import TestSet
 from gradejax.web.gone import Gone
 from gradejax.web.guard import SIGN_IN, Guard
 from gradejax.web.limits import Turns
-from gradejax.web.messages import Refused
 from gradejax.web.model import Model
 from gradejax.web.pages import STATIC
 from gradejax.web.proxy import PublicAddress
@@ -125,10 +124,7 @@ def create_app(
     state.downloads = downloads.Downloads(store, state.send_budget)
     state.exporter = exporting.Exporter(model, state.send_budget)
 
-    api = APIRouter(
-        prefix="/api",
-        responses={status: {"model": Refused, "description": text} for status, text in refusals.DESCRIPTIONS.items()},
-    )
+    api = APIRouter(prefix="/api", responses=refusals.RESPONSES)
     routed = saving, taking_back, guessing, totals, gallery, editing, downloads, collection, events, invitation, models
     routed += tags, renaming, mine, erasing, exporting, scale_choice
     for module in routed:

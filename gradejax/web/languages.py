@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import cache
 from html import escape
 from operator import itemgetter
 from pathlib import Path
@@ -112,8 +113,13 @@ def _preference(text: str) -> tuple[float, str]:
 def translated(html: str, language: str) -> str:
     """Returns a page in `language`: with its texts in place of {{keys}}, and the texts that its scripts use."""
     html = re.sub(r"\{\{([\w.-]+)\}\}", lambda found: escape(Text(found[1]).to(language)), html)
+    html = html.replace('<html lang="en">', f'<html lang="{language}">')
+    return html.replace("</head>", f"{_for_scripts(language)}\n</head>")
+
+
+@cache
+def _for_scripts(language: str) -> str:
     own = {key: text for key, text in TEXTS[language].items() if not key.startswith("server.")}
     # Nothing in it may end the element.
     data = json.dumps(own, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    texts = f'  <script type="application/json" id="texts">{data}</script>\n</head>'
-    return html.replace('<html lang="en">', f'<html lang="{language}">').replace("</head>", texts)
+    return f'  <script type="application/json" id="texts">{data}</script>'

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from gradejax import choice, recipe, shipped
 from gradejax.dataset import TEST_TAG
 from gradejax.errors import UserError
-from gradejax.recogniser import Chosen, Recogniser, load, load_shipped
+from gradejax.recogniser import Chosen, load, load_shipped
 from gradejax.web import listing
 from gradejax.web.examining import TestSet
 from gradejax.web.languages import Text, told
@@ -77,7 +77,7 @@ async def test(wanted: RunName, test_set: TestSetDep, workers: StoreWorkersDep) 
 
     def score() -> TestScore:
         known = test_set.known().get(wanted.name)
-        return known or test_set.score(wanted.name, run, load(run) if run else _shipped())
+        return known or test_set.score(wanted.name, run, load(run) if run else load_shipped())
 
     return await workers.run(score)
 
@@ -148,7 +148,7 @@ def _is(run: Path | None, chosen: Chosen | None) -> bool:
 def _runs(chosen: Chosen | None, test_set: TestSet, language: str) -> list[RunShown]:
     scores = test_set.known()
     shown = [listing.shown_run(run, _is(run, chosen), language) for run in listing.runs.finished_runs()]
-    shown.append(listing.shown_shipped(_shipped(), _is(None, chosen)))
+    shown.append(listing.shown_shipped(load_shipped(), _is(None, chosen)))
     return [one.model_copy(update={"test": scores.get(one.name)}) for one in shown]
 
 
@@ -175,11 +175,6 @@ def _training(trainings: Trainings, language: str) -> Training:
         outcome=ended.outcome if ended else None,
         reason=told(ended.reason, language) if ended and ended.reason else None,
     )
-
-
-@lru_cache(maxsize=1)
-def _shipped() -> Recogniser:
-    return load_shipped()
 
 
 @lru_cache(maxsize=1)

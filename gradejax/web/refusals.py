@@ -14,11 +14,12 @@ from starlette.types import Scope
 
 from gradejax.errors import BadDrawing, StoreError, StoreFull, UserError
 from gradejax.web.languages import LANGUAGE, Text, Wrong, told
+from gradejax.web.messages import Refused
 from gradejax.web.roles import ROLE, TEACHER_ONLY, Role
 
 log = logging.getLogger(__name__)
 
-DESCRIPTIONS = {
+_DESCRIPTIONS = {
     400: "the request cannot be read",
     401: "a code is needed first",
     403: "the request comes from another origin",
@@ -34,7 +35,14 @@ DESCRIPTIONS = {
     503: "the store or the model is not available",
     507: "the server's disk is full",
 }
+_REFUSED = {"application/json": {"schema": {"$ref": "#/components/schemas/Refused"}}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": _REFUSED} for status, text in _DESCRIPTIONS.items()
+}
 """What each status means, for the schema."""
+# A model for each status would take a third of a second, once for all routes together: one brings it into the schema.
+RESPONSES[422] = {"description": _DESCRIPTIONS[422], "model": Refused}
+
 TEACHER_ONLY_DESCRIPTION = "only the teacher may do this, or the request comes from another origin"
 """What 403 means where pupils are refused."""
 

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import Store, open_store
+from gradejax.web import app
 from gradejax.web.app import create_app
 from gradejax.web.model import Model
 
@@ -60,6 +61,12 @@ def serve(folder: Path, *flags: str) -> Iterator[Server]:
 def set_up(folder: Path, **settings: object) -> None:
     """Writes the settings of the class whose server will run in `folder`; see `gradejax.web.settings`."""
     (folder / "grades.db-settings.json").write_text(json.dumps(settings))
+
+
+@pytest.fixture(autouse=True)
+def no_last_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application in this process has no requests left when it ends, and need not wait for them."""
+    monkeypatch.setattr(app, "LAST_ANSWERS_SECONDS", 0.0)
 
 
 @pytest.fixture
