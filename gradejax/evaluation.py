@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from gradejax.hands.canvas import ink_strokes
 from gradejax.prepare import Prepared
 from gradejax.recogniser import Recogniser
 from gradejax.resampling import resample
+from gradejax.scales import Scale
 
 N_OTHERS = 500
 """Synthetic drawings of other letters, digits and marks that each model is tried on; always the same ones."""
@@ -195,11 +197,14 @@ def _bounds(interval: intervals.Interval) -> list[float] | None:
 
 def others_rejected(recogniser: Recogniser) -> float:
     """The share that a recogniser rejects of `N_OTHERS` synthetic drawings of other letters, digits and marks."""
-    drawn_by = {"seed": _OTHERS_SEED, "writers": _OTHERS_WRITERS, "scale": recogniser.scale}
-    others = synthetic.written_others(N_OTHERS, **drawn_by)
-    drawn = (ink_strokes(other.strokes) for other in others)
-    ink = np.stack([resample(each, recogniser.size, recogniser.resampling) for each in drawn])
+    ink = _others(recogniser.size, recogniser.resampling, recogniser.scale)
     return float(1 - recogniser.calibration.are_grades(recogniser.logits(ink), ink).mean())
+
+
+@lru_cache(maxsize=1)
+def _others(size: int, resampling: str, scale: Scale) -> UInt8[np.ndarray, "n size size"]:
+    others = synthetic.written_others(N_OTHERS, seed=_OTHERS_SEED, writers=_OTHERS_WRITERS, scale=scale)
+    return np.stack([resample(ink_strokes(other.strokes), size, resampling) for other in others])
 
 
 def summarise(

@@ -204,13 +204,19 @@ def sheet(ink: UInt8[np.ndarray, "n size size"], titles: Sequence[str], heading:
     """Drawings in rows of six, a title above each."""
     columns = max(min(6, len(titles)), 1)
     rows = max(-(-len(titles) // columns), 1)
-    figure = _figure(max(1.9 * columns, 4.5), 2.2 * rows + 0.5)
-    figure.suptitle(heading, x=0.01, ha="left", weight="bold")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, one, title in zip(figure.axes, ink, titles, strict=False):
-        axes.imshow(255 - one, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(title, loc="center", fontsize=10, weight="normal")
+    width, height = max(1.9 * columns, 7.5), 2.2 * rows + 0.7
+    figure = _figure(width, height)
+    figure.set_layout_engine("none")
+    # All in one frame, in inches: a frame for each drawing takes three times as long.
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    axes.text(0.1, 0.1, heading, size=13, weight="bold", va="top")
+    for number, (one, title) in enumerate(zip(ink, titles, strict=False)):
+        row, column = divmod(number, columns)
+        middle, top = 1.9 * column + 0.95, 2.2 * row + 1.05
+        axes.imshow(255 - one, cmap="gray", vmin=0, vmax=255, extent=(middle - 0.85, middle + 0.85, top + 1.7, top))
+        axes.text(middle, top - 0.06, title, size=10, ha="center", va="bottom")
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 
 
