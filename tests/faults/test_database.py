@@ -17,6 +17,7 @@ from unittest import mock
 import numpy as np
 import pymongo
 import pytest
+from waiting import wait_until
 
 from gradejax import prepare
 from gradejax.data import exchange, ndjson
@@ -47,13 +48,6 @@ def away(server, seconds: float, outage: str) -> Iterator[None]:
         yield
     finally:
         coming_back.join()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

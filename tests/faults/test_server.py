@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from waiting import wait_until
 
 from gradejax.drawings import Drawing, new_id
 from gradejax.stores import Query, open_store
@@ -44,10 +45,7 @@ class Crowd:
 
     def wait_for(self, answers: int) -> None:
         goal = len(self.answered) + answers
-        deadline = time.monotonic() + 120
-        while len(self.answered) < goal:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: len(self.answered) >= goal, 120)
 
     def _draw(self, seed: int) -> None:
         chance = random.Random(seed)

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 from test_pages import A_PLUS, draw, prompted
 from test_roles import message, signed_in
+from waiting import wait_until
 
 from gradejax.drawings import Drawing, new_id
 from gradejax.hands.synthetic import write_drawings
@@ -293,10 +294,7 @@ def test_what_an_earlier_version_left_waiting_is_sent(open_page: Callable[..., P
         }""",
         message(tags=[tag], writer="hand-0123456789ab", strokes=None),
     )
-    deadline = time.monotonic() + 20
-    while not stored(class_server, tag) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert [drawing.writer for drawing in stored(class_server, tag)] == ["hand-0123456789ab"]
+    assert [drawing.writer for drawing in wait_until(lambda: stored(class_server, tag))] == ["hand-0123456789ab"]
 
 
 def test_somebody_else_draws_on_the_device(open_page: Callable[..., Page], class_server, tag: str):

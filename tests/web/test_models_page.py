@@ -19,6 +19,7 @@ import pytest
 from conftest import Server, serve
 from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
+from waiting import wait_until
 
 from gradejax import checkpoints, choice, forward, models, prepare, recipe, recogniser, results
 from gradejax.dataset import TEST_TAG
@@ -223,14 +224,6 @@ def classroom(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def wait_until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (result := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    return result
-
-
 def trainers(folder: Path) -> list[int]:
     """The processes that train in a folder."""
     found = []
@@ -326,10 +319,10 @@ def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
         page = open_page(f"{url}/models")
         name = order(page, "cnn")
         checkpoint = classroom / "runs" / name / "checkpoints"
-        wait_until(lambda: any(checkpoint.glob("[0-9]*/commit_success.txt")))
+        wait_until(lambda: any(checkpoint.glob("[0-9]*/commit_success.txt")), PATIENCE)
         process.send_signal(end)
-        wait_until(lambda: process.poll() is not None)
-        wait_until(lambda: not trainers(classroom))
+        wait_until(lambda: process.poll() is not None, PATIENCE)
+        wait_until(lambda: not trainers(classroom), PATIENCE)
     before = epochs()
     if drawn_meanwhile:
         store = open_store(f"sqlite:///{classroom}/grades.db")
@@ -338,7 +331,7 @@ def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
     with killable(classroom) as (url, _):
         page = open_page(f"{url}/models")
         expect(page.locator("#training-what")).to_contain_text(name)
-        wait_until(lambda: len(epochs()) > len(before))
+        wait_until(lambda: len(epochs()) > len(before), PATIENCE)
         expect(page.locator("#training-when")).to_contain_text(re.compile("epoch [0-9]+ of 40"))
         assert (epochs()[0] == before[0]) == (drawn_meanwhile == 0)
     assert not trainers(classroom)

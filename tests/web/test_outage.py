@@ -8,6 +8,7 @@ import forked
 import pytest
 from playwright.sync_api import Page, expect
 from test_pages import A_PLUS, draw
+from waiting import wait_until
 
 from gradejax.hands.synthetic import write_drawings
 from gradejax.stores import open_store
@@ -18,7 +19,9 @@ def address(mortal_mongodb, tmp_path: Path) -> Iterator[str]:
     store = open_store(mortal_mongodb.uri)
     store.add(write_drawings(30, seed=4))
     store.close()
-    process = forked.Process(tmp_path, "web", "--port=0", f"--store={mortal_mongodb.uri}")
+    # It learns soon that the store is away.
+    uri = f"{mortal_mongodb.uri}?serverSelectionTimeoutMS=500"
+    process = forked.Process(tmp_path, "web", "--port=0", f"--store={uri}")
     yield process.lines(1)[0].split()[-1]
     process.kill()
     process.wait()
@@ -40,7 +43,9 @@ def test_a_drawing_waits_while_the_store_is_away_and_the_page_says_so(
         expect(note).to_contain_text(f"{count} waiting to be sent. The store is not answering at the moment.")
     gallery.reload()
     expect(gallery.locator("#note")).to_have_text("The store is not answering at the moment.")
-    other = open_page(f"{address}guess")  # the pages themselves need no store
+    # Counts are kept for a while. The pages themselves need no store.
+    wait_until(lambda: page.request.get(f"{address}api/status").status == 503)
+    other = open_page(f"{address}guess")
     expect(other.locator("#note")).to_have_text("The store is not answering at the moment.")
     mortal_mongodb.start()
     expect(page.locator("#mine")).to_have_text("2", timeout=60_000)

@@ -18,6 +18,7 @@ from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 from test_accessibility import assert_accessible
 from test_pages import A_PLUS, DOT, draw, prompted
+from waiting import wait_until
 
 from gradejax import prepare
 from gradejax.data.importing import import_drawings
@@ -71,13 +72,6 @@ def save(client: TestClient, png: bytes, **changes: object) -> dict:
     return answer.json()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def held(store: Store, id: str) -> bool:
     drawing = store.get(id)
     assert drawing
@@ -87,11 +81,11 @@ def held(store: Store, id: str) -> bool:
 @pytest.mark.parametrize("png", [BLANK, SPECK, SCRIBBLE], ids=["blank", "dot", "scribble"])
 def test_what_looks_like_no_grade_is_kept_but_not_in_use(judging: TestClient, store: Store, png: bytes):
     id = save(judging, png)["id"]
-    wait_for(lambda: held(store, id))  # on a busy machine the model may take longer than the answer
+    wait_until(lambda: held(store, id))  # on a busy machine the model may take longer than the answer
     drawing = store.get(id)
     assert (drawing.png, drawing.label, drawing.tags) == (png, "B", ("7b", QUARANTINE_TAG))
     assert store.count() == 0
-    wait_for(lambda: judging.get("/api/counts").json()["waiting"] == 1)  # counted once a second
+    wait_until(lambda: judging.get("/api/counts").json()["waiting"] == 1)  # counted once a second
     assert judging.get("/api/counts").json() == {"grades": {}, "tags": [], "more_tags": 0, "waiting": 1}
     assert judging.get("/api/status").json()["total"] == 0
 
@@ -133,7 +127,7 @@ def test_nobody_can_give_the_tag(client: TestClient, store: Store):
 def test_sent_again_it_stays_where_the_teacher_put_it(judging: TestClient, store: Store, png: bytes):
     sent = message(png)
     judging.post("/api/drawings", json=sent)
-    wait_for(lambda: held(store, sent["id"]))
+    wait_until(lambda: held(store, sent["id"]))
     again = judging.post("/api/drawings", json=sent)
     assert (again.status_code, again.json()["in_quarantine"]) == (201, True)
     assert judging.post("/api/drawings/restore", json={"ids": [sent["id"]]}).json() == {"changed": 1}
@@ -186,7 +180,7 @@ def test_a_busy_model_holds_up_no_save(store: Store, tmp_path: Path, monkeypatch
             assert time.monotonic() - began < 5 * (quarantine.ANSWER_SECONDS + 0.5)
             client.post("/api/drawings/relabel", json={"ids": [ids[-1]], "label": "A"})
             client.post("/api/drawings/put-aside", json={"ids": [ids[-2]]})
-        wait_for(lambda: store.count(IN_QUARANTINE) >= 3)
+        wait_until(lambda: store.count(IN_QUARANTINE) >= 3)
         time.sleep(0.5)
     assert [held(store, id) for id in ids[2:]] == [True, False, False]
 
@@ -202,7 +196,7 @@ def test_a_crowd_is_answered_at_once_and_judged_later(store: Store, tmp_path: Pa
     ):
         saved = list(people.map(lambda _: save(client, SCRIBBLE), range(20)))
         assert sum(one["in_quarantine"] for one in saved) < 10
-        wait_for(lambda: store.count(IN_QUARANTINE) == 20)
+        wait_until(lambda: store.count(IN_QUARANTINE) == 20)
 
 
 def test_without_a_model_dots_are_still_held(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -217,7 +211,7 @@ def test_what_was_interrupted_is_finished_at_the_next_start(store: Store, tmp_pa
     """The server ended between the two changes that put a drawing in quarantine."""
     store.add([replace(DRAWINGS[0], tags=("7b", QUARANTINE_TAG)), DRAWINGS[1]])
     with TestClient(create_app(store, model=Model(tmp_path)), base_url="http://127.0.0.1:8000"):
-        wait_for(lambda: held(store, DRAWINGS[0].id))
+        wait_until(lambda: held(store, DRAWINGS[0].id))
     assert [one.id for one in store.find()] == [DRAWINGS[1].id]
 
 
@@ -268,7 +262,7 @@ def test_a_pupil_is_told_kindly_and_can_try_again(phone: Page, class_server: Ser
     phone.get_by_role("button", name="Take back").click()
     expect(note).to_contain_text("taken back")
     assert prompted(phone) == grade
-    wait_for(lambda: class_server.store.count(replace(IN_QUARANTINE, tags=(tag,))) == 0)
+    wait_until(lambda: class_server.store.count(replace(IN_QUARANTINE, tags=(tag,))) == 0)
     phone.get_by_role("button", name="Clear").click()
     draw(phone, A_PLUS)
     phone.get_by_role("button", name="Save").click()
@@ -338,7 +332,7 @@ def test_the_projector_shows_only_what_is_in_use(open_page: Callable[..., Page],
             pupil.post("/api/drawings", json=message(png, tags=[tag])).json()["id"] for png in (GOOD, SPECK, SCRIBBLE)
         ]
     expect(waiting).to_be_visible()
-    wait_for(lambda: class_server.store.count(Query(tags=(tag,))) == 1)
+    wait_until(lambda: class_server.store.count(Query(tags=(tag,))) == 1)
     expect(page.locator(f"#newest img[src*='{ids[0]}']")).to_have_count(1)
     for id in ids[1:]:
         expect(page.locator(f"#newest img[src*='{id}']")).to_have_count(0)

@@ -1,14 +1,14 @@
 """Likely mislabels are ranked however many ask, whatever changes meanwhile, and while the store does not answer."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pymongo
 import pytest
+from waiting import wait_until
 
 from gradejax import audits
 from gradejax.drawings import Drawing
@@ -43,13 +43,6 @@ def rankings(store: Store, model: Model, tmp_path: Path) -> Iterator[Rankings]:
     rankings = Rankings(store, model, tmp_path / "kept")
     with rankings.open():
         yield rankings
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def ranked(rankings: Rankings, query: Query = IN_USE) -> list[Ranked]:
