@@ -50,8 +50,8 @@ Measurements = dict[str, dict[str, float]]
 
 def main(arguments: list[str]) -> None:
     """Measures each size, the smallest first, and prints the table."""
-    if arguments or not all(size.isdecimal() and int(size) >= 100 for size in _FLAGS.sizes):
-        raise UserError("write the sizes, of 100 or more, as --sizes=2000,20000")
+    if arguments or not all(size.isdecimal() and int(size) >= 20 for size in _FLAGS.sizes):
+        raise UserError("write the sizes, of 20 or more, as --sizes=2000,20000")
     measured: dict[int, Measurements] = {}
     for n in sorted(map(int, _FLAGS.sizes)):
         with tempfile.TemporaryDirectory(prefix="gradejax-bench-", dir=_FLAGS.folder) as name:

@@ -51,7 +51,7 @@ def test_an_unknown_row():
     assert done.stderr.strip().startswith("error: no row is called 'speed'")
 
 
-@pytest.mark.parametrize(("store", "sizes"), [("sqlite", [100, 200]), ("ferretdb", [100])])
+@pytest.mark.parametrize(("store", "sizes"), [("sqlite", [20, 40]), ("ferretdb", [20])])
 def test_stores_and_pages_of_any_size(tmp_path, store, sizes):
     if store == "ferretdb" and not (shutil.which("ferretdb") or (ROOT / "tests/ferretdb/ferretdb").exists()):
         pytest.skip("no FerretDB: in tests/ferretdb run go build -tags ferretdb_no_postgresql -o ferretdb .")

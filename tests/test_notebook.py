@@ -134,7 +134,8 @@ def test_what_is_no_drawing_is_refused_in_a_sentence(tmp_path: Path, ask):
 
 
 def test_while_the_store_is_away_a_pad_says_so(mortal_mongodb, ask):
-    with closing(open_store(f"{mortal_mongodb.uri}gradejax", patience=0.5)) as store:
+    uri = f"{mortal_mongodb.uri}gradejax?serverSelectionTimeoutMS=500"
+    with closing(open_store(uri, patience=0.5)) as store:
         pad = Pad(store)
         mortal_mongodb.kill()
         assert "127.0.0.1" in ask(pad, "_save", drawing())["error"]

@@ -438,6 +438,7 @@ def try_code(port: int, code: str, address: str) -> tuple[int, str]:
 def test_the_teachers_code_cannot_be_guessed_by_trying(store, monkeypatch, addresses: int):
     """From one address or many; and those who know it sign in meanwhile, even behind the same router."""
     monkeypatch.setattr(locks, "WRONG_CODES_AT_ONCE", 20)
+    monkeypatch.setitem(access.WRONG_CODES_PER_SECOND, Role.TEACHER, 20.0)
     with (
         served(in_class(store)) as port,
         ThreadPoolExecutor(41) as people,
@@ -466,8 +467,11 @@ def test_the_teachers_code_cannot_be_guessed_by_trying(store, monkeypatch, addre
 
 
 @pytest.mark.parametrize(("pupils", "teachers"), [(CODE, TEACHERS_CODE), (CODE, None), (None, None)])
-def test_a_pupil_is_let_in_while_others_behind_the_same_router_guess(store, pupils: str | None, teachers: str | None):
+def test_a_pupil_is_let_in_while_others_behind_the_same_router_guess(
+    store, monkeypatch, pupils: str | None, teachers: str | None
+):
     """Forty connections try wrong codes without a pause; thirty phones of the same address have the right one."""
+    monkeypatch.setitem(access.WRONG_CODES_PER_SECOND, Role.TEACHER, 20.0)
     door = Access(pupils, teachers)
     with served(create_app(store, model=Model(None), access=door)) as port, ThreadPoolExecutor(40) as attackers:
         stop = threading.Event()
@@ -635,7 +639,10 @@ def test_query_operators_are_refused(mongodb_uri: str, message, draw, operator: 
 
 def test_planted_secrets_appear_nowhere(mortal_mongodb, serve, message, draw, tmp_path: Path):
     """The database's password and the two codes: not in logs, answers, run folders, caches or exports."""
-    uri = mortal_mongodb.uri.replace("://", f"://teacher:{PASSWORD}@") + "?authMechanism=PLAIN"
+    uri = (
+        mortal_mongodb.uri.replace("://", f"://teacher:{PASSWORD}@")
+        + "?authMechanism=PLAIN&serverSelectionTimeoutMS=500"
+    )
     environment = {**os.environ, "GRADEJAX_STORE": uri}
     said = b""
 
