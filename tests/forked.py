@@ -33,7 +33,7 @@ def become(module, arguments, folder, environment, files):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for stream, file in enumerate([os.open(os.devnull, os.O_RDONLY), *files]):
+    for stream, file in enumerate(files):
         os.dup2(file, stream)
         os.close(file)
     asked.close()
@@ -46,7 +46,7 @@ def become(module, arguments, folder, environment, files):
 
 asked = socket.socket(fileno=int(sys.argv[1]))
 while True:
-    message, files, _, _ = socket.recv_fds(asked, 1 << 20, 2)
+    message, files, _, _ = socket.recv_fds(asked, 1 << 20, 3)
     if not message:
         break
     request = json.loads(message)
@@ -100,6 +100,7 @@ class Process:
         arguments: its command line.
         environment: its environment; by default this process's.
         log: its standard error is added to this file.
+        said: what its standard input holds.
     """
 
     def __init__(
@@ -109,18 +110,22 @@ class Process:
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
+        said: str = "",
     ):
         self.args = [module, *arguments]
         self.returncode: int | None = None
         self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115
         self._err = log.open("a+b") if log else tempfile.TemporaryFile("w+b")  # noqa: SIM115
-        self.pid = _parent().ask(
-            (self._out.fileno(), self._err.fileno()),
-            module=module,
-            arguments=arguments,
-            folder=str(folder),
-            environment=dict(os.environ if environment is None else environment),
-        )
+        with tempfile.TemporaryFile("w+b") as read:
+            read.write(said.encode())
+            read.seek(0)
+            self.pid = _parent().ask(
+                (read.fileno(), self._out.fileno(), self._err.fileno()),
+                module=module,
+                arguments=arguments,
+                folder=str(folder),
+                environment=dict(os.environ if environment is None else environment),
+            )
         self._ended = os.pidfd_open(self.pid)
 
     def poll(self) -> int | None:
@@ -175,9 +180,9 @@ class Process:
 
 
 def run(
-    folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None
+    folder: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None, said: str = ""
 ) -> subprocess.CompletedProcess:
     """Runs a command to its end; arguments as of `Process`."""
-    process = Process(folder, module, *arguments, environment=environment)
+    process = Process(folder, module, *arguments, environment=environment, said=said)
     out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode or 0, out, err)

@@ -11,6 +11,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import forked
 import pytest
 
 from gradejax.stores import Query, open_store
@@ -20,8 +21,7 @@ EVERYTHING = Query(deleted=None)
 
 def data(folder: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit status, standard output and log of a command run in `folder`."""
-    command = [sys.executable, "-m", "gradejax.data", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = forked.run(folder, "data", *arguments)
     return done.returncode, done.stdout, done.stderr
 
 

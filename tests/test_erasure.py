@@ -17,6 +17,7 @@ from pathlib import Path
 import forked
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from gradejax import audits, cache, erasure, held_out, run_erasure, runs
 from gradejax.drawings import Drawing, new_id
@@ -66,8 +67,8 @@ def database(request, tmp_path) -> tuple[str, Path]:
     return f"{server.uri}school", Path(server.folder)
 
 
-def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300, **options)  # pyright: ignore[reportCallIssue]
+def erase(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return forked.run(Path.cwd(), "data", "erase", *arguments)
 
 
 @contextmanager
@@ -121,14 +122,12 @@ def test_nothing_is_left(database, tmp_path, monkeypatch, marked, draw):
     assert any(line.split(",")[0] in ids for line in Path("runs/a/drawings.csv").read_text().splitlines())
     with web(f"--store={uri}") as (address, process):
         ranked(address)
-        deadline = time.monotonic() + 20
-        while not list(Path(".cache/judgements").glob("*.safetensors")) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: list(Path(".cache/judgements").glob("*.safetensors")))
         before = left_in(tmp_path, words) | left_in(files, words)
         assert {Path(path).parts[-2] for path in before} >= {"audits", "judgements", "a"}
         assert any(".cache/drawings" in path for path in before)
         assert any(path.startswith(str(files)) for path in before)
-        done = command("gradejax.data", "erase", f"--writer={WRITER}", "--yes", f"--store={uri}")
+        done = erase(f"--writer={WRITER}", "--yes", f"--store={uri}")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("30 drawings erased from ")
         assert "- Backups, exports, downloads" in done.stdout
@@ -292,14 +291,14 @@ def test_the_command_erases_what_matches_all_filters(class_db, filters, rest):
     before = left(class_db)
     n = len(before) - len(rest)
     drawings = f"{n} drawing{'s' * (n > 1)}"
-    done = command("gradejax.data", "erase", *filters, "--dry-run")
+    done = erase(*filters, "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{drawings} would be erased from sqlite:///data/grades.db\n"
-    done = command("gradejax.data", "erase", *filters, stdin=subprocess.DEVNULL)
+    done = erase(*filters)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"error: {drawings} would be erased for good: say --yes, since nobody can be asked here\n"
     assert left(class_db) == before
-    done = command("gradejax.data", "erase", *filters, "--yes")
+    done = erase(*filters, "--yes")
     assert done.stdout.splitlines()[0] == f"{drawings} erased from sqlite:///data/grades.db"
     assert left(class_db) == rest
 
@@ -313,7 +312,7 @@ def test_the_command_erases_what_matches_all_filters(class_db, filters, rest):
     ],
 )
 def test_a_mistake_is_one_line(class_db, flags, error):
-    done = command("gradejax.data", "erase", *flags)
+    done = erase(*flags)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"error: {error}\n")
     assert len(left(class_db)) == 4
 
@@ -322,7 +321,8 @@ def test_a_mistake_is_one_line(class_db, flags, error):
 def test_the_command_asks_twice(class_db, said, n_left):
     terminal, theirs = pty.openpty()
     os.write(terminal, said.encode())
-    done = command("gradejax.data", "erase", "--writer=ben", stdin=theirs)
+    command = [sys.executable, "-m", "gradejax.data", "erase", "--writer=ben"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, stdin=theirs)
     os.close(theirs)
     os.close(terminal)
     assert len(left(class_db)) == n_left
@@ -344,14 +344,10 @@ def test_retention_erases_by_age(tmp_path, monkeypatch, draw):
             picture = base64.b64encode(drawings["young"].png).decode()
             message = {"id": new_id(), "tags": ["a"], "label": "A", "data": picture, "date": "2001-01-01T00:00:00Z"}
             asked(f"{address}/api/drawings", message)
-            deadline = time.monotonic() + 60
-            while store.count(EVERYTHING) > 3 and time.monotonic() < deadline:
-                time.sleep(0.1)
+            wait_until(lambda: store.count(EVERYTHING) <= 3)
             assert {drawing.writer for drawing in store.find(EVERYTHING)} == {"ww-young", "ww-ahead", None}
             assert store.get(message["id"]).date > now - timedelta(minutes=1)
-            while "whose age is not known: 1 stay" not in (said := Path("web.log").read_text()):
-                assert time.monotonic() < deadline, said
-                time.sleep(0.1)
+            wait_until(lambda: "whose age is not known: 1 stay" in Path("web.log").read_text())
     assert "drawings older than 30 days: 2 erased\n" in Path("web.log").read_text()
     assert "ww-" not in Path("web.log").read_text()
     assert left_in(tmp_path, [b"ww-old", b"ww-excluded"]) == {}
@@ -360,7 +356,7 @@ def test_retention_erases_by_age(tmp_path, monkeypatch, draw):
 @pytest.mark.parametrize("age", ["0d", "30", "-3d", "1w", "", "1e3d"])
 def test_a_retention_that_is_none_is_refused(tmp_path, monkeypatch, age):
     monkeypatch.chdir(tmp_path)
-    done = command("gradejax.web", f"--retention={age}")
+    done = forked.run(tmp_path, "web", f"--retention={age}")
     assert done.returncode == 1
     error = f"error: --retention={age} is no number of days: write it as --retention=30d"
     assert done.stderr.splitlines()[-1] == error

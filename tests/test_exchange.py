@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,11 +18,13 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import forked
 import numpy as np
 import pytest
 from bson import json_util
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_until
 
 from gradejax.data import exchange, folders, ndjson
 from gradejax.data.extended_json import MAX_DOCUMENT_BYTES
@@ -63,11 +64,8 @@ def as_json(drawing: Drawing, options=RELAXED, **changes) -> str:
     return json_util.dumps({**to_document(drawing), **changes}, json_options=options)
 
 
-def run(folder: Path, *arguments: str, **more) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-m", "gradejax.data", *arguments],
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, **more,
-    )  # fmt: skip
+def run(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess:
+    done = forked.run(folder, "data", *arguments, environment=environment(), said=said)
     assert "Traceback" not in done.stderr
     return done
 
@@ -76,15 +74,15 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "GRADEJAX_STORE"}
 
 
-def succeeds(*arguments, **more) -> str:
-    done = run(*arguments, **more)
+def succeeds(*arguments, said: str = "") -> str:
+    done = run(*arguments, said=said)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def fails(*arguments, **more) -> str:
+def fails(*arguments, said: str = "") -> str:
     """The error message."""
-    done = run(*arguments, **more)
+    done = run(*arguments, said=said)
     assert done.returncode != 0
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ")
@@ -500,9 +498,7 @@ class TestCommand:
         with (tmp_path / "pipe").open("w") as pipe:
             pipe.writelines(lines)
             pipe.flush()
-            deadline = time.monotonic() + 60
-            while store.count() < 1000 and time.monotonic() < deadline:
-                time.sleep(0.02)
+            wait_until(lambda: store.count() >= 1000)
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
@@ -582,10 +578,10 @@ class TestCommand:
 
     def test_standard_input(self, tmp_path, draw):
         drawings = [draw(), draw()]
-        assert succeeds(tmp_path, "import", "-", "--store=sqlite:///a.db", input=written(drawings).decode()) == (
+        assert succeeds(tmp_path, "import", "-", "--store=sqlite:///a.db", said=written(drawings).decode()) == (
             "imported 2, already there 0, refused 0\n"
         )
-        assert fails(tmp_path, "import", "-", input="") == "no drawings in standard input: there is nothing to import"
+        assert fails(tmp_path, "import", "-") == "no drawings in standard input: there is nothing to import"
         out = succeeds(tmp_path, "export", "-", "--store=sqlite:///a.db")
         assert read(out.encode()) == drawings
 

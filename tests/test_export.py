@@ -7,10 +7,12 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
+import forked
 import jax
 import numpy as np
 import onnx
@@ -33,8 +35,8 @@ GRADES = LETTERS.labels
 ROOT = Path(__file__).parent.parent
 
 
-def run(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
-    return python(folder, "-m", "gradejax.export", *arguments, **options)
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return forked.run(folder, "export", *arguments)
 
 
 def python(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess:
@@ -220,12 +222,12 @@ def test_every_format_is_written(folder, tmp_path, to):
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(folder, to, workdir, out, reason):
-    refused(folder, reason, "-m", "gradejax.export", f"--workdir={workdir}", f"--to={to}", out)
+    refused(folder, reason, f"--workdir={workdir}", f"--to={to}", out)
 
 
-def refused(folder: Path, reason: str, *arguments: str, **options: Any) -> None:
+def refused(folder: Path, reason: str, *arguments: str, command: Callable = run, **options: Any) -> None:
     before = sorted(folder.rglob("*"))
-    done = python(folder, *arguments, **options)
+    done = command(folder, *arguments, **options)
     assert done.returncode in (1, 2)
     line = done.stderr.splitlines()[-1]
     assert line.startswith("error: ") and reason in line, done.stderr
@@ -242,16 +244,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder, to):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
         "runpy.run_module('gradejax.export', run_name='__main__', alter_sys=True)"
     )
-    refused(folder, "out cannot be written: File too large", "-c", program, "--workdir=run", f"--to={to}", "out")
+    arguments = ["-c", program, "--workdir=run", f"--to={to}", "out"]
+    refused(folder, "out cannot be written: File too large", *arguments, command=python)
 
 
 def test_without_onnx_a_line_says_how_to_install_it(folder, tmp_path):
     (tmp_path / "onnx.py").write_text("raise ImportError")
     without = os.environ | {"PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', ROOT)}"}
-    refused(
-        folder, "pip install -e '.[onnx]'", "-m", "gradejax.export", "--workdir=run", "--to=onnx", "out", env=without
-    )
-    assert run(folder, "--workdir=run", "--to=page", f"{tmp_path}/out", env=without).returncode == 0
+    command = ["-m", "gradejax.export", "--workdir=run"]
+    refused(folder, "pip install -e '.[onnx]'", *command, "--to=onnx", "out", command=python, env=without)
+    assert python(folder, *command, "--to=page", f"{tmp_path}/out", env=without).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -264,4 +266,4 @@ def test_without_onnx_a_line_says_how_to_install_it(folder, tmp_path):
     ],
 )
 def test_a_wrong_command_line_is_one_line(folder, arguments, reason):
-    refused(folder, reason, "-m", "gradejax.export", *arguments)
+    refused(folder, reason, *arguments)

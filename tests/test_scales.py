@@ -2,14 +2,12 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from collections import Counter
 from contextlib import closing
 from io import BytesIO
-from pathlib import Path
 
 import cv2
+import forked
 import numpy as np
 import pymongo
 import pytest
@@ -296,20 +294,13 @@ def test_near_misses_are_written_where_grades_are_words():
     assert not numbers(GERMAN)
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=280
-    )
-
-
 class TestCommands:
     """On a store with the scale yes, no, 1½: at the place of the default one, or the training would not fill it."""
 
     @pytest.fixture(scope="class")
     def folder(self, tmp_path_factory):
         folder = tmp_path_factory.mktemp("scales")
-        done = run(
-            folder, "gradejax.main", "--config=mlp", "--scale=yes,no,1½", "--workdir=runs/own",
+        done = forked.run(folder, "main", "--config=mlp", "--scale=yes,no,1½", "--workdir=runs/own",
             "--config.train.epochs=2", "--config.model.hidden=(16,)", "--config.model.dropout=(0.0,)",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -328,38 +319,38 @@ class TestCommands:
     def test_a_drawing_is_read(self, folder):
         (drawing,) = write_drawings(1, seed=9, scale=scales.parse("yes,no,1½"))
         (folder / "yes.png").write_bytes(drawing.png)
-        done = run(folder, "gradejax.predict", "--json", "yes.png")
+        done = forked.run(folder, "predict", "--json", "yes.png")
         assert list(json.loads(done.stdout)["confidences"]) == ["yes", "no", "1½"]
 
     def test_the_drawings_are_scored_and_counted(self, folder):
-        done = run(folder, "gradejax.evaluate")
+        done = forked.run(folder, "evaluate")
         assert json.loads(done.stdout.splitlines()[-1])["n"] == 2250
-        assert run(folder, "gradejax.data", "stats").stdout.splitlines()[1].split() == ["tag", "yes", "no", "1½", "all"]
+        assert forked.run(folder, "data", "stats").stdout.splitlines()[1].split() == ["tag", "yes", "no", "1½", "all"]
 
     def test_an_export_remembers_the_scale(self, folder):
-        done = run(folder, "gradejax.export", "--to=page", "own.html")
+        done = forked.run(folder, "export", "--to=page", "own.html")
         assert json.loads(done.stdout.splitlines()[-1])["labels"] == ["yes", "no", "1½"]
         assert '"labels":["yes","no","1\\u00bd"]' in (folder / "own.html").read_text()
 
     def test_another_scale_is_refused_in_one_line(self, folder):
         for arguments in (
-            ("gradejax.data", "generate", "10", "--scale=german"),
-            ("gradejax.main", "--config=mlp", "--scale=german"),
-            ("gradejax.web", "--scale=german", "--port=0"),
-            ("gradejax.data", "import", "--scale=german", "x.ndjson"),
+            ("data", "generate", "10", "--scale=german"),
+            ("main", "--config=mlp", "--scale=german"),
+            ("web", "--scale=german", "--port=0"),
+            ("data", "import", "--scale=german", "x.ndjson"),
         ):
             (folder / "x.ndjson").write_text("{}")
-            done = run(folder, *arguments)
+            done = forked.run(folder, *arguments)
             assert done.returncode == 1
             assert done.stderr.splitlines()[-1] == (
                 "error: the store has drawings of yes, no, 1½, which the scale german lacks: it keeps the scale "
                 "yes,no,1½; name another store with --store"
             )
-        done = run(folder, "gradejax.data", "generate", "10", "--scale=bavarian", "--store=sqlite:///new.db")
+        done = forked.run(folder, "data", "generate", "10", "--scale=bavarian", "--store=sqlite:///new.db")
         assert done.stderr.startswith("error: no scale is called 'bavarian': name one of letters, us, german")
 
     def test_a_training_does_not_start_from_another_scale(self, folder):
-        done = run(folder, "gradejax.main", "--config=best", "--config.train.start_from=shipped")
+        done = forked.run(folder, "main", "--config=best", "--config.train.start_from=shipped")
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1] == (
             "error: the recogniser that comes with gradejax reads the scale letters, and these drawings have yes,no,1½:"
@@ -368,21 +359,21 @@ class TestCommands:
 
     def test_letters_are_not_guessed_where_the_store_has_another_scale(self, folder, tmp_path):
         store = f"--store=sqlite:///{folder}/data/grades.db"
-        done = run(tmp_path, "gradejax.evaluate", store)
+        done = forked.run(tmp_path, "evaluate", store)
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(
             "error: the recogniser that comes with gradejax reads the scale letters, and the store has yes,no,1½"
         )
-        run(tmp_path, "gradejax.data", "generate", "30", "--store=sqlite:///letters.db")
-        done = run(folder, "gradejax.evaluate", f"--store=sqlite:///{tmp_path}/letters.db", "--workdir=runs/own")
+        forked.run(tmp_path, "data", "generate", "30", "--store=sqlite:///letters.db")
+        done = forked.run(folder, "evaluate", f"--store=sqlite:///{tmp_path}/letters.db", "--workdir=runs/own")
         assert "the model in runs/own reads the scale yes,no,1½, and the store has letters" in done.stderr
 
     def test_a_backup_has_the_scale_and_an_export_needs_it(self, folder):
-        assert run(folder, "gradejax.data", "backup", "copy.db").returncode == 0
+        assert forked.run(folder, "data", "backup", "copy.db").returncode == 0
         with closing(open_store(f"sqlite:///{folder}/copy.db")) as store:
             assert store.scale == scales.parse("yes,no,1½")
-        run(folder, "gradejax.data", "export", "all.ndjson")
-        done = run(folder, "gradejax.data", "import", "all.ndjson", "--store=sqlite:///again.db")
+        forked.run(folder, "data", "export", "all.ndjson")
+        done = forked.run(folder, "data", "import", "all.ndjson", "--store=sqlite:///again.db")
         assert done.returncode == 1 and "--scale names the scale that they have" in done.stderr
-        done = run(folder, "gradejax.data", "import", "all.ndjson", "--store=sqlite:///again.db", "--scale=yes,no,1½")
+        done = forked.run(folder, "data", "import", "all.ndjson", "--store=sqlite:///again.db", "--scale=yes,no,1½")
         assert done.stdout == "imported 2250, already there 0, refused 0\n"
