@@ -5,6 +5,7 @@ tests/ferretdb, started for the tests; otherwise the tests that need it are skip
 set, a skipped test fails.
 """
 
+import gc
 import os
 import shutil
 import socket
@@ -45,6 +46,12 @@ settings.register_profile("gradejax", deadline=None, suppress_health_check=[Heal
 settings.load_profile("gradejax")
 
 BUILT_SERVER = Path(__file__).parent / "ferretdb" / "ferretdb"
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: each full collection would walk through all of JAX and all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

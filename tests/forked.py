@@ -23,7 +23,7 @@ IMPORTED = ["main", "terminal", "evaluate", "scoring", "predict", "recogniser", 
             "data.__main__", "export.__main__", "web.__main__", "web.retention", "web.serving"]  # fmt: skip
 
 PARENT = """
-import importlib, json, os, socket, sys, traceback, warnings
+import gc, importlib, json, os, socket, sys, traceback, warnings
 from gradejax import cli
 for name in sys.argv[2:]:
     importlib.import_module(f"gradejax.{name}")
@@ -44,6 +44,7 @@ def become(module, arguments, folder, environment, files):
     cli.run(command.main, command._FLAGS)
 
 
+gc.freeze()  # as the commands do once they have imported
 asked = socket.socket(fileno=int(sys.argv[1]))
 while True:
     message, files, _, _ = socket.recv_fds(asked, 1 << 20, 3)
