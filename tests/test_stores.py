@@ -28,6 +28,7 @@ from gradejax.drawings import Drawing, new_id, to_document
 from gradejax.errors import BadDrawing, StoreError
 from gradejax.ids import to_text
 from gradejax.stores import Query, open_store
+from gradejax.stores.sqlite_file import SqliteFile
 
 MISSING = object()
 SCALARS = st.one_of(
@@ -316,6 +317,33 @@ def test_eight_threads_lose_nothing(store, draw):
         added = list(threads.map(lambda drawing: store.add([drawing]), drawings))
     assert sum(added) == len(drawings)
     assert {drawing.id: drawing for drawing in store.find()} == {drawing.id: drawing for drawing in drawings}
+
+
+def test_a_file_that_grows_while_another_thread_looks_at_it_is_not_overwritten(tmp_path, draw, monkeypatch):
+    path = tmp_path / "grades.db"
+    snapshot, meanwhile = SqliteFile._snapshot, []
+
+    def slowly(file: SqliteFile):
+        seen = snapshot(file)
+        if meanwhile:
+            other = threading.Thread(target=meanwhile.pop())
+            other.start()
+            other.join()
+        return seen
+
+    def grow() -> None:
+        store.add([draw() for _ in range(200)])
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint")
+        assert store.count() == 200
+
+    monkeypatch.setattr(SqliteFile, "_snapshot", slowly)
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        before = path.stat().st_size
+        meanwhile.append(grow)
+        store.add([draw()])
+        assert path.stat().st_size > before
+        assert store.count() == 201
 
 
 def _add_from_a_process(uri: str, number: int, png: bytes) -> int:

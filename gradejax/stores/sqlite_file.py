@@ -48,7 +48,7 @@ class SqliteFile:
         """
         self._path = path
         self._place = path.absolute()  # valid even if the program changes its working folder
-        self._lock = threading.Lock()  # for the next three
+        self._lock = threading.Lock()  # for what follows
         self._idle: deque[sqlite3.Connection] = deque()
         self._in_use = 0
         # Always open: otherwise another program could be the last to close, and remove the log.
@@ -190,24 +190,31 @@ class SqliteFile:
 
     def _check(self) -> None:
         """Raises StoreError, and closes the files, if they are no longer those that were opened."""
+        # Before the snapshot, for another thread may see the file grow, or become shorter, right after it.
+        with self._lock:
+            known, size_known = self._erasures, self._size
         files, size = self._snapshot()
         if self._anchor is None or files != self._files:
             with self._lock:
                 self._release()
             raise self._gone()
-        if size < self._size and not self._has_erased():
+        if size < size_known and not self._has_erased(known, size):
             raise StoreAway(f"{self._path} was overwritten while in use: stop this program before you replace the file")
-        self._size = size
-
-    def _has_erased(self) -> bool:
-        """Whether the file became shorter because somebody erased drawings since this was last asked."""
         with self._lock:
-            known = self._erasures
+            if self._erasures is known:
+                self._size = max(self._size, size)
+
+    def _has_erased(self, known: Erasures, size: int) -> bool:
+        """Whether the file is only `size` long because somebody has erased drawings since `known`; remembers both."""
+        with self._lock:
             try:
-                self._erasures = erasures(self._anchor) if self._anchor else known
+                now = erasures(self._anchor) if self._anchor else known
             except sqlite3.Error:  # this is no store any more
                 return False
-            return self._erasures.completed > known.completed or not self._erasures.is_complete
+            if now.completed <= known.completed and now.is_complete:
+                return False
+            self._erasures, self._size = now, size
+            return True
 
     def _release(self) -> None:
         """Closes idle connections, and the others after use; the last one closed merges the log into the file."""
