@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ GRADES = LETTERS.labels
 
 OPTIONS = {"name": "mlp", "hidden": [8], "dropout": [0.1]}
 PATIENCE = 300  # seconds: the training gives way to every other program
+# Looking for it every moment would take time from it.
+wait_for_training = partial(wait_until, seconds=PATIENCE, pause=0.3)
 
 
 def save_run(name: str, accuracy: float | None, age: int = 0, split: str = "writer") -> Path:
@@ -279,7 +282,7 @@ def test_cancel(classroom: Path, open_page: Callable[..., Page]):
     with serve(classroom) as server:
         page = open_page(f"{server.url}/models")
         name = order(page, "cnn")
-        assert len(wait_until(lambda: trainers(classroom))) == 1
+        assert len(wait_for_training(lambda: trainers(classroom))) == 1
         another = open_page(f"{server.url}/models")
         expect(another.locator("#training-what")).to_contain_text(name)
         page.locator("#cancel").click()
@@ -319,10 +322,10 @@ def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
         page = open_page(f"{url}/models")
         name = order(page, "cnn")
         checkpoint = classroom / "runs" / name / "checkpoints"
-        wait_until(lambda: any(checkpoint.glob("[0-9]*/commit_success.txt")), PATIENCE)
+        wait_for_training(lambda: any(checkpoint.glob("[0-9]*/commit_success.txt")))
         process.send_signal(end)
-        wait_until(lambda: process.poll() is not None, PATIENCE)
-        wait_until(lambda: not trainers(classroom), PATIENCE)
+        wait_for_training(lambda: process.poll() is not None)
+        wait_for_training(lambda: not trainers(classroom))
     before = epochs()
     if drawn_meanwhile:
         store = open_store(f"sqlite:///{classroom}/grades.db")
@@ -331,7 +334,7 @@ def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
     with killable(classroom) as (url, _):
         page = open_page(f"{url}/models")
         expect(page.locator("#training-what")).to_contain_text(name)
-        wait_until(lambda: len(epochs()) > len(before), PATIENCE)
+        wait_for_training(lambda: len(epochs()) > len(before))
         expect(page.locator("#training-when")).to_contain_text(re.compile("epoch [0-9]+ of 40"))
         assert (epochs()[0] == before[0]) == (drawn_meanwhile == 0)
     assert not trainers(classroom)
