@@ -2,29 +2,21 @@
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from ml_collections import ConfigDict
 
-from gradejax import calibration, intervals, loop, metrics, models
+from gradejax import calibration, intervals, loop, metrics, mixture, models, prepare
 from gradejax.calibration import Calibration
 from gradejax.crossvalidation import OutOfSample
 from gradejax.dataset import Dataset
 from gradejax.forward import Variables, logits_function, logits_in_batches
-from gradejax.hands import synthetic
-from gradejax.hands.canvas import ink_strokes
 from gradejax.prepare import Prepared
 from gradejax.recogniser import Recogniser
-from gradejax.resampling import resample
-from gradejax.scales import Scale
-
-N_OTHERS = 500
-"""Synthetic drawings of other letters, digits and marks that each model is tried on; always the same ones."""
-_OTHERS_SEED, _OTHERS_WRITERS = 10**10, 30  # writers that no training has seen
 
 
 class Predictions(NamedTuple):
@@ -91,7 +83,7 @@ class Evaluation(NamedTuple):
     Attributes:
         predictions: on the validation drawings. Each is calibrated on the other writers' drawings.
         uncalibrated: the confidences before calibration, `(n, grades)`.
-        others_rejected: share rejected of `N_OTHERS` synthetic drawings that show no grade.
+        others_rejected: share rejected of `mixture.N_OTHERS` synthetic drawings that show no grade.
         test: on the test drawings; None where there are none.
         others: on the drawings of no grade that were held out; None where there are none.
     """
@@ -150,7 +142,7 @@ def evaluate(
     return Evaluation(
         predictions=_predictions(data, split.validation, ink, read),
         uncalibrated=Calibration(n_grades=n_grades).confidences(logits),
-        others_rejected=others_rejected(recogniser),
+        others_rejected=others_rejected(recogniser, prepare.cache_folder(config)),
         test=read_as_kept(split.test, logits_on),
         others=read_as_kept(split.others, held_out_logits),
     )
@@ -195,16 +187,11 @@ def _bounds(interval: intervals.Interval) -> list[float] | None:
     return None if np.isnan(interval.low) else [interval.low, interval.high]
 
 
-def others_rejected(recogniser: Recogniser) -> float:
-    """The share that a recogniser rejects of `N_OTHERS` synthetic drawings of other letters, digits and marks."""
-    ink = _others(recogniser.size, recogniser.resampling, recogniser.scale)
+def others_rejected(recogniser: Recogniser, cache_folder: Path | None) -> float:
+    """The share that a recogniser rejects of `mixture.N_OTHERS` synthetic drawings of other letters, digits and marks,
+    which are kept in `cache_folder` unless it is None."""
+    ink = mixture.others_to_try(recogniser.size, cache_folder, recogniser.resampling, recogniser.scale)
     return float(1 - recogniser.calibration.are_grades(recogniser.logits(ink), ink).mean())
-
-
-@lru_cache(maxsize=1)
-def _others(size: int, resampling: str, scale: Scale) -> UInt8[np.ndarray, "n size size"]:
-    others = synthetic.written_others(N_OTHERS, seed=_OTHERS_SEED, writers=_OTHERS_WRITERS, scale=scale)
-    return np.stack([resample(ink_strokes(other.strokes), size, resampling) for other in others])
 
 
 def summarise(

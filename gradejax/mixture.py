@@ -16,6 +16,8 @@ from gradejax.hands import synthetic
 from gradejax.hands.canvas import ink_strokes
 from gradejax.scales import LETTERS, Scale
 
+N_OTHERS = 500
+"""Synthetic drawings of other letters, digits and marks that each model is tried on; always the same ones."""
 _STRANGERS = 2000
 
 
@@ -50,10 +52,26 @@ def strangers(
     return np.asarray(_decoded(0, _STRANGERS, 2 * 10**9, size, cache_folder, resampling, scale).ink)
 
 
+def others_to_try(
+    size: int, cache_folder: Path | None, resampling: str, scale: Scale = LETTERS
+) -> UInt8[np.ndarray, "n size size"]:
+    """`N_OTHERS` synthetic drawings of no grade by writers that no training has seen; arguments as of `strangers`."""
+    return np.asarray(_decoded(0, N_OTHERS, 10**10, size, cache_folder, resampling, scale, writers=30).ink)
+
+
 def _decoded(
-    n_grades: int, n_others: int, seed: int, size: int, cache_folder: Path | None, resampling: str, scale: Scale
+    n_grades: int,
+    n_others: int,
+    seed: int,
+    size: int,
+    cache_folder: Path | None,
+    resampling: str,
+    scale: Scale,
+    writers: int = 0,
 ) -> Dataset:
-    collection = {"seed": seed, "writers": -(-max(n_grades, n_others) // len(scale.labels)), "scale": scale}
+    """Grades, then others, by so many writers; by default each writes every grade once."""
+    writers = writers or -(-max(n_grades, n_others) // len(scale.labels))
+    collection = {"seed": seed, "writers": writers, "scale": scale}
 
     def pictures() -> Iterator[Picture]:
         grades = synthetic.written_grades(n_grades, **collection)

@@ -103,7 +103,7 @@ def _prepared(config: ConfigDict, store: Store, built: Callable[[], models.Netwo
                 "model.no_grade is True, but all drawings show grades: add synthetic ones that do not with "
                 "data.others, import some with --as-no-grade, or set model.no_grade to False"
             )
-        strangers = mixture.strangers(settings.size, _cache_folder(config), settings.resampling, real.scale)
+        strangers = mixture.strangers(settings.size, cache_folder(config), settings.resampling, real.scale)
     if not settings.folds:
         return Prepared(data, splits_of_data[0], built(), about, strangers=strangers)
     whole = splits.undivided(real, config.seed, settings.test_fraction, settings.train_drawings)
@@ -114,7 +114,7 @@ def dataset(config: ConfigDict, store: Store) -> Dataset:
     """The store's drawings that a recipe asks for; see `load`. Those tagged `TEST_TAG` are kept out."""
     settings = config.data
     query = Query(tags=recipe.tags(config))
-    loaded = load(store, query, settings.size, _cache_folder(config), settings.resampling)
+    loaded = load(store, query, settings.size, cache_folder(config), settings.resampling)
     # Not by the query, so that stores without such drawings keep their caches.
     tested = [drawing.id.encode() for drawing in store.find(Query(tags=(TEST_TAG,)), pictures=False)]
     rows = np.flatnonzero(~np.isin(loaded.ids, np.array(tested, np.bytes_)))
@@ -148,7 +148,7 @@ def split_and_mix(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, list[S
         parts = [splits.split(dataset, settings.split, settings.validation_fraction, config.seed, **drawn)]
     mixed = dataset
     if settings.synthetic or settings.others:
-        mixed = mixture.mix(dataset, settings.synthetic, settings.others, 0, _cache_folder(config), settings.resampling)
+        mixed = mixture.mix(dataset, settings.synthetic, settings.others, 0, cache_folder(config), settings.resampling)
     return mixed, [_with_mixed(part, dataset, mixed) for part in parts]
 
 
@@ -266,7 +266,8 @@ def ready(store: Store, config: ConfigDict) -> None:
     store.add(synthetic.write_drawings(n, writers=_FIRST_WRITERS, scale=store.scale))
 
 
-def _cache_folder(config: ConfigDict) -> Path | None:
+def cache_folder(config: ConfigDict) -> Path | None:
+    """The folder for decoded drawings that a recipe names; None for no cache."""
     return Path(config.data.cache) if config.data.cache else None
 
 

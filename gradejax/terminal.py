@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from gradejax import batches, devices, evaluation, loop, report, stores, training
+from gradejax import batches, devices, evaluation, loop, mixture, report, stores, training
 from gradejax.errors import UserError
 from gradejax.prepare import Prepared
 from gradejax.progress import progress
@@ -85,7 +85,7 @@ class _Terminal(training.Audience):
         scale = prepared.dataset.scale
         console.print(report.score_table("Accuracy on validation", result.predictions, notes, scale=scale))
         console.print(
-            f"rejects {result.others_rejected:.2%} of {evaluation.N_OTHERS} synthetic drawings of other letters, "
+            f"rejects {result.others_rejected:.2%} of {mixture.N_OTHERS} synthetic drawings of other letters, "
             "digits and marks"
         )
 

@@ -315,6 +315,14 @@ def test_synthetic_drawings_are_written_once_and_change_the_digest(filled, tmp_p
     assert len({data.digest, once.digest, other.digest}) == 3
 
 
+def test_what_each_model_is_tried_on_is_written_once(tmp_path, monkeypatch):
+    once = mixture.others_to_try(28, tmp_path, "area")
+    monkeypatch.setattr(mixture.synthetic, "written_others", None)  # writing them again would need it
+    again = mixture.others_to_try(28, tmp_path, "area")
+    assert len(again) == mixture.N_OTHERS
+    np.testing.assert_array_equal(again, once)
+
+
 @pytest.mark.parametrize("how", ["writer", "random", "sequential"])
 def test_test_writers_are_the_same_however_the_rest_is_split(any_split_data, how):
     parts = splits.split(any_split_data, how, 0.25, seed=2, test_fraction=0.25)
