@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 
 IMPORTED = ["main", "terminal", "evaluate", "scoring", "predict", "recogniser", "ablate.__main__", "ablate.running",
-            "data.__main__", "export.__main__", "web.__main__", "web.retention", "web.serving"]  # fmt: skip
+            "data.__main__", "export.__main__", "web.__main__", "web.retention", "web.serving", "plots", "erasure",
+            "data.audit", "export.page", "stores.sqlite", "stores.mongo"]  # fmt: skip
 
 PARENT = """
 import gc, importlib, json, os, socket, sys, traceback, warnings
