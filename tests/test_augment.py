@@ -1,7 +1,7 @@
 """Augmentation: affine maps are Keras's, so that its published recipes carry over; elastic fields; pen width."""
 
 import cv2
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -199,12 +199,15 @@ def test_pen_widths_fill_their_range():
     )
 
 
+on_the_device = jax.jit(augment_device.distort)
+
+
 @settings(deadline=None, max_examples=15)
 @given(ranges=any_ranges, seed=st.integers(0, 2**32 - 1))
 def test_the_device_distorts_as_the_host_does(ranges, seed):
     ink = line_drawings(40)
     distortions = draw(np.random.default_rng(seed), 40, 28, ranges)
-    on_device = np.asarray(augment_device.distort(jnp.asarray(ink), distortions))
+    on_device = np.asarray(on_the_device(ink, distortions))
     difference = abs(on_device.astype(int) - distort(ink, distortions))
     # OpenCV rounds places to 1/32 pixel in the elastic warp, and edges of lines are 255 high.
     assert difference.max() <= (1 if distortions.moves is None and distortions.pen_width is None else 2 * 255 / 32 + 2)
