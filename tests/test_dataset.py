@@ -249,6 +249,7 @@ def test_impossible_folds_say_why(data, how, n, test, reason):
 
 def test_a_training_with_folds_is_of_all_that_they_hold_out(filled):
     config = base()
+    config.model.name, config.model.hidden, config.model.dropout = "mlp", (8,), (0.1,)
     config.data.folds, config.data.synthetic, config.data.cache = 2, 15, ""
     prepared = prepare.prepare(config, filled)
     assert len(prepared.folds) == 2
