@@ -73,7 +73,7 @@ def test_drawings_are_generated_lazily():
 
 @pytest.mark.parametrize("writers", [1, 4, 10, 15])
 def test_every_writer_writes_each_grade_equally_often(writers):
-    written = Counter((d.writer, d.label) for d in write_drawings(15 * writers, writers=writers))
+    written = Counter((one.writer, one.name) for one in written_grades(15 * writers, writers=writers))
     assert set(written) == {(f"synthetic-{index:03d}", grade) for index in range(writers) for grade in GRADES}
     assert set(written.values()) == {1}
 
@@ -238,10 +238,10 @@ def test_some_signs_touch_their_letter(drawings):
 
 
 def test_a_writers_letters_resemble_each_other():
-    drawings = [d for d in write_drawings(600, writers=20, seed=1) if len(d.label) == 1]
-    writers = np.array([drawing.writer for drawing in drawings])
-    labels = np.array([drawing.label for drawing in drawings])
-    shapes = _shapes([decode_ink(drawing.png) for drawing in drawings])
+    letters = [written for written in written_grades(600, writers=20, seed=1) if len(written.name) == 1]
+    writers = np.array([written.writer for written in letters])
+    labels = np.array([written.name for written in letters])
+    shapes = _shapes([ink_strokes(written.strokes) for written in letters])
     similarity = shapes @ shapes.T
     same_letter = (labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool)
     same_writer = writers[:, None] == writers
