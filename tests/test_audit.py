@@ -1,13 +1,12 @@
 """Looking for wrong labels, near-duplicates and other writers, and putting labels right."""
 
 import json
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import forked
 import numpy as np
 import pytest
 
@@ -48,11 +47,7 @@ def audited(tmp_path_factory):
     again = replace(first, id=new_id(), png=encode_png(moved))
     with closing(open_store(f"sqlite:///{folder}/grades.db")) as store:
         store.add([*drawings, again])
-    done = subprocess.run(
-        [sys.executable, "-m", "gradejax.data", "audit", "--store=sqlite:///grades.db", "--out=suspects.ndjson"],
-        cwd=folder, capture_output=True, text=True, timeout=900,
-        env={"PATH": "", "PYTHONPATH": str(Path(__file__).parent.parent), "JAX_PLATFORMS": "cpu"},
-    )  # fmt: skip
+    done = forked.run(folder, "data", "audit", "--store=sqlite:///grades.db", "--out=suspects.ndjson", environment={})
     assert done.returncode == 0, done.stderr
     return folder, right, {first.id, again.id}, done.stdout
 
