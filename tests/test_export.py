@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,10 @@ def test_a_stablehlo_file_has_the_recognisers_confidences(tmp_path):
 # ONNX.
 
 
-def untrained(size: int, **options: Any) -> Recogniser:
+@cache
+def untrained(name: str) -> Recogniser:
     """A recogniser whose biases and statistics are no longer 0 and 1, and which is in doubt."""
+    size, options = NETWORKS[name]
     network = models.build(size=size, seed=3, **options)
     random = np.random.default_rng(0)
     variables = jax.tree.map(
@@ -73,11 +76,14 @@ def untrained(size: int, **options: Any) -> Recogniser:
     return Recogniser(GRADES, size, "area", calibration, network, variables, forward.logits_function(network))
 
 
+PICTURES = [drawing.png for drawing in write_drawings(200, seed=9, writers=8)]
+
+
 def drawn(model: Recogniser, n: int) -> np.ndarray:
     """Ink whose views have no pixel so close to lying between two values that it may be rounded to either."""
     clear = []
-    for drawing in write_drawings(200, seed=9, writers=8):
-        ink = model.ink(drawing.png)
+    for png in PICTURES:
+        ink = model.ink(png)
         seen = [affine_transform(ink.astype(float), view, order=1, mode="nearest") for view in views.maps(model.size)]
         if (np.abs(np.stack(seen) % 1 - 0.5) > 1e-3).all():
             clear.append(ink)
@@ -102,8 +108,7 @@ NETWORKS = {
 def model(request) -> Recogniser:
     if request.param == "shipped":
         return recogniser.load_shipped()
-    size, options = NETWORKS[request.param]
-    return untrained(size, **options)
+    return untrained(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -111,33 +116,33 @@ def graph(model) -> bytes:
     return to_onnx(Chosen("some-run", model, None))
 
 
-@pytest.mark.parametrize("n", [1, 7])
-def test_an_onnx_file_has_the_recognisers_confidences(model, graph, n):
+def test_an_onnx_file_has_the_recognisers_confidences(model, graph):
     """Whichever program reads it, and however many drawings at once."""
-    ink = drawn(model, n)
+    ink = drawn(model, 7)
     expected = model.confidences(ink), model.calibration.scores(model.logits(ink))
-    fed = ink[:, None].astype(np.float32)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    network = cv2.dnn.readNetFromONNX(np.frombuffer(graph, np.uint8))
-    network.setInput(fed)
     names = ["confidences", "score"]
-    for results in (session.run(names, {"ink": fed}), network.forward(names)):
-        for result, wanted in zip(results, expected, strict=True):
-            assert result.shape == wanted.shape
-            np.testing.assert_allclose(result, wanted, atol=1e-5)
+    for n in (1, 7):
+        fed = ink[:n, None].astype(np.float32)
+        network = cv2.dnn.readNetFromONNX(np.frombuffer(graph, np.uint8))
+        network.setInput(fed)
+        for results in (session.run(names, {"ink": fed}), network.forward(names)):
+            for result, wanted in zip(results, expected, strict=True):
+                assert result.shape == (n, *wanted.shape[1:])
+                np.testing.assert_allclose(result, wanted[:n], atol=1e-5)
 
 
 def test_the_networks_are_in_doubt():
     """Or a wrong graph would be as sure as a right one."""
-    for size, options in NETWORKS.values():
-        model = untrained(size, **options)
+    for name in NETWORKS:
+        model = untrained(name)
         assert model.confidences(drawn(model, 7)).max() < 0.9
 
 
 def test_a_pixel_between_two_values_changes_hardly_anything():
     model = recogniser.load_shipped()
     session = onnxruntime.InferenceSession(to_onnx(Chosen("shipped", model, None)))
-    ink = np.stack([model.ink(drawing.png) for drawing in write_drawings(600, seed=9)])
+    ink = np.stack([model.ink(png) for png in PICTURES])
     (confidences,) = session.run(["confidences"], {"ink": ink[:, None].astype(np.float32)})
     away = np.abs(confidences - model.confidences(ink)).max(axis=1)
     assert away.max() < 1e-3
@@ -179,7 +184,7 @@ def test_its_examples_read_what_predict_reads(tmp_path):
     about = json.loads(printed)
     assert about["resampling"] == "crop"
     assert facts == f"{about['labels']} {about['size']} {about['threshold']:.3f}"
-    _, grade, confidence = python(tmp_path, "-m", "gradejax.predict", "drawing.png").stdout.split()
+    _, grade, confidence = forked.run(tmp_path, "predict", "drawing.png").stdout.split()
     assert grade == "B-"
     assert grades == [f"{grade} {confidence}"] * 2
 
@@ -235,17 +240,25 @@ def refused(folder: Path, reason: str, *arguments: str, command: Callable = run,
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("to", FORMATS)
-def test_a_full_disk_is_one_line_and_leaves_nothing(folder, to):
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder):
     """A limit on the size of a file: it is written in part, as on a full disk."""
-
-    program = (
-        "import resource, runpy\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
-        "runpy.run_module('gradejax.export', run_name='__main__', alter_sys=True)"
-    )
-    arguments = ["-c", program, "--workdir=run", f"--to={to}", "out"]
-    refused(folder, "out cannot be written: File too large", *arguments, command=python)
+    before = sorted(folder.rglob("*"))
+    program = f"""
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+for to in {list(FORMATS)}:
+    sys.argv = ["export", "--workdir=run", "--to=" + to, "out"]
+    try:
+        runpy.run_module("gradejax.export", run_name="__main__", alter_sys=True)
+    except SystemExit as exit:
+        print(to, exit.code, flush=True)
+"""
+    done = python(folder, "-c", program)
+    assert done.stdout.splitlines() == [f"{to} 1" for to in FORMATS], done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert said == ["error: out cannot be written: File too large"] * len(FORMATS)
+    assert "Traceback" not in done.stderr
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_without_onnx_a_line_says_how_to_install_it(folder, tmp_path):
