@@ -21,21 +21,19 @@ def test_a_module_can_be_imported(name):
     assert importlib.import_module(name).__doc__
 
 
-def test_all_modules_can_be_imported_without_docstrings():
-    program = f"import {', '.join(MODULES)}"
-    done = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_importing_starts_no_devices():
+def test_all_modules_can_be_imported_without_docstrings_and_start_no_devices():
     """A run on several machines joins its processes first, and a process that has started its devices cannot fork."""
     program = f"""
 import jax, {", ".join(MODULES)}
 jax.config.update("jax_platforms", "nowhere")
-jax.devices()
+try:
+    jax.devices()
+except RuntimeError as error:
+    print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert "nowhere" in done.stderr
+    done = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nowhere" in done.stdout
 
 
 FILES = {
