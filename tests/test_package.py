@@ -146,7 +146,8 @@ class TestWheel:
             return done
 
         command("data", "generate", "75")
-        command("train", "--config=cnn", "--config.train.epochs=1", "--config.data.size=16", "--workdir=run")
+        small = ("--config.data.size=16", "--config.model.hidden=(64,)", "--config.model.dropout=(0.1,)")
+        command("train", "--config=mlp", "--config.train.epochs=1", *small, "--workdir=run")
         assert (tmp_path / "run" / "summary.json").is_file()
         done = command("predict", "--workdir=run", str(ROOT / "tests" / "b-minus.png"))
         assert len(done.stdout.splitlines()) == 1
