@@ -65,15 +65,20 @@ def test_the_terminal_shows_a_code_and_the_log_does_not(tmp_path: Path):
     address = server.stdout.readline().split()[-1]
     code = re.fullmatch(r"access code for pupils: (\w{8})\n", server.stdout.readline())[1]
     teachers_code = re.fullmatch(r"teacher's code: (\w{8})\n", server.stdout.readline())[1]
-    assert server.stdout.readline() == f"for pupils' phones: {address}#code={code}\n"
+    invitation = f"{address}#code={code}"
+    assert server.stdout.readline() == f"for pupils' phones: {invitation}\n"
     server.stdout.readline()
-    assert len({len(server.stdout.readline()) for _ in range(15)}) == 1  # a square of blocks
+    picture = [server.stdout.readline() for _ in range(15)]
+    assert len(set(map(len, picture))) == 1  # a square of blocks
     port = int(address.rstrip("/").rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"GET /?code={code} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 401 ")
     server.terminate()
-    _, log = server.communicate(timeout=20)
+    # Not `communicate`, which forgets what `readline` read ahead.
+    assert scanned("".join([*picture, *server.stdout])) == invitation
+    log = server.stderr.read()
+    server.wait(20)
     assert code not in log and teachers_code not in log and code != teachers_code
 
 
@@ -125,14 +130,13 @@ def test_an_address_may_have_a_zone(tmp_path: Path):
         assert asked(url) == 401
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
-def test_the_qr_code_can_be_scanned_in_any_encoding(tmp_path: Path, encoding: str):
+def test_the_qr_code_can_be_scanned_in_an_encoding_without_blocks(tmp_path: Path):
     code = "7b+c&d%41#x"
     server = subprocess.Popen(
         [sys.executable, "-m", "gradejax.web", "--port=0"],
         stdout=subprocess.PIPE,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "GRADEJAX_ACCESS_CODE": code},
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "GRADEJAX_ACCESS_CODE": code},
     )
     url = server.stdout.readline().decode().split()[-1]
     assert server.stdout.readline().decode().rstrip() == f"access code for pupils: {code}"
@@ -140,11 +144,16 @@ def test_the_qr_code_can_be_scanned_in_any_encoding(tmp_path: Path, encoding: st
     invitation = server.stdout.readline().decode().split()[-1]
     assert asked(url) == 401
     server.terminate()
-    picture = server.stdout.read().decode(encoding)  # not `communicate`, which forgets what `readline` read ahead
+    picture = server.stdout.read().decode("cp1252")  # not `communicate`, which forgets what `readline` read ahead
     server.wait(30)
-    read, _, _ = cv2.QRCodeDetector().detectAndDecode(seen(picture))
-    assert read == invitation
+    assert scanned(picture) == invitation
     assert invitation == f"{url}#code=7b%2Bc%26d%2541%23x"
+
+
+def scanned(text: str) -> str:
+    """What a phone reads in a QR code on a terminal."""
+    read, _, _ = cv2.QRCodeDetector().detectAndDecode(seen(text))
+    return read
 
 
 def seen(text: str) -> np.ndarray:
