@@ -17,7 +17,7 @@ from gradejax.stores import open_store
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    "--config.model.channels=(4, 8)", "--config.model.hidden=16", "--config.data.size=16", "--config.train.epochs=2",
+    "--config.model.channels=(4,)", "--config.model.hidden=16", "--config.data.size=16", "--config.train.epochs=2",
 ]  # fmt: skip
 
 
