@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks import reproduce as benchmark
+from gradejax.errors import UserError
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -30,6 +35,6 @@ def test_a_training_can_be_repeated_here_and_compared_elsewhere(tmp_path):
 
 
 def test_an_unknown_row():
-    done = reproduce("--only=moon")
-    assert done.returncode == 1
-    assert done.stderr.strip().startswith("error: no row is called 'moon': --only takes any of again, ")
+    benchmark._FLAGS(["benchmarks.reproduce", "--only=moon"])
+    with pytest.raises(UserError, match="no row is called 'moon': --only takes any of again, "):
+        benchmark.main([])
