@@ -31,14 +31,15 @@ class HowOften:
     outage_seconds: float
     connections: int
     examples: int
+    drawings: int
 
 
 @pytest.fixture(scope="session")
 def how_often() -> HowOften:
     """The short form, or the long one if GRADEJAX_FAULTS is `long`."""
     if os.environ.get("GRADEJAX_FAULTS") == "long":
-        return HowOften(kills=20, people=50, outage_seconds=30, connections=1000, examples=300)
-    return HowOften(kills=2, people=50, outage_seconds=2, connections=200, examples=5)
+        return HowOften(kills=20, people=50, outage_seconds=30, connections=1000, examples=300, drawings=3000)
+    return HowOften(kills=2, people=50, outage_seconds=1.2, connections=200, examples=5, drawings=2000)
 
 
 class Web:
@@ -86,11 +87,12 @@ class Web:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Web]]:
-    """Starts servers that end with the test."""
+    """Starts servers that end with the test, in its folder or in one below."""
     with ExitStack() as stack:
 
-        def start(*flags: str, **options: tuple[str, ...]) -> Web:
-            web = Web(tmp_path, flags, **options)
+        def start(*flags: str, folder: str = ".", **options: tuple[str, ...]) -> Web:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            web = Web(tmp_path / folder, flags, **options)
             stack.callback(web.kill)
             return web
 

@@ -2,18 +2,18 @@
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 from unittest import mock
 
+import forked
 import numpy as np
 import pymongo
 import pytest
@@ -50,9 +50,9 @@ def away(server, seconds: float, outage: str) -> Iterator[None]:
         coming_back.join()
 
 
-@pytest.fixture
-def drawings(draw: Callable[..., Drawing]) -> list[Drawing]:
-    return [draw(writer=f"writer-{n % 7}") for n in range(3000)]
+@pytest.fixture(scope="module")
+def drawings(draw: Callable[..., Drawing], how_often) -> list[Drawing]:
+    return [draw(writer=f"writer-{n % 7}") for n in range(how_often.drawings)]
 
 
 @pytest.fixture
@@ -76,9 +76,8 @@ def test_an_import_continues(mortal_mongodb, store, drawings, how_often, tmp_pat
     file = tmp_path / "class.ndjson"
     with file.open("wb") as opened:
         ndjson.write(opened, drawings)
-    command = [sys.executable, "-m", "gradejax.data", "import", str(file), f"--store={mortal_mongodb.uri}"]
-    importing = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: store.count() > 0)
+    importing = forked.Process(tmp_path, "data", "import", str(file), f"--store={mortal_mongodb.uri}")
+    wait_until(lambda: store.count() > 0, pause=0)
     with away(mortal_mongodb, how_often.outage_seconds, outage):
         out, log = importing.communicate(timeout=120)
     assert importing.returncode == 0, log
@@ -186,9 +185,9 @@ def test_a_class_keeps_drawing(mortal_mongodb, store, serve, how_often, message,
     slowest = [0.0]
     done = threading.Event()
 
-    def person() -> None:
+    def person(some: Drawing) -> None:
         while not done.is_set():
-            drawing = draws.pop()
+            drawing = replace(some, id=new_id())
             sent[drawing.id] = drawing.png
             status = None
             while status != 201:
@@ -202,8 +201,7 @@ def test_a_class_keeps_drawing(mortal_mongodb, store, serve, how_often, message,
             answered.add(drawing.id)
             time.sleep(0.1)
 
-    draws = [draw() for _ in range(20_000)]
-    people = [threading.Thread(target=person) for _ in range(how_often.people)]
+    people = [threading.Thread(target=person, args=(draw(),)) for _ in range(how_often.people)]
     for thread in people:
         thread.start()
     wait_until(lambda: len(answered) > how_often.people)
@@ -211,7 +209,7 @@ def test_a_class_keeps_drawing(mortal_mongodb, store, serve, how_often, message,
         # Routes that need no store still answer.
         assert web.ask("GET", "/")[0] == 200
         assert web.ask("GET", "/static/draw.js")[0] == 200
-        assert web.ask("POST", "/api/guess", {"data": message(draws[0])["data"]})[0] == 200
+        assert web.ask("POST", "/api/guess", {"data": message(draw())["data"]})[0] == 200
         before = set(answered)
     wait_until(lambda: len(answered) > len(before) + how_often.people)
     done.set()
@@ -226,12 +224,10 @@ def test_a_class_keeps_drawing(mortal_mongodb, store, serve, how_often, message,
     )
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_ends_although_the_database_does_not_answer(
-    mortal_mongodb, store, serve, message, draw, stop: signal.Signals
-):
+def test_the_servers_end_although_the_database_does_not_answer(mortal_mongodb, store, serve, message, draw):
+    """One by SIGTERM, the other by Ctrl-C."""
     store.add(drawings := [draw() for _ in range(5)])
-    web = serve(f"--store={mortal_mongodb.uri}")
+    webs = {stop: serve(f"--store={mortal_mongodb.uri}", folder=stop.name) for stop in (signal.SIGTERM, signal.SIGINT)}
     asked = {
         "status": ("GET", "/api/status"),
         "gallery": ("GET", "/api/drawings"),
@@ -241,36 +237,41 @@ def test_the_server_ends_although_the_database_does_not_answer(
         "relabel": ("POST", "/api/drawings/relabel", {"ids": [drawings[0].id], "label": "C"}),
     }
     sent: list[str] = []
-    answers: dict[str, tuple[int, str | None]] = {}
+    answers: dict[tuple[int, str], tuple[int, str | None]] = {}
 
-    def ask(name: str, method: str, path: str, body: object = None) -> None:
-        with closing(HTTPConnection("127.0.0.1", web.port, timeout=60)) as connection:
+    def ask(port: int, name: str, method: str, path: str, body: object = None) -> None:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
             connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
             sent.append(name)
             answer = connection.getresponse()
-            answers[name] = answer.status, answer.getheader("Retry-After")
+            answers[port, name] = answer.status, answer.getheader("Retry-After")
 
+    ports = [web.port for web in webs.values()]
     mortal_mongodb.process.send_signal(signal.SIGSTOP)
     try:
-        asking = [threading.Thread(target=ask, args=(name, *what)) for name, what in asked.items()]
+        asking = [
+            threading.Thread(target=ask, args=(port, name, *what)) for port in ports for name, what in asked.items()
+        ]
         for thread in asking:
             thread.start()
-        wait_until(lambda: len(sent) == len(asked) and not _unread_bytes(web.port))
+        wait_until(lambda: len(sent) == len(asking) and not any(map(_unread_bytes, ports)))
         begun = time.monotonic()
-        web.process.send_signal(stop)
-        status = web.process.wait(timeout=60)
+        for stop, web in webs.items():
+            web.process.send_signal(stop)
+        statuses = [web.process.wait(timeout=60) for web in webs.values()]
         seconds = time.monotonic() - begun
         for thread in asking:
             thread.join(timeout=60)
     finally:
         mortal_mongodb.process.send_signal(signal.SIGCONT)
-    assert answers == {name: (503, "5") for name in asked}
-    assert status == (-signal.SIGTERM if stop == signal.SIGTERM else 130)
+    assert answers == {(port, name): (503, "5") for port in ports for name in asked}
+    assert statuses == [-signal.SIGTERM, 130]
     usual = ("gradejax is starting", "using the recogniser that comes with gradejax")
-    logged = [line for line in web.log.read_text().splitlines() if not line.startswith(usual)]
-    assert logged == ([] if stop == signal.SIGTERM else ["error: interrupted"])
+    for stop, web in webs.items():
+        logged = [line for line in web.log.read_text().splitlines() if not line.startswith(usual)]
+        assert logged == ([] if stop == signal.SIGTERM else ["error: interrupted"])
     assert seconds < 20  # 5 s on an idle machine
-    print(f"{stop.name} with a frozen database and {len(asked)} requests: each 503, the end after {seconds:.1f} s")
+    print(f"2 servers, a frozen database and {len(asking)} requests: each 503, the end after {seconds:.1f} s")
 
 
 def _unread_bytes(port: int) -> int:
