@@ -239,9 +239,12 @@ DAMAGES = [{"label": "F"}, {"label": None}, {"tags": []}, {"tags": "7b"}, {"date
            {"data": TEXT[: len(TEXT) // 8 * 4]}, {"strokes": [5]}, {"history": 5}, {"writer": 5}]  # fmt: skip
 
 
-def test_good_documents_next_to_bad_ones_in_a_file(tmp_path, store):
-    n = 2000 if LONG else 200
-    good = list(write_drawings(n, seed=5))
+@pytest.fixture(scope="module")
+def good() -> list[Drawing]:
+    return list(write_drawings(2000 if LONG else 200, seed=5))
+
+
+def test_good_documents_next_to_bad_ones_in_a_file(tmp_path, store, good):
     rng = random.Random(3)
     lines = []
     for number, drawing in enumerate(good):
@@ -254,14 +257,13 @@ def test_good_documents_next_to_bad_ones_in_a_file(tmp_path, store):
     outcome = exchange.Outcome()
     with file.open("rb", buffering=0) as opened:
         exchange.load(store, exchange.from_file(opened), outcome)
-    assert (outcome.imported, outcome.refused.total()) == (n, n // 9)
+    assert (outcome.imported, outcome.refused.total()) == (len(good), len(good) // 9)
     assert list(store.find()) == good
 
 
-def test_good_documents_next_to_bad_ones_in_a_store(any_store_uri):
+def test_good_documents_next_to_bad_ones_in_a_store(any_store_uri, good):
     """Every tenth document is damaged in the database itself, where nothing validates it."""
-    n = 1000 if LONG else 100
-    drawings = list(write_drawings(n, seed=6))
+    drawings = good[: len(good) // 2]
     store = open_store(any_store_uri)
     store.add(drawings)
     damaged = [drawing.id for drawing in drawings[9::10]]
