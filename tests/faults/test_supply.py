@@ -3,6 +3,7 @@
 import ast
 import configparser
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -160,13 +161,13 @@ def test_a_strangers_model_runs_no_code(tmp_path):
         workdirs.append(save_model(tmp_path / f"strange-{number}", **about))
     files = [path for path in (tmp_path / "honest").rglob("*") if path.is_file()]
     for number, file in enumerate(files):
-        workdir = save_model(tmp_path / f"pickle-{number}")
+        workdir = shutil.copytree(tmp_path / "honest", tmp_path / f"pickle-{number}")
         (workdir / "config.json").write_text(json.dumps({"model": {"name": source}, "config": source}))
         (workdir / "config.py").write_text(source)
         (workdir / "sitecustomize.py").write_text(source)
         (workdir / file.relative_to(tmp_path / "honest")).write_bytes(pickled)
         workdirs.append(workdir)
-    everywhere = save_model(tmp_path / "everywhere")
+    everywhere = shutil.copytree(tmp_path / "honest", tmp_path / "everywhere")
     for file in (path for path in everywhere.rglob("*") if path.is_file()):
         file.write_bytes(pickled)
     workdirs.append(everywhere)
