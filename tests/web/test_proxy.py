@@ -119,6 +119,9 @@ def draw(open_page: Callable[..., Page], proxied: Proxied) -> Page:
 
 def test_the_pages_work_below_a_path(draw: Page, proxied: Proxied):
     expect(draw.locator("#prompt strong")).to_be_visible()
+    (cookie,) = draw.context.cookies()
+    assert cookie["secure"] and cookie["httpOnly"]
+    assert (cookie["path"], cookie["sameSite"]) == (f"{PREFIX}/", "Strict")
     box = draw.locator("#paper").bounding_box()
     draw.mouse.move(box["x"] + 40, box["y"] + 40)
     draw.mouse.down()
@@ -144,13 +147,6 @@ def test_the_teachers_pages_are_live_below_a_path(open_page: Callable[..., Page]
     expect(page.locator("#qr")).to_be_visible()
     expect(page.locator("#address")).to_have_text(proxied.url.rstrip("/"))
     expect(page.locator("#devices")).to_have_text(re.compile("[0-9]"))  # comes over the live connection
-
-
-def test_the_cookie_is_for_https_and_the_path_alone(draw: Page):
-    expect(draw.locator("#prompt strong")).to_be_visible()
-    (cookie,) = draw.context.cookies()
-    assert cookie["secure"] and cookie["httpOnly"]
-    assert (cookie["path"], cookie["sameSite"]) == (f"{PREFIX}/", "Strict")
 
 
 def test_another_origin_is_refused(proxied: Proxied):
