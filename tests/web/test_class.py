@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ REACHABLE = ("--host=0.0.0.0", f"--access-code={CODE}", f"--teacher-code={TEACHE
 
 @pytest.fixture(scope="module")
 def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("building"), *REACHABLE) as server:
+    with serve(tmp_path_factory.mktemp("building"), *REACHABLE, "--whole-minutes") as server:
         yield server
 
 
@@ -126,6 +127,16 @@ def test_what_another_program_imports_appears(room: Server, open_page: Callable[
     for drawing in drawings[27:]:
         expect(page.locator(f"#newest img[src*='{drawing.id}']")).to_be_visible()
     expect(page.locator("#total")).to_have_text("30")
+
+
+def test_dates_are_kept_to_the_minute_where_asked(room: Server, open_page: Callable[..., Page]):
+    pupil = phone(open_page, room)
+    draw_one(pupil)
+    expect(pupil.locator("#mine")).to_have_text("1")
+    (drawing,) = room.store.find()
+    assert abs((datetime.now(UTC) - drawing.date).total_seconds()) < 120
+    assert (drawing.date.second, drawing.date.microsecond) == (0, 0)
+    assert int(drawing.id[:8], 16) % 60 == 0, "nor does the id say more"
 
 
 @pytest.fixture

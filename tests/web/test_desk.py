@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import CODE, serve
+from conftest import CODE
 from playwright.sync_api import Page, expect
 from test_pages import A_PLUS, DOT, assert_inked, draw, prompted, saved
 from waiting import wait_until
@@ -243,18 +242,6 @@ def test_what_is_on_the_paper_outlives_the_page(desk: Callable[[str], Page], ser
     assert_inked(drawing, A_PLUS)
     page.reload()
     strokes(page, 0)  # only once
-
-
-def test_dates_are_kept_to_the_minute_where_asked(open_page: Callable[..., Page], tmp_path: Path):
-    with serve(tmp_path, "--whole-minutes") as server:
-        page = open_page(server.url)
-        page.get_by_label("Tags").fill("7b")
-        draw(page, A_PLUS)
-        page.get_by_role("button", name="Save").click()
-        (drawing,) = saved(page, server.store, "7b")
-    assert abs((datetime.now(UTC) - drawing.date).total_seconds()) < 120
-    assert (drawing.date.second, drawing.date.microsecond) == (0, 0)
-    assert int(drawing.id[:8], 16) % 60 == 0, "nor does the id say more"
 
 
 @pytest.mark.parametrize("path", ["/", "/guess"])
