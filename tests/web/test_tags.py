@@ -1,12 +1,12 @@
 """The teacher's tags and the pupils': two devices, in a real browser, over a real server."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+import httpx
 import pytest
-from conftest import CODE, TEACHERS_CODE, Server, serve, set_up
+from conftest import CODE, TEACHERS_CODE, Server, serve
 from playwright.sync_api import Page, expect
 from test_class import at_class, draw_one, phone
 from test_desk import SIZES, crowd
@@ -17,19 +17,24 @@ from gradejax.stores import Query
 CODES = (f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}")
 
 
+@pytest.fixture(scope="module")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve(tmp_path_factory.mktemp("school"), *CODES) as server:
+        yield server
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts the server of a class with these settings."""
-    running = []
+def start(school: Server) -> Callable[..., Server]:
+    """Begins with a class: an empty store, and what pupils may choose from or type."""
 
-    def start(**settings: object) -> Server:
-        set_up(tmp_path, **settings)
-        running.append(serve(tmp_path, *CODES))
-        return running[-1].__enter__()
+    def start(tags: Sequence[str] = (), free: bool = False) -> Server:
+        school.store.erase([drawing.id for drawing in school.store.find(Query(deleted=None))])
+        with httpx.Client(base_url=school.url) as teacher:
+            teacher.post("/sign-in", json={"code": TEACHERS_CODE}).raise_for_status()
+            teacher.post("/api/tags", json={"tags": tags, "free": free}).raise_for_status()
+        return school
 
-    yield start
-    for one in running:
-        one.__exit__(None, None, None)
+    return start
 
 
 def teacher(open_page: Callable[..., Page], server: Server, path: str) -> Page:
@@ -129,7 +134,7 @@ def test_a_drawing_with_a_withdrawn_tag_is_refused_and_not_lost(
 
 def test_an_insult_is_gone_from_every_page(start: Callable[..., Server], open_page: Callable[..., Page]):
     """Also from a phone that typed it, and from a drawing that waits there without a connection."""
-    server = start(free_tags=True)
+    server = start(free=True)
     pupil = phone(open_page, server)
     pupil.get_by_label("Tags").fill("insult")
     draw_one(pupil)
@@ -185,17 +190,17 @@ def test_merging_is_asked_for_and_undone_exactly(start: Callable[..., Server], o
     expect(other.get_by_role("button", name="Rename 7x")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["/", "/guess"])
-def test_there_is_room_to_draw_beside_a_choice_of_tags(
-    start: Callable[..., Server], open_page: Callable[..., Page], path: str
-):
+def test_there_is_room_to_draw_beside_a_choice_of_tags(start: Callable[..., Server], open_page: Callable[..., Page]):
     server = start(tags=["7b", "the class with the longest name of all classes in the school", *"12345678"])
-    page = open_page(f"{at_class(server)}{path}#code={CODE}")
-    expect(page.get_by_role("combobox", name="Tag")).to_be_visible()
-    for is_crowded in (False, True):
-        if is_crowded:
-            crowd(page)
-        for across, down in SIZES:
-            page.set_viewport_size({"width": across, "height": down})
-            assert page.locator("#paper").bounding_box()["width"] >= 200, (across, down)
-            assert page.evaluate("document.documentElement.scrollWidth") <= across, (across, down)
+    page = open_page(f"{at_class(server)}/#code={CODE}")
+    expect(page.get_by_role("button", name="Sign out")).to_be_enabled()
+    for path in ("/", "/guess"):
+        page.goto(at_class(server) + path)
+        expect(page.get_by_role("combobox", name="Tag")).to_be_visible()
+        for is_crowded in (False, True):
+            if is_crowded:
+                crowd(page)
+            for across, down in SIZES:
+                page.set_viewport_size({"width": across, "height": down})
+                assert page.locator("#paper").bounding_box()["width"] >= 200, (across, down)
+                assert page.evaluate("document.documentElement.scrollWidth") <= across, (across, down)
