@@ -33,10 +33,15 @@ def tag(server) -> str:
 
 
 def test_nothing_is_in_english(open_page: Callable[..., Page], server, tag: str):
-    page = open_page(f"{server.url}/browse?tag={tag}&by=disagreement", locale="de-DE", timezone_id="UTC")
-    expect(page.get_by_role("heading", name="1.234 Zeichnungen")).to_be_visible()
+    few = f"few-{new_id()}"  # for the model to judge
+    server.store.add(replace(one, tags=(few,), label="B") for one in write_drawings(3, seed=6))
+    page = open_page(f"{server.url}/browse?tag={few}&by=disagreement", locale="de-DE", timezone_id="UTC")
     note, options = page.locator("#note"), page.locator("#gallery [role=option]")
     expect(note).to_contain_text("Sortiert durch das Modell run")
+    assert_german(page)
+
+    page.goto(f"{server.url}/browse?tag={tag}")
+    expect(page.get_by_role("heading", name="1.234 Zeichnungen")).to_be_visible()
     page.locator("#filtering summary").click()
     page.locator("#counting summary").click()
     expect(page.locator("#counts svg text").first).to_have_text("1,2k")

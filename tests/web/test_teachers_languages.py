@@ -80,6 +80,7 @@ def test_the_recipes_are_described_as_their_files_say():
 def failure(store: Store, tags: str = "") -> str:
     config = recipe.base()
     config.data.tags = tags
+    config.model.name, config.model.hidden, config.model.dropout = "mlp", (8,), (0.1,)
     config.seed = 1  # of two writers, the second is validated on
     with pytest.raises(UserError) as raised:
         prepare.prepare(config, store)
