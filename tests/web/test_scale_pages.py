@@ -3,16 +3,18 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from conftest import CODE, TEACHERS_CODE, Server, serve
+from conftest import CODE, Server, serve
 from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
 from test_pages import A_PLUS, draw
 
 from gradejax import checkpoints, forward, models, recogniser
+from gradejax.drawings import new_id
 from gradejax.export.page import to_page
 from gradejax.hands.synthetic import write_drawings
 from gradejax.scales import LETTERS, NAMED, parse
@@ -41,30 +43,26 @@ def shown(label: str) -> str:
 
 
 @pytest.mark.parametrize("name", GRADINGS)
-def test_what_is_prompted_is_drawn_and_saved_as_a_grade_of_the_scale(name: str, served, open_page: Callable[..., Page]):
-    server = served(name)
+def test_grades_of_the_scale_are_prompted_drawn_and_corrected(name: str, served, open_page: Callable[..., Page]):
+    server, scale = served(name), GRADINGS[name]
     page = open_page(f"{server.url}/?tags=drawn")
     expect(page.locator("#prompt strong")).not_to_be_empty()
     asked = page.locator("#prompt strong").inner_text().replace("−", "-")
-    assert asked in GRADINGS[name].index
+    assert asked in scale.index
     draw(page, A_PLUS)
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#note")).to_have_text(re.compile("saved", re.IGNORECASE))
     assert [one.label for one in server.store.find(Query(tags=("drawn",)))] == [asked]
-
-
-@pytest.mark.parametrize("name", GRADINGS)
-def test_the_buttons_of_guess_are_in_the_order_of_the_scale_and_fit(name: str, served, open_page: Callable[..., Page]):
-    server, scale = served(name), GRADINGS[name]
-    page = open_page(f"{server.url}/guess?tags=guessed")
+    # The buttons of Guess are in the order of the scale, and fit.
+    page.goto(f"{server.url}/guess?tags=guessed")
     expect(page.locator("#hint")).to_have_text(f"Draw a grade, {shown(scale.labels[0])} to {shown(scale.labels[-1])}")
     draw(page, A_PLUS)
     page.locator("#wrong").click()
     buttons = page.locator("#grades button")
     assert [text.replace("−", "-") for text in buttons.all_inner_texts()] == list(scale.all_labels)
-    boxes = [button.bounding_box() for button in buttons.all()]
+    boxes = buttons.evaluate_all("all => all.map((one) => one.getBoundingClientRect().toJSON())")
     assert all(box["x"] >= 0 and box["x"] + box["width"] <= 360 and box["width"] > 30 for box in boxes)
-    assert all(button.evaluate("e => e.scrollWidth <= e.clientWidth") for button in buttons.all())
+    assert buttons.evaluate_all("all => all.every((one) => one.scrollWidth <= one.clientWidth)")
     last = scale.labels[-1]
     buttons.nth(len(scale.labels) - 1).click()
     expect(page.locator("#note")).to_have_text(re.compile("saved", re.IGNORECASE))
@@ -72,31 +70,30 @@ def test_the_buttons_of_guess_are_in_the_order_of_the_scale_and_fit(name: str, s
 
 
 @pytest.mark.parametrize("name", ["german", "french"])
-def test_browse_counts_and_relabels_in_the_scale(name: str, tmp_path: Path, open_page: Callable[..., Page]):
-    scale = GRADINGS[name]
-    with serve(tmp_path, f"--scale={name}") as server:
-        server.store.add(write_drawings(len(scale.labels), scale=scale))
-        page = open_page(f"{server.url}/browse")
-        page.locator("#counting summary").click()
-        heads = page.locator("#counts thead th")
-        expect(heads).to_have_count(len(scale.labels) + 3)
-        assert heads.all_inner_texts() == ["Tag", *map(shown, scale.labels), "no grade", "all"]
-        assert page.locator("#counts tbody tr").last.locator("td").all_inner_texts() == [
-            *(["1"] * len(scale.labels)), "0", str(len(scale.labels)),
-        ]  # fmt: skip
-        assert page.locator("#scaling").is_hidden()
-        to, label = scale.labels[2], scale.labels[10]
-        if page.locator("#filtering").get_attribute("open") is None:
-            page.locator("#filtering summary").click()
-        page.locator("#filters [name=label]").select_option(label)
-        tile = page.locator("#gallery [role=option]")
-        expect(tile).to_have_count(1)
-        tile.click()
-        page.locator("#selection #label").select_option(to)
-        page.locator("#relabel").click()
-        expect(page.locator("#note")).to_contain_text(f"relabelled as {shown(to)}")
-        assert server.store.count(Query(label=to)) == 2
-        assert server.store.count(Query(label=label)) == 0
+def test_browse_counts_and_relabels_in_the_scale(name: str, served, open_page: Callable[..., Page]):
+    server, scale = served(name), GRADINGS[name]
+    one, *_ = write_drawings(1, scale=scale)
+    server.store.add([replace(one, id=new_id(), tags=("counted",), label=label) for label in scale.labels])
+    page = open_page(f"{server.url}/browse?tag=counted")
+    page.locator("#counting summary").click()
+    heads = page.locator("#counts thead th")
+    expect(heads).to_have_count(len(scale.labels) + 3)
+    assert heads.all_inner_texts() == ["Tag", *map(shown, scale.labels), "no grade", "all"]
+    row = page.locator("#counts tbody tr", has_text="counted")
+    assert row.locator("td").all_inner_texts() == [*(["1"] * len(scale.labels)), "0", str(len(scale.labels))]
+    assert page.locator("#scaling").is_hidden()
+    to, label = scale.labels[2], scale.labels[10]
+    if page.locator("#filtering").get_attribute("open") is None:
+        page.locator("#filtering summary").click()
+    page.locator("#filters [name=label]").select_option(label)
+    tile = page.locator("#gallery [role=option]")
+    expect(tile).to_have_count(1)
+    tile.click()
+    page.locator("#selection #label").select_option(to)
+    page.locator("#relabel").click()
+    expect(page.locator("#note")).to_contain_text(f"relabelled as {shown(to)}")
+    assert server.store.count(Query(tags=("counted",), label=to)) == 2
+    assert server.store.count(Query(tags=("counted",), label=label)) == 0
 
 
 def test_the_projector_counts_each_grade_in_order(served, open_page: Callable[..., Page]):
@@ -114,13 +111,15 @@ SPOKEN = {
 }
 
 
-@pytest.mark.parametrize("language", SPOKEN)
-def test_grades_are_spoken_in_each_language(language: str, served, open_page: Callable[..., Page]):
+def test_grades_are_spoken_in_each_language(served, open_page: Callable[..., Page]):
     server = served("1+,1-,1.5,-3,02,2½,½,14")
-    page = open_page(f"{server.url}/class", locale=language)
-    expect(page.locator("#goals .spoken").last).not_to_be_empty()
-    said = [text.partition(":")[0].strip() for text in page.locator("#goals .spoken").all_text_contents()]
-    assert tuple(said) == SPOKEN[language]
+    page = open_page(f"{server.url}/class")
+    for language, spoken in SPOKEN.items():
+        with page.expect_navigation():
+            page.locator("#language").select_option(language)
+        expect(page.locator("#goals .spoken").last).not_to_be_empty()
+        said = [text.partition(":")[0].strip() for text in page.locator("#goals .spoken").all_text_contents()]
+        assert tuple(said) == spoken
 
 
 def test_the_teacher_chooses_the_grades_of_an_empty_store_once(tmp_path: Path, open_page: Callable[..., Page]):
@@ -170,17 +169,16 @@ def test_a_scale_is_chosen_through_the_api(client: TestClient, store: Store):
     assert store.scale == LETTERS
 
 
-def test_pupils_choose_no_scale(tmp_path: Path, open_page: Callable[..., Page]):
-    with serve(tmp_path, f"--access-code={CODE}", f"--teacher-code={TEACHERS_CODE}") as server:
-        page = open_page(f"{server.url}/#code={CODE}")
-        expect(page.locator("#prompt strong")).not_to_be_empty()
-        status = page.evaluate(
-            """async () => (await fetch("api/scale", {
-                 method: "POST", body: '{"scale": "ib"}', headers: {"Content-Type": "application/json"},
-               })).status"""
-        )
-        assert status == 403
-        assert server.store.scale == LETTERS
+def test_pupils_choose_no_scale(class_server: Server, open_page: Callable[..., Page]):
+    page = open_page(f"{class_server.url}/#code={CODE}")
+    expect(page.locator("#prompt strong")).not_to_be_empty()
+    status = page.evaluate(
+        """async () => (await fetch("api/scale", {
+             method: "POST", body: '{"scale": "ib"}', headers: {"Content-Type": "application/json"},
+           })).status"""
+    )
+    assert status == 403
+    assert class_server.store.scale == LETTERS
 
 
 def test_an_exported_page_shows_and_speaks_the_grades_of_its_recogniser(tmp_path: Path, open_page: Callable[..., Page]):
