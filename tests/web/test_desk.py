@@ -181,10 +181,18 @@ def strokes(page: Page, n: int) -> None:
     expect(page.locator("#paper")).to_have_accessible_name(f"Drawing area, {count}")
 
 
-def test_undo_brings_back_what_was_skipped(desk: Callable[[str], Page], server, tag: str):
+def clear_and_undo(page: Page) -> None:
+    page.get_by_role("button", name="Clear").click()
+    strokes(page, 0)
+    page.keyboard.press("Control+z")
+    strokes(page, 4)
+
+
+def test_undo_brings_back_what_was_cleared_or_skipped(desk: Callable[[str], Page], server, tag: str):
     page = desk("/")
     grade = prompted(page)
     draw(page, A_PLUS)
+    clear_and_undo(page)
     page.get_by_role("button", name="Skip").click()
     assert prompted(page) != grade
     expect(page.locator("#note")).to_contain_text("skipped. Undo brings your drawing back.")
@@ -198,16 +206,6 @@ def test_undo_brings_back_what_was_skipped(desk: Callable[[str], Page], server, 
     assert drawing.label == grade
     assert_inked(drawing, A_PLUS)
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
-
-
-@pytest.mark.parametrize("path", ["/", "/guess"])
-def test_undo_brings_back_what_was_cleared(desk: Callable[[str], Page], path: str):
-    page = desk(path)
-    draw(page, A_PLUS)
-    page.get_by_role("button", name="Clear").click()
-    strokes(page, 0)
-    page.keyboard.press("Control+z")
-    strokes(page, 4)
 
 
 @pytest.mark.parametrize("path", ["/", "/guess"])
@@ -341,9 +339,10 @@ def test_the_focus_does_not_fall_to_the_body(desk: Callable[[str], Page]):
     expect(page.get_by_role("button", name="Undo")).to_be_focused()  # there is more to undo
 
 
-def test_escape_closes_the_list_of_grades(desk: Callable[[str], Page]):
+def test_undo_brings_back_what_was_cleared_and_escape_closes_the_list_of_grades(desk: Callable[[str], Page]):
     page = desk("/guess")
     draw(page, A_PLUS)
+    clear_and_undo(page)
     wrong, grades = page.get_by_role("button", name="No, it is"), page.get_by_role("group", name="Which grade is it?")
     wrong.press("Enter")
     expect(wrong).to_have_attribute("aria-expanded", "true")
