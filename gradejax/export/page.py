@@ -69,8 +69,6 @@ def to_page(chosen: Chosen) -> bytes:
 def _model(recogniser: Recogniser) -> dict[str, Any]:
     """What recogniser.js takes."""
     size = recogniser.size
-    extremes = np.stack([np.full((size, size), ink, np.uint8) for ink in (0, 255)])
-    outputs = recogniser.logits(extremes).shape[1]
     network = layers.layers_of(recogniser)
     maps = views.maps(size) if recogniser.network.test_time_augmentation else views.maps(size)[:1]
     effort = len(maps) * layers.multiplications(network, size)
@@ -79,6 +77,8 @@ def _model(recogniser: Recogniser) -> dict[str, Any]:
             f"a guess takes {effort:,} multiplications, and {MAX_MULTIPLICATIONS:,} are the most for a page: train a"
             " model with a smaller data.size or fewer model.channels"
         )
+    extremes = np.stack([np.full((size, size), ink, np.uint8) for ink in (0, 255)])
+    outputs = recogniser.logits(extremes).shape[1]
     return {
         "labels": recogniser.labels,
         "outputs": outputs,
