@@ -4,13 +4,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import cv2
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -18,16 +17,17 @@ from playwright.sync_api import Page, expect
 from test_accessibility import assert_accessible
 from test_languages import OTHERS, assert_fits, assert_no_english
 from test_pages import A_PLUS, DOT, draw, draw_by_finger
+from waiting import wait_until
 
 from benchmarks.export import answers, compare
-from gradejax import checkpoints, forward, models, recogniser
+from gradejax import forward, models, recogniser
+from gradejax.calibration import Calibration
 from gradejax.errors import UserError
 from gradejax.export.page import MAX_BYTES, to_page
 from gradejax.hands.canvas import ink_strokes
 from gradejax.hands.synthetic import write_drawings, written_others
-from gradejax.ink import decode_ink, encode_png
-from gradejax.recogniser import Chosen
-from gradejax.resampling import resample
+from gradejax.ink import encode_png
+from gradejax.recogniser import Chosen, Recogniser
 from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Store
 from gradejax.web.languages import LANGUAGES, Text
@@ -72,47 +72,44 @@ def written(chosen: Chosen, folder: Path) -> str:
     return file.as_uri()
 
 
-def untrained(workdir: Path, size: int, resampling: str = "area", **model: object) -> Chosen:
-    """A finished run of a network that has seen nothing."""
-    return kept(workdir, models.build(size=size, seed=0, **model), size, resampling, model)
+def chosen(network: models.Network, size: int, resampling: str = "area") -> Chosen:
+    """A recogniser with a network's own variables."""
+    own = Recogniser(
+        labels=GRADES,
+        size=size,
+        resampling=resampling,
+        calibration=Calibration(temperature=0.7, threshold=0.22),
+        network=network,
+        variables=forward.variables_of(network),
+        logits_of=forward.logits_function(network),
+    )
+    return Chosen("run", own, None)
 
 
-def kept(workdir: Path, network: models.Network, size: int, resampling: str, model: dict) -> Chosen:
-    about = {
-        "labels": GRADES,
-        "size": size,
-        "resampling": resampling,
-        "model": model,
-        "calibration": {"temperature": 0.7, "threshold": 0.22},
-    }
-    with checkpoints.open_manager(workdir) as manager:
-        checkpoints.save(manager, 1, forward.variables_of(network), {"step": jnp.int32(1)}, about)
-    (workdir / "summary.json").write_text("{}")
-    return recogniser.of_run(workdir)
-
-
-def scattered(workdir: Path, size: int, resampling: str, **model: object) -> Chosen:
-    """A finished run of a network whose guesses differ from drawing to drawing, and depend on all of its numbers."""
+def scattered(pngs: list[bytes], size: int, resampling: str, **model: object) -> Chosen:
+    """A recogniser whose guesses differ from drawing to drawing, and depend on all of its numbers."""
     random = np.random.default_rng(1)
     network = models.build(size=size, seed=0, **model)
     for layer in network.layers:
         for name in ("bias", "scale"):
             if (variable := getattr(layer, name, None)) is not None:
-                variable[...] = jnp.asarray(random.normal(0, 0.5, variable.shape), jnp.float32)
-    ink = jnp.stack([resample(decode_ink(png), size, resampling) for png in drawings(15, 8, 0)])
-    logits_of = nnx.jit(lambda network: network(ink, nnx.Rngs(dropout=0)))
-    network.train()
-    logits_of(network)  # batch norm has the statistics of these drawings then
-    network.eval()
-    last = network.layers[-1]
-    last.kernel[...] *= 2 / logits_of(network).std(axis=0)
-    last.bias[...] -= logits_of(network).mean(axis=0)
-    return kept(workdir, network, size, resampling, model)
+                variable[...] = random.normal(0, 0.5, variable.shape).astype(np.float32)
+        if isinstance(layer, nnx.BatchNorm):
+            layer.mean[...] = random.normal(0, 0.2, layer.mean.shape).astype(np.float32)
+            layer.var[...] = random.uniform(0.02, 0.1, layer.var.shape).astype(np.float32)
+    own = chosen(network, size, resampling)
+    logits = own.recogniser.logits(np.stack([own.recogniser.ink(png) for png in pngs]))
+    # In the last layer, such that each output is 0 on average, give or take 2.
+    last, scale = network.layers[-1], 2 / logits.std(axis=0)
+    last.kernel[...] = np.asarray(last.kernel[...]) * scale
+    last.bias[...] = (np.asarray(last.bias[...]) - logits.mean(axis=0)) * scale
+    changed = replace(own.recogniser, variables=forward.variables_of(network))
+    return own._replace(recogniser=changed)
 
 
-def test_a_thousand_guesses_of_the_shipped_recogniser(open_page: Callable[..., Page], shipped, shipped_page):
-    pngs = drawings(500, 400, 96)
-    assert len(pngs) == 1000
+def test_the_shipped_recognisers_guesses(open_page: Callable[..., Page], shipped, shipped_page):
+    pngs = drawings(120, 100, 26)
+    assert len(pngs) == 250
     found = answers(open_page(shipped_page), pngs)
     assert {answer.label for answer in found} == {*GRADES, NO_GRADE}
     different, largest = compare(shipped.recogniser, pngs, found)
@@ -123,10 +120,9 @@ CNN = {"name": "cnn", "channels": [6, 8], "hidden": 16, "batch_norm_momentum": 0
 VARIANTS = {
     "mlp": (20, "area", {"name": "mlp", "hidden": [30, 17], "dropout": [0.5, 0.3], "no_grade": True}),
     "an mlp without a hidden layer": (12, "crop", {"name": "mlp", "hidden": [], "dropout": [], "ink_divisor": 1.0}),
-    "cnn": (28, "area", {**CNN, "no_grade": True}),
     "without batch norm": (29, "point", {**CNN, "batch_norm": False, "first_bias": False}),
     "pools, odd sizes": (33, "crop", {**CNN, "channels": [5, 6, 7], "pools": [2], "no_grade": True}),
-    "views": (24, "area", {**CNN, "test_time_augmentation": True, "batch_norm_epsilon": 0.1}),
+    "views": (24, "area", {**CNN, "test_time_augmentation": True, "batch_norm_epsilon": 0.1, "no_grade": True}),
     "more pixels than were drawn": (300, "area", {**CNN, "channels": [4, 4], "hidden": 6}),
 }
 
@@ -134,12 +130,12 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_kind_of_model_guesses_alike(open_page: Callable[..., Page], tmp_path: Path, variant: str):
     size, resampling, model = VARIANTS[variant]
-    chosen = scattered(tmp_path / "run", size, resampling, **model)
-    pngs = drawings(30, 20, 6, seed=7)  # none of which is in doubt by less than 2e-3
-    found = answers(open_page(written(chosen, tmp_path)), pngs)
-    different, largest = compare(chosen.recogniser, pngs, found)
+    pngs = drawings(15, 8, 4, seed=7)  # none of which is in doubt by less than 2e-3
+    own = scattered(pngs, size, resampling, **model)
+    found = answers(open_page(written(own, tmp_path)), pngs)
+    different, largest = compare(own.recogniser, pngs, found)
     assert (different, largest < 2e-3) == (0, True), largest
-    assert chosen.recogniser.probabilities(pngs).std(axis=0).max() > 0.1  # or to be alike would say little
+    assert own.recogniser.probabilities(pngs).std(axis=0).max() > 0.1  # or to be alike would say little
 
 
 def bars(page: Page) -> list[float]:
@@ -149,25 +145,26 @@ def bars(page: Page) -> list[float]:
     return widths
 
 
-@pytest.fixture
-def own_page(run: Path, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def own_page(run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of the page of the run that `server` guesses with."""
-    return written(recogniser.of_run(run), tmp_path)
+    return written(recogniser.of_run(run), tmp_path_factory.mktemp("own"))
 
 
-@pytest.mark.parametrize("strokes", [A_PLUS, A_PLUS[:3], DOT])
-def test_what_the_mouse_draws_is_guessed_as_on_the_server(
-    open_page: Callable[..., Page], server, own_page: str, strokes: Sequence
-):
+def test_what_the_mouse_draws_is_guessed_as_on_the_server(open_page: Callable[..., Page], server, own_page: str):
     online, offline = open_page(f"{server.url}/guess"), open_page(own_page)
-    for page in (online, offline):
-        draw(page, strokes)
-        expect(page.locator("#guess")).not_to_be_empty()
-    for other in (offline, online):  # at the same place, to the pixel
-        assert other.locator("#paper").bounding_box()["width"] == online.locator("#paper").bounding_box()["width"]
-    for line in ("#guess", "#note"):
-        assert offline.locator(line).inner_text() == online.locator(line).inner_text()
-    np.testing.assert_allclose(bars(offline), bars(online), atol=0.2)
+    for strokes in (A_PLUS, A_PLUS[:3], DOT):
+        for page in (online, offline):
+            draw(page, strokes)
+        # At the same place, to the pixel.
+        assert offline.locator("#paper").bounding_box()["width"] == online.locator("#paper").bounding_box()["width"]
+        for line in ("#guess", "#note"):
+            expect(online.locator(line)).to_have_text(offline.locator(line).inner_text())
+        expect(online.locator("#guess")).not_to_be_empty()
+        wait_until(lambda: np.allclose(bars(offline), bars(online), atol=0.2))  # the last answer may be on its way
+        for page in (online, offline):
+            page.get_by_role("button", name="Clear").click()
+            expect(page.locator("#guess")).to_be_empty()
 
 
 def test_undo_and_clear(open_page: Callable[..., Page], shipped_page: str):
@@ -214,8 +211,8 @@ def test_it_says_whose_guesses_these_are(open_page: Callable[..., Page], run: Pa
 
 def test_a_runs_name_is_text(open_page: Callable[..., Page], tmp_path: Path):
     name = "<img src=x onerror=alert(1)></script><b>&amp;"
-    chosen = untrained(tmp_path / "run", 8, name="mlp", hidden=[], dropout=[])._replace(name=name)
-    page = open_page(written(chosen, tmp_path))
+    own = chosen(models.build("mlp", 8, seed=0, hidden=[], dropout=[]), 8)
+    page = open_page(written(own._replace(name=name, run=tmp_path), tmp_path))
     expect(page.locator("#source")).to_contain_text(f"by {name}, whose accuracy is not known.")
     assert page.locator("img, b").count() == 0
 
@@ -232,14 +229,11 @@ def test_it_is_accessible(open_page: Callable[..., Page], shipped_page: str):
     assert_accessible(page)
 
 
-@pytest.mark.parametrize("language", OTHERS)
-def test_it_speaks_the_browsers_language(open_page: Callable[..., Page], shipped_page: str, language: str):
-    page = open_page(shipped_page, locale=f"{language}-{language.upper()}")
+def test_it_speaks_the_browsers_language(open_page: Callable[..., Page], shipped_page: str):
+    page = open_page(shipped_page, locale="fr-FR")
     draw(page, DOT)
-    expect(page.locator("#note")).to_have_text(Text("guess.not-a-grade").to(language))
-    assert_no_english(page, language)
-    assert_fits(page)
-    expect(page).to_have_title(f"{Text('page.guess').to(language)} – gradejax")
+    expect(page.locator("#note")).to_have_text(Text("guess.not-a-grade").to("fr"))
+    assert_no_english(page, "fr")
 
 
 def test_another_language_can_be_chosen(open_page: Callable[..., Page], shipped_page: str):
@@ -248,8 +242,13 @@ def test_another_language_can_be_chosen(open_page: Callable[..., Page], shipped_
     expect(page.locator("#note")).to_have_text("This does not look like a grade.")
     choice = page.get_by_role("combobox", name="Language")
     assert choice.locator("option").all_inner_texts() == list(LANGUAGES.values())
-    choice.select_option("de")
-    assert_no_english(page, "de")
+    for language in OTHERS:
+        page.locator("#language").select_option(language)
+        expect(page.locator("#note")).to_have_text(Text("guess.not-a-grade").to(language))
+        assert_no_english(page, language)
+        assert_fits(page)
+        expect(page).to_have_title(f"{Text('page.guess').to(language)} – gradejax")
+    page.locator("#language").select_option("de")
     expect(page.get_by_role("img")).to_have_accessible_name("Zeichenfläche, 1 Strich")
     expect(page.locator("#note")).to_have_text("Das sieht nicht nach einer Note aus.")
     page.reload()
@@ -278,22 +277,17 @@ def test_without_site_data(without_site_data: Page, shipped_page: str):
         ),
     ],
 )
-def test_a_model_that_is_too_large_is_refused_in_one_line(tmp_path: Path, size: int, model: dict, reason: str):
+def test_a_model_that_is_too_large_is_refused_in_one_line(size: int, model: dict, reason: str):
+    own = chosen(models.build(size=size, seed=0, **model), size)
     with pytest.raises(UserError, match=reason) as refusal:
-        to_page(untrained(tmp_path / "run", size, **model))
+        to_page(own)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_layer_of_another_kind_is_refused(shipped: Chosen):
+def test_a_layer_of_another_kind_is_refused():
     network = models.Network([models.flatten, nnx.Linear(784, 15, rngs=nnx.Rngs(0)), nnx.gelu], ink_divisor=255)
-    changed = replace(
-        shipped.recogniser,
-        network=network,
-        variables=forward.variables_of(network),
-        logits_of=forward.logits_function(network),
-    )
     with pytest.raises(UserError, match="a page cannot compute a layer called gelu"):
-        to_page(shipped._replace(recogniser=changed))
+        to_page(chosen(network, 28))
 
 
 def test_the_benchmark_measures_the_page(store: Store, run: Path, tmp_path: Path):
