@@ -108,12 +108,14 @@ def scattered(pngs: list[bytes], size: int, resampling: str, **model: object) ->
 
 
 def test_the_shipped_recognisers_guesses(open_page: Callable[..., Page], shipped, shipped_page):
-    pngs = drawings(120, 100, 26)
-    assert len(pngs) == 250
+    pngs = drawings(126, 100, 26)
+    assert len(pngs) == 256
     found = answers(open_page(shipped_page), pngs)
     assert {answer.label for answer in found} == {*GRADES, NO_GRADE}
-    different, largest = compare(shipped.recogniser, pngs, found)
-    assert (different, largest < 1e-3) == (0, True), largest
+    for start in range(0, 256, 32):  # so many, for servers have compiled the network for 32, too
+        some = slice(start, start + 32)
+        different, largest = compare(shipped.recogniser, pngs[some], found[some])
+        assert (different, largest < 1e-3) == (0, True), largest
 
 
 CNN = {"name": "cnn", "channels": [6, 8], "hidden": 16, "batch_norm_momentum": 0.0}
