@@ -24,6 +24,7 @@ from waiting import wait_until
 
 from gradejax import checkpoints, choice, forward, models, prepare, recipe, recogniser, results
 from gradejax.dataset import TEST_TAG
+from gradejax.drawings import Drawing, new_id
 from gradejax.errors import UserError
 from gradejax.hands.synthetic import write_drawings
 from gradejax.scales import LETTERS
@@ -218,11 +219,16 @@ def test_the_draw_page_takes_its_tags_from_the_address(server: Server, open_page
 # Trainings, in processes of their own.
 
 
+@pytest.fixture(scope="module")
+def drawings() -> list[Drawing]:
+    return list(write_drawings(300, seed=2, writers=10))
+
+
 @pytest.fixture
-def classroom(tmp_path: Path) -> Path:
-    """A folder with a store of 300 drawings."""
+def classroom(tmp_path: Path, drawings: list[Drawing]) -> Path:
+    """A folder with a store of these drawings."""
     store = open_store(f"sqlite:///{tmp_path}/grades.db")
-    store.add(write_drawings(300, seed=2, writers=10))
+    store.add(drawings)
     store.close()
     return tmp_path
 
@@ -276,22 +282,6 @@ def test_train_follow_reload_and_use(classroom: Path, open_page: Callable[..., P
         expect(page.locator("#note")).to_have_text("shipped guesses from now on, for everybody.")
         guess.reload()
         expect(guess.locator("#source")).to_contain_text("the model that comes with gradejax")
-
-
-def test_cancel(classroom: Path, open_page: Callable[..., Page]):
-    with serve(classroom) as server:
-        page = open_page(f"{server.url}/models")
-        name = order(page, "cnn")
-        assert len(wait_for_training(lambda: trainers(classroom))) == 1
-        another = open_page(f"{server.url}/models")
-        expect(another.locator("#training-what")).to_contain_text(name)
-        page.locator("#cancel").click()
-        expect(page.locator("#cancel")).to_have_text("Cancel this training?")
-        page.locator("#cancel").click()
-        expect(page.locator("#note")).to_have_text("The training was cancelled.")
-        expect(page.locator("#order")).to_be_visible()
-        assert not trainers(classroom)
-        assert not (classroom / "runs" / name).exists()
         # A mistake is said in one line.
         page.locator("[name=tags]").fill("9z")
         order(page, "mlp")
@@ -308,33 +298,49 @@ def killable(folder: Path) -> Iterator[tuple[str, forked.Process]]:
         process.wait(timeout=30)
 
 
-@pytest.mark.parametrize(("end", "drawn_meanwhile"), [(signal.SIGTERM, 0), (signal.SIGKILL, 0), (signal.SIGTERM, 5)])
-def test_a_training_ends_with_the_server_and_goes_on_with_the_next(
-    classroom: Path, open_page: Callable[..., Page], end: signal.Signals, drawn_meanwhile: int
+def test_a_training_goes_on_after_a_restart_and_can_be_cancelled(
+    classroom: Path, open_page: Callable[..., Page], drawings: list[Drawing]
 ):
-    """If drawings have been added, it begins anew: a run has one dataset."""
+    """It ends with the server. If other drawings are there afterwards, it begins anew: a run has one dataset."""
 
     def epochs() -> list[str]:
         file = classroom / "runs" / name / "metrics.jsonl"
         return file.read_text().splitlines() if file.exists() else []
 
-    with killable(classroom) as (url, process):
-        page = open_page(f"{url}/models")
-        name = order(page, "cnn")
-        checkpoint = classroom / "runs" / name / "checkpoints"
-        wait_for_training(lambda: any(checkpoint.glob("[0-9]*/commit_success.txt")))
-        process.send_signal(end)
+    def end(process: forked.Process, how: signal.Signals) -> list[str]:
+        process.send_signal(how)
         wait_for_training(lambda: process.poll() is not None)
         wait_for_training(lambda: not trainers(classroom))
-    before = epochs()
-    if drawn_meanwhile:
-        store = open_store(f"sqlite:///{classroom}/grades.db")
-        store.add(write_drawings(drawn_meanwhile, seed=3, writers=1))
-        store.close()
+        return epochs()
+
+    with killable(classroom) as (url, process):
+        name = order(open_page(f"{url}/models"), "cnn")
+        checkpoint = classroom / "runs" / name / "checkpoints"
+        wait_for_training(lambda: any(checkpoint.glob("[0-9]*/commit_success.txt")))
+        before = end(process, signal.SIGTERM)
+    first = before[0]
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        with killable(classroom) as (url, process):
+            expect(open_page(f"{url}/models").locator("#training-what")).to_contain_text(name)
+            wait_for_training(lambda before=before: len(epochs()) > len(before))
+            before = end(process, how)
+            assert before[0] == first
+
+    one = drawings[0]
+    store = open_store(f"sqlite:///{classroom}/grades.db")
+    store.exclude([one.id])
+    store.add([replace(one, id=new_id(), png=drawings[1].png)])  # as many, for which the same programs are compiled
+    store.close()
     with killable(classroom) as (url, _):
         page = open_page(f"{url}/models")
         expect(page.locator("#training-what")).to_contain_text(name)
-        wait_for_training(lambda: len(epochs()) > len(before))
+        wait_for_training(lambda: epochs() and epochs()[0] != first)
+        assert len(trainers(classroom)) == 1
         expect(page.locator("#training-when")).to_contain_text(re.compile("epoch [0-9]+ of 40"))
-        assert (epochs()[0] == before[0]) == (drawn_meanwhile == 0)
-    assert not trainers(classroom)
+        page.locator("#cancel").click()
+        expect(page.locator("#cancel")).to_have_text("Cancel this training?")
+        page.locator("#cancel").click()
+        expect(page.locator("#note")).to_have_text("The training was cancelled.")
+        expect(page.locator("#order")).to_be_visible()
+        assert not trainers(classroom)
+        assert not (classroom / "runs" / name).exists()
