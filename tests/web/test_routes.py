@@ -3,10 +3,9 @@
 import asyncio
 import base64
 import json
-import subprocess
-import sys
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ from gradejax.ink import encode_png
 from gradejax.recogniser import Recogniser, load, load_shipped
 from gradejax.scales import LETTERS, NO_GRADE
 from gradejax.stores import Query, Store, open_store
+from gradejax.web import dates
 from gradejax.web import model as models
 from gradejax.web.access import Access
 from gradejax.web.app import create_app
@@ -50,6 +50,27 @@ def message(drawing=DRAWINGS[0], **changes) -> dict:
         "writer": "hand-1",
         "strokes": [[{"x": 1.5, "y": 2, "t": 0, "pressure": 0.5}, {"x": 3, "y": 4, "t": 16, "pressure": 0.5}]],
     } | changes
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("shared")
+    store = open_store(f"sqlite:///{folder}/grades.db")
+    store.add(DRAWINGS)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)  # where no trained model is
+        app = create_app(store, model=Model(None))
+        with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
+            yield client
+
+
+@pytest.fixture
+def unchanged(shared: TestClient) -> Iterator[TestClient]:
+    """A client over DRAWINGS for all the tests whose requests must not change them."""
+    store = shared.app.state.store
+    before = store.fingerprint()
+    yield shared
+    assert store.fingerprint() == before
 
 
 def test_a_save_answers_when_the_store_has_it(client: TestClient, store: Store):
@@ -114,37 +135,21 @@ def test_a_date_stays_as_the_client_said_unless_it_cannot_be(client: TestClient,
         assert store.get(sent["id"]).date <= datetime.now(UTC)
 
 
-SLOW_CLOCK = """
-import datetime, json, logging, sys
-from starlette.testclient import TestClient
+def test_a_server_whose_clock_is_decades_slow_keeps_the_dates_and_says_so(
+    client: TestClient, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    class Slow(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return super().now(zone) - timedelta(days=25 * 365)
 
-class Slow(datetime.datetime):
-    @classmethod
-    def now(cls, zone=None):
-        return super().now(zone) - datetime.timedelta(days=25 * 365)
-
-from gradejax.web import dates
-dates.datetime = Slow
-from gradejax.stores import open_store
-from gradejax.web.app import create_app
-from gradejax.web.model import Model
-
-logging.basicConfig(format="%(message)s", stream=sys.stderr)
-client = TestClient(create_app(open_store(sys.argv[1]), model=Model(None)), base_url="http://localhost")
-for message in json.loads(sys.argv[2]):
-    print(client.post("/api/drawings", json=message).status_code)
-"""
-
-
-def test_a_server_whose_clock_is_decades_slow_keeps_the_dates_and_says_so(store: Store):
-    """In a separate process, whose clock is 25 years behind."""
-    sent = json.dumps([message(date=date) for date in ["2026-11-26T10:00:00.123Z"] * 3 + ["2999-01-01T00:00:00Z"]])
-    done = subprocess.run([sys.executable, "-c", SLOW_CLOCK, store.uri, sent], capture_output=True, text=True)
-    assert done.stdout.split() == ["201"] * 4, done.stderr
+    monkeypatch.setattr(dates, "datetime", Slow)
+    for date in ["2026-11-26T10:00:00.123Z"] * 3 + ["2999-01-01T00:00:00Z"]:
+        assert client.post("/api/drawings", json=message(date=date)).status_code == 201
     *drawn, absurd = [drawing.date for drawing in store.find()]
     assert drawn == [datetime(2026, 11, 26, 10, 0, 0, 123000, UTC)] * 3
     assert absurd.year == 2026
-    assert done.stderr.count("this machine's clock is wrong") == 1
+    assert caplog.text.count("this machine's clock is wrong") == 1
 
 
 def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
@@ -207,12 +212,11 @@ def without_pixels(png: bytes) -> bytes:
         ({"deleted": "2026-03-01T10:00:00Z"}, "deleted"),
     ],
 )
-def test_what_is_not_a_drawing_is_refused_with_a_reason(client: TestClient, store: Store, changes: dict, reason: str):
+def test_what_is_not_a_drawing_is_refused_with_a_reason(unchanged: TestClient, changes: dict, reason: str):
     body = json.dumps(message(**changes))  # Infinity and half a surrogate pair pass here; a client would stop them
-    answer = client.post("/api/drawings", content=body, headers={"Content-Type": "application/json"})
+    answer = unchanged.post("/api/drawings", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert reason in answer.json()["detail"]
-    assert store.count() == 0
 
 
 @pytest.mark.anyio
@@ -229,10 +233,10 @@ async def test_good_drawings_are_saved_beside_bad_ones(store: Store):
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_over_a_megabyte_is_refused(client: TestClient, store: Store, announced: bool):
+def test_a_body_over_a_megabyte_is_refused(unchanged: TestClient, announced: bool):
     body = b'{"id": "' + b"a" * 2**20 + b'"}'
     pieces = body if announced else (body[i : i + 65536] for i in range(0, len(body), 65536))
-    answer = client.post("/api/drawings", content=pieces, headers={"Content-Type": "application/json"})
+    answer = unchanged.post("/api/drawings", content=pieces, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert "1 MB" in answer.json()["detail"]
 
@@ -278,10 +282,9 @@ def test_reading_stops_at_the_limit(client: TestClient):
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_another_origin_changes_and_reads_nothing(client: TestClient, store: Store, headers: dict):
-    assert client.post("/api/drawings", json=message(), headers=headers).status_code == 403
-    assert client.get("/api/drawings", headers=headers).status_code == 403
-    assert store.count() == 0
+def test_another_origin_changes_and_reads_nothing(unchanged: TestClient, headers: dict):
+    assert unchanged.post("/api/drawings", json=message(), headers=headers).status_code == 403
+    assert unchanged.get("/api/drawings", headers=headers).status_code == 403
 
 
 def test_ones_own_origin_and_a_link_are_let_through(client: TestClient):
@@ -291,34 +294,33 @@ def test_ones_own_origin_and_a_link_are_let_through(client: TestClient):
     assert client.get("/", headers=link).status_code == 200
 
 
-def test_a_form_of_another_page_is_not_json(client: TestClient, store: Store):
+def test_a_form_of_another_page_is_not_json(unchanged: TestClient):
     body = httpx.Request("POST", "http://x", json=message()).content
-    assert client.post("/api/drawings", content=body, headers={"Content-Type": "text/plain"}).status_code == 422
-    assert store.count() == 0
+    assert unchanged.post("/api/drawings", content=body, headers={"Content-Type": "text/plain"}).status_code == 422
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[", ""])
-def test_loopback_answers_to_its_own_names_only(client: TestClient, host: str):
-    assert client.get("/", headers={"Host": host}).status_code == 421
+def test_loopback_answers_to_its_own_names_only(unchanged: TestClient, host: str):
+    assert unchanged.get("/", headers={"Host": host}).status_code == 421
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "LocalHost", "localhost.", "127.0.0.1", "[::1]:8000", "[::1%25lo]:8000"]
 )
-def test_loopback_has_several_names(client: TestClient, host: str):
-    assert client.get("/", headers={"Host": host}).status_code == 200
+def test_loopback_has_several_names(unchanged: TestClient, host: str):
+    assert unchanged.get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/../setup.cfg"])
-def test_a_path_that_climbs_leads_nowhere(client: TestClient, path: str):
-    answer = client.get(path)
+def test_a_path_that_climbs_leads_nowhere(unchanged: TestClient, path: str):
+    answer = unchanged.get(path)
     assert answer.status_code == 404
     assert answer.json()["detail"]
 
 
-def test_every_answer_carries_the_headers(client: TestClient):
+def test_every_answer_carries_the_headers(unchanged: TestClient):
     for path in [*PAGES, "/static/draw.js", "/api/status", "/nowhere"]:
-        headers = client.get(path).headers
+        headers = unchanged.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
@@ -328,19 +330,18 @@ def test_every_answer_carries_the_headers(client: TestClient):
         assert "server" not in headers
 
 
-def test_head_answers_as_get_does(client: TestClient, store: Store):
-    store.add(DRAWINGS[:3])
+def test_head_answers_as_get_does(unchanged: TestClient):
     for path in [*PAGES, "/static/draw.js", "/api/status", f"/api/picture?id={DRAWINGS[0].id}", "/api/export"]:
-        head, whole = client.head(path), client.get(path)
+        head, whole = unchanged.head(path), unchanged.get(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers == whole.headers
-    assert client.head("/nowhere").status_code == 404
+    assert unchanged.head("/nowhere").status_code == 404
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "PROPFIND"])
-def test_odd_methods_are_refused(client: TestClient, method: str):
+def test_odd_methods_are_refused(unchanged: TestClient, method: str):
     for path in [*PAGES, "/static/draw.js", "/api/status", "/nowhere"]:
-        answer = client.request(method, path)
+        answer = unchanged.request(method, path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == "GET, HEAD, POST"
         assert "content-security-policy" in answer.headers
@@ -384,11 +385,12 @@ def test_without_the_code_nothing_works(at_the_door: TestClient, store: Store):
     inside += create_app(store, model=Model(None)).openapi()["paths"]
     needed_at_the_door = {"style.css", "sign-in.js", "language.js", "choose-language.js", "icon.svg"}
     files = [file.relative_to(STATIC) for file in STATIC.rglob("*.*") if file.name not in needed_at_the_door]
-    for path in [*inside, *(f"/static/{file}" for file in files)]:
-        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
-            answer = at_the_door.request(method, path, headers={"Accept": "*/*"})
-            assert answer.status_code == 401, (method, path)
-            assert CODE not in answer.text
+    tried = [(path, method) for path in inside for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")]
+    tried += [(f"/static/{file}", method) for file in files for method in ("GET", "POST")]
+    for path, method in tried:
+        answer = at_the_door.request(method, path, headers={"Accept": "*/*"})
+        assert answer.status_code == 401, (method, path)
+        assert CODE not in answer.text
     for file in needed_at_the_door:
         assert at_the_door.get(f"/static/{file}").status_code == 200
 
@@ -410,10 +412,10 @@ def test_the_code_opens_the_door(at_the_door: TestClient):
     assert at_the_door.post("/api/drawings", json=message(tags=["class"])).status_code == 201
 
 
-@pytest.mark.parametrize("cookie", ["", "x", CODE, "0" * 64, "é", '"', ";=;", "9999999999.a.b", "." * 5000])
-def test_no_other_cookie_opens_it(at_the_door: TestClient, cookie: str):
-    headers = {"Cookie": f"gradejax_session={cookie}".encode()}
-    assert at_the_door.get("/api/status", headers=headers).status_code == 401
+def test_no_other_cookie_opens_it(at_the_door: TestClient):
+    for cookie in ("", "x", CODE, "0" * 64, "é", '"', ";=;", "9999999999.a.b", "." * 5000):
+        headers = {"Cookie": f"gradejax_session={cookie}".encode()}
+        assert at_the_door.get("/api/status", headers=headers).status_code == 401, cookie
 
 
 def test_other_cookies_do_no_harm(at_the_door: TestClient):
@@ -430,12 +432,10 @@ def test_other_cookies_do_no_harm(at_the_door: TestClient):
         assert at_the_door.get("/api/status", headers={"Cookie": line}).status_code == 200, line
 
 
-@pytest.mark.parametrize("typed", [CODE, CODE.upper(), f" {CODE} ", "Ｓeven-bees"])
-def test_a_code_may_be_typed_as_phones_do(at_the_door: TestClient, typed: str):
-    assert at_the_door.post("/sign-in", json={"code": typed}).json() == {"role": "pupil"}
-
-
-def test_case_does_not_matter_in_the_teachers_code_either(at_the_door: TestClient):
+def test_a_code_may_be_typed_as_phones_do(at_the_door: TestClient):
+    for typed in (CODE, CODE.upper(), f" {CODE} ", "Ｓeven-bees"):
+        assert at_the_door.post("/sign-in", json={"code": typed}).json() == {"role": "pupil"}, typed
+    # Case does not matter in the teacher's code either.
     assert at_the_door.post("/sign-in", json={"code": TEACHERS_CODE.title()}).json() == {"role": "teacher"}
 
 
@@ -562,10 +562,10 @@ def ids(answer: httpx.Response) -> list[str]:
     return [drawing["id"] for drawing in answer.json()["drawings"]]
 
 
-def test_pages_lead_through_all_drawings_newest_first(full: TestClient):
+def test_pages_lead_through_all_drawings_newest_first(unchanged: TestClient):
     seen, after = [], {}
     for _ in range(4):
-        shelf = full.get("/api/drawings", params={"limit": 13} | after)
+        shelf = unchanged.get("/api/drawings", params={"limit": 13} | after)
         seen += ids(shelf)
         after = {"after": shelf.json()["next"]}
     assert seen == [drawing.id for drawing in reversed(DRAWINGS)]
@@ -618,7 +618,7 @@ def test_relabel_exclude_restore(full: TestClient, store: Store):
 
 
 def test_all_ids_that_match_are_listed_page_by_page(client: TestClient, store: Store):
-    store.add(replace(DRAWINGS[i % len(DRAWINGS)], id=new_id()) for i in range(4500))
+    store.add(replace(DRAWINGS[i % len(DRAWINGS)], id=new_id(), strokes=None) for i in range(4500))
     of_a = [drawing.id for drawing in store.find(Query(label="A"), newest_first=True, pictures=False)]
 
     def listed(**params: str) -> list[dict]:
@@ -632,42 +632,41 @@ def test_all_ids_that_match_are_listed_page_by_page(client: TestClient, store: S
             after = {"after": page["next"]}
 
     assert [one["id"] for one in listed(label="A")] == of_a
-    assert len({one["id"] for one in listed()}) == len(listed()) == 4500
+    everything = listed()
+    assert len({one["id"] for one in everything}) == len(everything) == 4500
     assert client.get("/api/drawings/ids", params={"after": "unknown"}).status_code == 404
 
 
 @pytest.mark.parametrize("selection", [{"ids": []}, {"ids": {"$ne": None}}, {"ids": [{"$gt": ""}]}, {}])
-def test_a_selection_is_a_list_of_ids(full: TestClient, store: Store, selection: dict):
-    before = store.fingerprint()
+def test_a_selection_is_a_list_of_ids(unchanged: TestClient, selection: dict):
     for path in ("put-aside", "restore"):
-        assert full.post(f"/api/drawings/{path}", json=selection).status_code == 422
-    assert full.post("/api/drawings/relabel", json=selection | {"label": "A"}).status_code == 422
-    assert store.fingerprint() == before
+        assert unchanged.post(f"/api/drawings/{path}", json=selection).status_code == 422
+    assert unchanged.post("/api/drawings/relabel", json=selection | {"label": "A"}).status_code == 422
 
 
-def test_counts(full: TestClient):
+def test_counts(unchanged: TestClient):
     of_each = dict.fromkeys(GRADES, len(DRAWINGS) // 15)
-    counts = full.get("/api/counts").json()
+    counts = unchanged.get("/api/counts").json()
     assert counts == {
         "grades": of_each,
         "tags": [{"tag": "synthetic", "grades": of_each}],
         "more_tags": 0,
         "waiting": 0,
     }
-    status = full.get("/api/status").json()
+    status = unchanged.get("/api/status").json()
     assert (status["total"], status["grades"]) == (len(DRAWINGS), of_each)
 
 
-def test_the_download_is_what_is_filtered_and_can_be_read_back(full: TestClient):
-    answer = full.get("/api/export", params={"writer": DRAWINGS[0].writer})
+def test_the_download_is_what_is_filtered_and_can_be_read_back(unchanged: TestClient):
+    answer = unchanged.get("/api/export", params={"writer": DRAWINGS[0].writer})
     assert "attachment" in answer.headers["content-disposition"]
     read = [from_document(json_util.loads(line)) for line in answer.text.splitlines()]
     assert read == [drawing for drawing in DRAWINGS if drawing.writer == DRAWINGS[0].writer]
 
 
 @pytest.mark.parametrize("id", ["unknown", "../../setup.cfg", "\0", "x" * 201, "$where"])
-def test_no_picture_for_an_unknown_id(full: TestClient, id: str):
-    assert full.get(f"/api/picture?id={quote(id)}").status_code in (404, 422)
+def test_no_picture_for_an_unknown_id(unchanged: TestClient, id: str):
+    assert unchanged.get(f"/api/picture?id={quote(id)}").status_code in (404, 422)
 
 
 EXTREMES = [
@@ -680,15 +679,15 @@ EXTREMES = [
 @pytest.mark.parametrize(
     "path", ["/api/drawings", "/api/drawings/ids", "/api/export", "/api/picture", "/api/status", "/api/counts"]
 )
-def test_every_parameters_extremes_are_answered_in_a_line(full: TestClient, path: str):
-    schema = full.get("/openapi.json").json()["paths"][path]["get"]
+def test_every_parameters_extremes_are_answered_in_a_line(unchanged: TestClient, path: str):
+    schema = unchanged.get("/openapi.json").json()["paths"][path]["get"]
     for name in [*(one["name"] for one in schema.get("parameters", [])), "unknown"]:
         for value in EXTREMES:
-            answer = full.get(f"{path}?{name}={quote(value, errors='surrogatepass')}")
+            answer = unchanged.get(f"{path}?{name}={quote(value, errors='surrogatepass')}")
             assert answer.status_code in (200, 404, 409, 422, 503), (name, value, answer.text)
             if answer.status_code != 200:
                 assert len(answer.json()["detail"].splitlines()) == 1
-    many = full.get(f"{path}?" + "&".join(f"x{i}=1" for i in range(6000)))
+    many = unchanged.get(f"{path}?" + "&".join(f"x{i}=1" for i in range(6000)))
     assert (many.status_code, many.json()["detail"]) == (422, "There are more than 64 parameters.")
 
 
@@ -705,8 +704,7 @@ def test_every_parameters_extremes_are_answered_in_a_line(full: TestClient, path
     ],
     ids=lambda body: repr(body[:12]),
 )
-def test_every_bodys_extremes_are_answered_in_a_line(full: TestClient, store: Store, body: bytes):
-    before = store.fingerprint()
+def test_every_bodys_extremes_are_answered_in_a_line(unchanged: TestClient, body: bytes):
     for path in ("", "/relabel", "/put-aside", "/restore"):
         for kind in (
             "application/json",
@@ -714,11 +712,10 @@ def test_every_bodys_extremes_are_answered_in_a_line(full: TestClient, store: St
             "multipart/form-data; boundary=x",
             "application/json; charset=x",
         ):
-            answer = full.post(f"/api/drawings{path}", content=body, headers={"Content-Type": kind})
+            answer = unchanged.post(f"/api/drawings{path}", content=body, headers={"Content-Type": kind})
             assert answer.status_code in (400, 413, 422), answer.text
             assert len(answer.json()["detail"].splitlines()) == 1
             assert len(answer.content) < 400
-    assert store.fingerprint() == before
 
 
 def test_every_answer_is_bounded(client: TestClient, store: Store):
