@@ -222,6 +222,17 @@ def browse(open_page: Callable[..., Page], class_server, query: str) -> Page:
     return page
 
 
+def leave_waiting(page: Page, tag: str) -> None:
+    """Adds a drawing to those that wait to be sent, as an earlier version of the page left it."""
+    page.evaluate(
+        """async (drawing) => {
+            const { Queue } = await import("/static/queue.js");
+            await new Queue().add(drawing);
+        }""",
+        message(tags=[tag], writer="hand-0123456789ab", strokes=None),
+    )
+
+
 def agree(page: Page, *names: str) -> None:
     for name in names:
         expect(page.get_by_role("dialog")).to_be_visible()
@@ -281,19 +292,14 @@ def test_a_drawing_that_waits_is_deleted_in_the_browser_too(open_page: Callable[
     page.unroute("**/api/drawings")
     page.reload()
     expect(page.locator("#count")).to_have_text("1 drawing.")
-    time.sleep(2)  # longer than a first pause before sending again
-    assert len(stored(class_server, tag)) == 1
+    leave_waiting(page, tag)  # and all that waits is sent, in the order in which it was drawn
+    wait_until(lambda: [one for one in stored(class_server, tag) if one.writer == "hand-0123456789ab"])
+    assert len(stored(class_server, tag)) == 2
 
 
 def test_what_an_earlier_version_left_waiting_is_sent(open_page: Callable[..., Page], class_server, tag: str):
     page = device(open_page, class_server, tag, 0)
-    page.evaluate(
-        """async (drawing) => {
-            const { Queue } = await import("/static/queue.js");
-            await new Queue().add(drawing);
-        }""",
-        message(tags=[tag], writer="hand-0123456789ab", strokes=None),
-    )
+    leave_waiting(page, tag)
     assert [drawing.writer for drawing in wait_until(lambda: stored(class_server, tag))] == ["hand-0123456789ab"]
 
 
