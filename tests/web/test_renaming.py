@@ -17,7 +17,7 @@ from gradejax.web.access import Access
 from gradejax.web.app import create_app
 from gradejax.web.model import Model
 
-DRAWINGS = list(write_drawings(30, seed=5))
+DRAWINGS = list(write_drawings(12, seed=5))
 ALL = Query(deleted=None)
 
 
@@ -104,20 +104,20 @@ def test_a_drawing_that_is_saved_already_needs_no_tag_that_is_offered(class_room
     assert taken.json() == {"changed": 1}
 
 
-@pytest.mark.parametrize("tag", ["quarantine", "test-set", "guess", "a,b", " a", "\u200b", "", "a" * 201])
-def test_what_cannot_be_a_tag_of_a_class_is_refused(class_room: tuple[TestClient, TestClient], tag: str):
+def test_what_cannot_be_a_tag_of_a_class_is_refused(class_room: tuple[TestClient, TestClient]):
     teacher, _ = class_room
     assert teacher.post("/api/drawings", json=message(tags=["7b"])).status_code == 201
-    assert teacher.post("/api/tags", json={"tags": [tag], "free": False}).status_code == 422
-    assert teacher.post("/api/tags/rename", json={"from": "7b", "to": tag}).status_code == 422
+    for tag in ("quarantine", "test-set", "guess", "a,b", " a", "\u200b", "", "a" * 201):
+        assert teacher.post("/api/tags", json={"tags": [tag], "free": False}).status_code == 422, tag
+        assert teacher.post("/api/tags/rename", json={"from": "7b", "to": tag}).status_code == 422, tag
 
 
-@pytest.mark.parametrize("tag", ["quarantine", "test-set", "guess"])
-def test_reserved_tags_keep_their_names(class_room: tuple[TestClient, TestClient], tag: str):
+def test_reserved_tags_keep_their_names(class_room: tuple[TestClient, TestClient]):
     teacher, _ = class_room
     teacher.post("/api/drawings", json=message(tags=["7b", "guess", "test-set"]))
-    refused = teacher.post("/api/tags/rename", json={"from": tag, "to": "8c"})
-    assert refused.status_code == 422 and "keeps its name" in refused.json()["detail"]
+    for tag in ("quarantine", "test-set", "guess"):
+        refused = teacher.post("/api/tags/rename", json={"from": tag, "to": "8c"})
+        assert refused.status_code == 422 and "keeps its name" in refused.json()["detail"], tag
 
 
 def test_there_must_be_something_to_rename(class_room: tuple[TestClient, TestClient]):
@@ -136,7 +136,7 @@ def test_a_rename_reaches_every_drawing_and_undo_puts_back_exactly(
     class_room: tuple[TestClient, TestClient], any_store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     """Excluded ones too; those that have both tags keep both after Undo; the order of tags stays."""
-    monkeypatch.setattr(renaming, "_AT_ONCE", 7)
+    monkeypatch.setattr(renaming, "_AT_ONCE", 3)
     teacher, pupil = class_room
     kinds = [("insult",), ("insult", "7b"), ("7b", "room", "insult"), ("7b",), ("room", "insult", "guess"), ("8c",)]
     any_store.add(replace(drawing, tags=kinds[i % 6]) for i, drawing in enumerate(DRAWINGS))
@@ -144,17 +144,17 @@ def test_a_rename_reaches_every_drawing_and_undo_puts_back_exactly(
     teacher.post("/api/tags", json={"tags": ["insult", "8c"], "free": False})
     before = tags_of(any_store)
     both = teacher.post("/api/tags/rename", json={"from": "insult", "to": "7b"})
-    detail = "7b exists: its 15 drawings and these 20 will be together."
+    detail = "7b exists: its 6 drawings and these 8 will be together."
     assert (both.status_code, both.json()["detail"]) == (409, detail)
     assert tags_of(any_store) == before
     renamed = rename(teacher, "insult", "7b", merge=True)
-    assert renamed["changed"] == 20
+    assert renamed["changed"] == 8
     after = [("7b",), ("7b",), ("7b", "room"), ("7b",), ("room", "7b", "guess"), ("8c",)]
     assert tags_of(any_store) == {drawing.id: after[i % 6] for i, drawing in enumerate(DRAWINGS)}
     assert pupil.get("/api/tags").json()["tags"] == ["7b", "8c"]
     said = teacher.get("/api/counts").text + teacher.get("/api/drawings").text + teacher.get("/api/export").text
     assert "insult" not in said + teacher.get("/api/drawings?aside=true").text
-    assert undo(teacher, renamed["undo"]) == 20
+    assert undo(teacher, renamed["undo"]) == 8
     assert tags_of(any_store) == before
     assert pupil.get("/api/tags").json()["tags"] == ["insult", "8c"]
     assert teacher.post("/api/tags/undo", json={"undo": renamed["undo"]}).status_code == 404
@@ -164,15 +164,15 @@ def test_an_interrupted_rename_can_be_repeated(
     class_room: tuple[TestClient, TestClient], any_store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     """Also by another server over the same store, which does not ask whether to merge what it has begun itself."""
-    monkeypatch.setattr(renaming, "_AT_ONCE", 10)
+    monkeypatch.setattr(renaming, "_AT_ONCE", 4)
     teacher, _ = class_room
     any_store.add(replace(drawing, tags=("insult",)) for drawing in DRAWINGS)
     first = teacher.post("/api/tags/rename", json={"from": "insult", "to": "7b"}).json()
-    assert (first["changed"], first["left"]) == (10, 20)
+    assert (first["changed"], first["left"]) == (4, 8)
     app = create_app(any_store, model=Model(None), access=Access(CODE, TEACHERS_CODE))
     restarted = TestClient(app, base_url="http://class.test")
     restarted.post("/sign-in", json={"code": TEACHERS_CODE})
-    assert rename(restarted, "insult", "7b")["changed"] == 20
+    assert rename(restarted, "insult", "7b")["changed"] == 8
     assert set(tags_of(any_store).values()) == {("7b",)}
     assert rename(restarted, "insult", "7b")["changed"] == 0
 
@@ -225,7 +225,7 @@ def test_many_renames_leave_each_drawing_with_the_tag_it_should_have(
     names = ["a", "b", "c", "d"]
     any_store.add(replace(drawing, id=new_id(), tags=(names[i % 4],)) for i, drawing in enumerate(DRAWINGS))
     teacher.post("/api/tags", json={"tags": [], "free": True})
-    for _ in range(12):
+    for _ in range(8):
         old, new = chance.sample(names, 2)
         before = tags_of(any_store)
         if (old,) not in before.values():
