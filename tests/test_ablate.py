@@ -97,6 +97,8 @@ def test_a_group_member_trains_as_it_would_alone(data, tmp_path, monkeypatch):
         "model__dropout": 0.5, "train__label_smoothing": 0.1, "train__weight_decay": 0.5,
     }  # fmt: skip
     configs = [config_of("cnn"), config_of("cnn", seed=1, **changes)]
+    for config in configs:
+        config.model.channels = (4, 8)  # so that gradients flow through a block into another
     members = [member_of(data, config) for config in configs]
     assert len({population.program_key(config) for config in configs}) == 1
     assert len({loop.steps_per_epoch(len(member.split.train), 32) for member in members}) > 1

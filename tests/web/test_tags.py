@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import httpx
+import httpx2 as httpx
 import pytest
 from conftest import CODE, TEACHERS_CODE, Server, serve
 from playwright.sync_api import Page, expect
