@@ -80,8 +80,8 @@ def from_document(document: Any, *, scale: Scale = LETTERS, pictures: bool = Tru
     Args:
         document: the fields of `Drawing`, with `_id` for `id` and the PNG in `data`, as base64 or bytes. Unknown fields
             are ignored, and a missing `_id` is replaced by a new one. A stroke may also be `{points: […]}`, as
-            FerretDB stores it. `deleted` may be a flag instead of a date: false and 0 mean in use, true and 1 mean
-            excluded since the day it was drawn.
+            earlier versions stored it in FerretDB. `deleted` may be a flag instead of a date: false and 0 mean in use,
+            true and 1 mean excluded since the day it was drawn.
         scale: the label is a grade of it, or `no grade`.
         pictures: False for a document without `data` and `strokes`; `png` is then empty.
 
@@ -231,7 +231,7 @@ def _checked_deleted(value: Any, drawn: datetime) -> datetime | None:
 def _checked_strokes(value: Any) -> list[list[dict[str, float]]]:
     if not isinstance(value, list | tuple):
         raise BadDrawing("strokes are not a list")
-    # FerretDB cannot nest lists; its strokes are {points: […]}.
+    # FerretDB cannot nest lists; earlier versions stored {points: […]} there.
     strokes: list[Any] = [stroke.get("points") if isinstance(stroke, Mapping) else stroke for stroke in value]
     if not all(isinstance(stroke, list | tuple) for stroke in strokes):
         raise BadDrawing("a stroke is not a list of points")

@@ -1,5 +1,6 @@
 """Documents as they lie in a MongoDB collection."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from bson import ObjectId
 
 from gradejax.drawings import Drawing, to_document
 from gradejax.ids import to_text
+from gradejax.stores.store import from_json
 
 Document = Mapping[str, Any]
 
@@ -15,13 +17,17 @@ def packed(drawing: Drawing, *, nests_lists: bool) -> dict[str, Any]:
     """Returns a new document of a drawing; `nests_lists` says whether the server can nest lists."""
     document = {**to_document(drawing), "added": ObjectId()}
     if "strokes" in document and not nests_lists:
-        document["strokes"] = [{"points": stroke} for stroke in document["strokes"]]
+        document["strokes"] = json.dumps(document["strokes"])
     return document
 
 
-def with_text_id(document: Document) -> Document:
-    """Escapes a text `_id` that `from_document` would take for another type."""
+def unpacked(document: Document) -> Document:
+    """Returns a document for `from_document`: with its strokes as a list, and a text `_id` that would be taken for
+    another type escaped."""
     id = document.get("_id")
     if id is None:  # a view may leave it out; a new id on each read would be worse than an invalid one
-        return {**document, "_id": ""}
-    return {**document, "_id": to_text(id)} if type(id) is str else document
+        document = {**document, "_id": ""}
+    elif type(id) is str:
+        document = {**document, "_id": to_text(id)}
+    strokes = document.get("strokes")
+    return {**document, "strokes": from_json(strokes)} if type(strokes) is str else document

@@ -19,8 +19,8 @@ from gradejax.scales import Scale
 from gradejax.stores import sqlite_erasing, sqlite_queries, sqlite_scale, sqlite_schema
 from gradejax.stores.sqlite_file import SqliteFile
 from gradejax.stores.sqlite_queries import IS_DELETED
-from gradejax.stores.sqlite_rows import INSERT, Row, columns, document, now, packed, unpacked
-from gradejax.stores.store import IN_USE, Query, checked_id, labelled, retagged, tag_set, valid_drawings
+from gradejax.stores.sqlite_rows import INSERT, Row, columns, document, now, packed
+from gradejax.stores.store import IN_USE, Query, checked_id, from_json, labelled, retagged, tag_set, valid_drawings
 from gradejax.traces import Trace
 
 _PAGE = 100  # drawings read at a time
@@ -110,7 +110,7 @@ class SqliteStore:
             ).fetchall()
         summary: Counter[tuple[tuple[str, ...], str]] = Counter()
         for tags, of_tags in groupby(rows, key=itemgetter(0)):
-            names = tag_set(unpacked(tags))
+            names = tag_set(from_json(tags))
             for _, label, n in of_tags:
                 summary[names, label] += n
         return summary
@@ -133,7 +133,7 @@ class SqliteStore:
             for seq, tags in connection.execute(
                 "SELECT seq, tags FROM drawing WHERE id IN (SELECT value FROM json_each(?))", (chosen,)
             ):
-                changed = retagged(unpacked(tags), added, remove)
+                changed = retagged(from_json(tags), added, remove)
                 if changed is not None:
                     changes.append((json.dumps(changed, ensure_ascii=False), seq))
             connection.executemany("UPDATE drawing SET tags = ? WHERE seq = ?", changes)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradejax.drawings import Drawing
 from gradejax.stores.sqlite_queries import EPOCH, milliseconds
+from gradejax.stores.store import from_json
 
 INSERT = """
 INSERT INTO drawing (id, label, date, writer, deleted, tags, history, strokes, png)
@@ -42,7 +43,7 @@ def packed(drawing: Drawing) -> Row:
 def document(row: Row) -> dict[str, Any]:
     """Returns the document for `from_document`, with the PNG as bytes; accepts rows that other programs wrote."""
     _, id, label, date, writer, deleted, tags, history, strokes, png = row
-    history = unpacked(history)
+    history = from_json(history)
     if isinstance(history, list):
         history = [
             {**entry, "date": _date(entry.get("date"))} if isinstance(entry, dict) else entry for entry in history
@@ -53,19 +54,11 @@ def document(row: Row) -> dict[str, Any]:
         "date": _date(date),
         "writer": writer,
         "deleted": _date(deleted),
-        "tags": unpacked(tags),
+        "tags": from_json(tags),
         "history": history,
-        "strokes": unpacked(strokes),
+        "strokes": from_json(strokes),
         "data": png,
     }
-
-
-def unpacked(text: Any) -> Any:
-    """Reads JSON; returns what is none as it is."""
-    try:
-        return json.loads(text) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
-        return text
 
 
 def now() -> int:

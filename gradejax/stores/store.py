@@ -1,5 +1,6 @@
 """What a store does, whichever database it is in, and what the stores of both databases share."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -268,3 +269,11 @@ def checked_id(id: Any) -> str:
 def tag_set(tags: Any) -> tuple[str, ...]:
     """Returns a document's unvalidated tags as `summary` groups them: sorted, without duplicates."""
     return tuple(sorted({str(tag) for tag in tags})) if isinstance(tags, list) else ()
+
+
+def from_json(text: Any) -> Any:
+    """Returns what a JSON text says, and anything else as it is."""
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return text
