@@ -1,6 +1,7 @@
 """The gallery: drawings a page at a time, and their pictures."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from itertools import accumulate, islice, takewhile
 from typing import Annotated
 
@@ -36,7 +37,15 @@ async def look(
     language: LanguageDep,
 ) -> Shelf:
     """Returns a page of drawings: newest first or, with a model, those first whose label is doubted most."""
-    return await workers.run(_page, store, rankings, page, language)
+    query = page.query(store.scale)
+    if page.is_ranked():
+        return await workers.run(_page_by_disagreement, store, rankings, query, page, language)
+    looking = workers.run(_newest, store, query, page)
+    if page.after is not None:
+        return _fitting(await looking, page, None)
+    # At the same time: FerretDB reads all drawings for each.
+    shown, total = await asyncio.gather(looking, workers.run(store.count, query))
+    return _fitting(shown, page, total)
 
 
 @router.get("/drawings/ids")
@@ -78,23 +87,25 @@ def _png(store: Store, id: str) -> bytes:
     return drawing.png
 
 
-def _page(store: Store, rankings: Rankings, page: Page, language: str) -> Shelf:
-    query = page.query(store.scale)
+def _check_after(store: Store, page: Page | ListPage) -> None:
     if page.after is not None and store.get(page.after) is None:
         raise HTTPException(404, Text("server.no-such-drawing"))
-    if page.is_ranked():
-        return _page_by_disagreement(rankings, query, page, language)
-    drawings = list(store.find(query, newest_first=True, after=page.after, limit=page.limit, pictures=False))
-    return _fitting([_shown(drawing) for drawing in drawings], page, lambda: store.count(query))
 
 
-def _page_by_disagreement(rankings: Rankings, query: Query, page: Page, language: str) -> Shelf:
+def _newest(store: Store, query: Query, page: Page) -> list[Shown]:
+    _check_after(store, page)
+    found = store.find(query, newest_first=True, after=page.after, limit=page.limit, pictures=False)
+    return [_shown(drawing) for drawing in found]
+
+
+def _page_by_disagreement(store: Store, rankings: Rankings, query: Query, page: Page, language: str) -> Shelf:
+    _check_after(store, page)
     ranking = rankings.ranking(query, refresh=page.after is None)
     if not ranking.finished:
         return Shelf(drawings=[], next=None, total=ranking.total, done=ranking.done)
     ranked = rankings.page(ranking, page.after, page.limit, page.guess)
     shown = [_shown(one.drawing, one.guess, one.is_grade, one.confidence) for one in ranked]
-    shelf = _fitting(shown, page, lambda: ranking.count(page.guess))
+    shelf = _fitting(shown, page, ranking.count(page.guess) if page.after is None else None)
     assert ranking.ranked_by
     by = {"ranked_by": ranking.ranked_by.to(language), "ranked_by_model": ranking.ranked_by_model}
     return shelf.model_copy(update=by)
@@ -102,8 +113,7 @@ def _page_by_disagreement(rankings: Rankings, query: Query, page: Page, language
 
 def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
     query = page.query(store.scale)
-    if page.after is not None and store.get(page.after) is None:
-        raise HTTPException(404, Text("server.no-such-drawing"))
+    _check_after(store, page)
     if page.is_ranked():
         ranking = rankings.ranking(query, refresh=False)
         if not ranking.finished:
@@ -116,15 +126,15 @@ def _list(store: Store, rankings: Rankings, page: ListPage) -> Listing:
     return Listing(drawings=listed, next=listed[-1].id if len(listed) == _MAX_LISTED else None)
 
 
-def _fitting(shown: Sequence[Shown], page: Page, count: Callable[[], int]) -> Shelf:
-    """Puts as many of `shown` on a page as fit; the next page begins after them."""
+def _fitting(shown: Sequence[Shown], page: Page, total: int | None) -> Shelf:
+    """Puts as many of `shown` on a page as fit; the next page begins after them, and the first one says the total."""
     sizes = accumulate(len(one.model_dump_json()) for one in shown)
     fitting = max(1, sum(1 for _ in takewhile(lambda size: size <= _MAX_PAGE_BYTES, sizes)))
     is_last = len(shown) < page.limit and len(shown) <= fitting
     return Shelf(
         drawings=list(shown[:fitting]),
         next=None if is_last else shown[:fitting][-1].id,
-        total=count() if page.after is None else None,
+        total=total,
         done=None,
     )
 
