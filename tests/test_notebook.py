@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
 from gradejax.errors import BadDrawing, StoreError, UserError
 from gradejax.hands.synthetic import write_drawings
@@ -30,6 +28,9 @@ POINTS = [[{"x": 60, "y": 220, "t": 0, "pressure": 0.5}, {"x": 160, "y": 50, "t"
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The code cells of the quickstart by their ids, after all of them have been run in an empty folder."""
+    import nbformat  # takes two seconds, for which no other test need wait
+    from nbclient import NotebookClient
+
     folder = tmp_path_factory.mktemp("quickstart") / "notebooks"
     folder.mkdir()
     notebook = nbformat.read(QUICKSTART, as_version=4)
