@@ -13,6 +13,7 @@ from pathlib import Path
 
 import forked
 import pytest
+from waiting import wait_until
 
 from gradejax.stores import Query, open_store
 
@@ -80,6 +81,7 @@ def test_a_backup_is_of_one_moment_while_drawings_are_saved(draw, tmp_path):
         saving = threading.Thread(target=save)
         saving.start()
         try:
+            wait_until(lambda: saved)
             status, out, log = data(tmp_path, "backup", "b.db", "--store=sqlite:///a.db")
         finally:
             stop.set()
