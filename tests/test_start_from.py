@@ -33,7 +33,7 @@ def train(folder: Path, store: str, workdir: str, changes: dict[str, Any]) -> di
     """Trains a small MLP for one epoch from `source`, or as `changes` say; returns the summary."""
     config = mlp.get_config()
     config.data.size, config.model.hidden, config.model.dropout = 16, (64,), (0.1,)
-    config.data.cache = ""
+    config.data.cache = str(folder / "cache")
     config.train.epochs, config.train.learning_rate, config.train.ema_decay = 1, 1e-2, 0.9
     config.train.start_from = str(folder / "source")
     with config.unlocked():
