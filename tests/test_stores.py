@@ -897,6 +897,15 @@ class TestMongo:
         assert urlsplit(store.uri).path == "/tbs"
         store.close()
 
+    @pytest.mark.parametrize(
+        "kept",
+        ['[[{"x": 1, "y": 2.5}], []]', [{"points": [{"x": 1, "y": 2.5}]}, {"points": []}]],
+        ids=["now", "earlier"],
+    )
+    def test_strokes_as_any_version_keeps_them(self, store, grades, others, kept):
+        grades.insert_one({**others[0], "_id": "drawn", "strokes": kept})
+        assert store.get("drawn").strokes == [[{"x": 1, "y": 2.5}], []]
+
     def test_invalid_documents_do_not_affect_others(self, store, grades, others, draw):
         grades.insert_one({"_id": 7})
         bad = [
