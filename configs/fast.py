@@ -3,7 +3,7 @@
     python -m gradejax.main --config=configs/fast.py
 
 It reads 99.07% of real drawings by writers that it has not seen (Chars74K, 55 writers; mean of ten seeds, of which each
-holds out another fifth of them; 97.91 to 100%), 7.0 s after the command is given where it has never run, and 3.6 s
+holds out another fifth of them; 97.91 to 100%), 6.2 s after the command is given where it has never run, and 3.5 s
 where it has (medians of the ten, two cores, AMD EPYC; `python -m benchmarks.run --only=accuracy`).
 
 In six epochs configs/cnn.py reads 81.4% of them; cropped 95.5%; in five, with batch norm's statistics following ten
