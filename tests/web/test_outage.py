@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import forked
@@ -18,7 +17,7 @@ from gradejax.stores import open_store
 @pytest.fixture
 def address(mortal_mongodb, tmp_path: Path) -> Iterator[str]:
     store = open_store(mortal_mongodb.uri)
-    store.add(replace(drawing, strokes=None) for drawing in write_drawings(30, seed=4))  # FerretDB is slow with strokes
+    store.add(write_drawings(30, seed=4))
     store.close()
     # It learns soon that the store is away.
     uri = f"{mortal_mongodb.uri}?serverSelectionTimeoutMS=500"
