@@ -77,7 +77,7 @@ class Model:
             chosen, before = self._look(), self._loaded
             if before is None:
                 # The server has just been started: whoever opens a page need not wait for it.
-                Thread(target=_compile_meanwhile, args=(chosen,)).start()
+                _start(_compile_meanwhile, chosen)
             elif chosen is not before:
                 _compile(chosen)
             self._loaded = chosen
@@ -99,7 +99,7 @@ class Model:
         if loaded is None:
             return self.get()
         if self._is_look_due() and not self._changing.locked():
-            Thread(target=self.get, daemon=True).start()
+            _start(self.get)
         return loaded
 
     def about(self, chosen: Chosen) -> Text | None:
@@ -174,6 +174,11 @@ class Model:
     def wait_for_urgent(self) -> None:
         """Waits, at most a second, while something urgent is computed."""
         self._nobody_waits.wait(1.0)
+
+
+def _start(work: Callable[..., object], *args: object) -> None:
+    """Starts a thread that runs JAX. It is no daemon, not even of one: Python would crash if it ended inside XLA."""
+    Thread(target=work, args=args, daemon=False).start()
 
 
 def _compile(chosen: Chosen, sizes: Iterable[int] = BATCH_SIZES) -> None:

@@ -215,7 +215,8 @@ class Rankings:
 
     def _start(self) -> None:
         if self._worker is None and not self._closing.is_set():
-            self._worker = threading.Thread(target=self._work, daemon=True)
+            # No daemon, for it runs JAX: Python would crash if it ended inside XLA.
+            self._worker = threading.Thread(target=self._work, daemon=False)
             self._worker.start()
 
     def _work(self) -> None:

@@ -265,3 +265,16 @@ def unignored() -> None:
 
 def test_codes_differ():
     assert len({new_code() for _ in range(1000)}) == 1000
+
+
+def test_a_process_that_ends_while_a_model_is_compiled_does_not_crash(tmp_path: Path):
+    # As where an application is served from a thread that ends with the process: a notebook, a test.
+    program = """if True:
+        from threading import Thread
+        from gradejax.web.model import Model
+        asking = Thread(target=Model(None).get, daemon=True)
+        asking.start()
+        asking.join()
+    """
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
