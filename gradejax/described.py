@@ -1,20 +1,42 @@
 """What a checkpoint says of its model, which may be a stranger's: checked, and built as a network."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 
 from gradejax import calibration as calibrations
 from gradejax import checkpoints, models, scales
 from gradejax.errors import UserError
-from gradejax.forward import logits_function, variables_of
+from gradejax.forward import LogitsFunction, logits_function, variables_of
+from gradejax.network import Network
 from gradejax.resampling import METHODS
 
 
-def network_of(about: Mapping[str, Any]) -> models.Network:
-    """The network that a checkpoint describes, with its variables' shapes in their place: nothing is allocated."""
-    return models.structure(size=about["size"], n_grades=len(about["labels"]), **about["model"])
+class Described(NamedTuple):
+    """A model without its numbers.
+
+    Attributes:
+        network: has its variables' shapes in their place: nothing is allocated.
+        logits_of: see `forward.logits_function`.
+    """
+
+    network: Network
+    logits_of: LogitsFunction
+
+
+def model_of(about: Mapping[str, Any]) -> Described:
+    """The model that a checkpoint describes. Those described alike are one, so that its programs are compiled once."""
+    return _model(json.dumps([about["size"], len(about["labels"]), about["model"]], sort_keys=True))
+
+
+@lru_cache(maxsize=8)
+def _model(description: str) -> Described:
+    size, n_grades, options = json.loads(description)
+    network = models.structure(size=size, n_grades=n_grades, **options)
+    return Described(network, logits_function(network))
 
 
 def resampling_of(about: Mapping[str, Any]) -> str:
@@ -46,9 +68,9 @@ def _strangeness(about: Mapping[str, Any], shapes: checkpoints.Shapes) -> str | 
         return f"its resampling is none of {', '.join(METHODS)}"
     calibrations.read(about.get("calibration", {}))
 
-    network = network_of(about)
+    network, logits_of = model_of(about)
     template = variables_of(network)
-    jax.eval_shape(logits_function(network), template, jax.ShapeDtypeStruct((1, size, size), "uint8"))
+    jax.eval_shape(logits_of, template, jax.ShapeDtypeStruct((1, size, size), "uint8"))
     return None if checkpoints.fits(template, shapes) else "its arrays are not the network's"
 
 

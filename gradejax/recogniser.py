@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from gradejax import calibration as calibrations
 from gradejax import checkpoints, choice, runs, scales, shipped
 from gradejax.calibration import Calibration
-from gradejax.described import check, network_of, resampling_of
+from gradejax.described import check, model_of, resampling_of
 from gradejax.errors import UserError
-from gradejax.forward import LogitsFunction, Variables, logits_function, logits_in_batches, variables_of
+from gradejax.forward import LogitsFunction, Variables, logits_in_batches, variables_of
 from gradejax.ink import decode_ink
 from gradejax.network import Network
 from gradejax.resampling import resample
@@ -266,15 +265,15 @@ def _build(name: str, about: Mapping[str, Any], arrays: checkpoints.Arrays) -> R
     """The recogniser that checked metadata and arrays describe; `name` says in errors where they are from."""
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise UserError(f"{name} has numbers that are not finite: train another")
-    network = network_of(about)
+    network, logits_of = model_of(about)
     return Recogniser(
         labels=tuple(about["labels"]),
         size=about["size"],
         resampling=resampling_of(about),
         calibration=calibrations.read(about.get("calibration", {}), len(about["labels"])),
         network=network,
-        variables=jax.tree.map(jnp.array, checkpoints.unflat(variables_of(network), arrays)),
-        logits_of=logits_function(network),
+        variables=jax.device_put(checkpoints.unflat(variables_of(network), arrays)),
+        logits_of=logits_of,
         data_digest=str(about.get("data_digest", "")),
         trained_on=str(about.get("trained_on", "")),
     )

@@ -85,6 +85,13 @@ def logged(caplog) -> list[str]:
     return [record.message[:30] for record in caplog.records if record.name == "gradejax.recogniser"]
 
 
+def test_runs_of_one_recipe_are_compiled_once_and_keep_their_numbers(tmp_path):
+    one, other = (recogniser.load(save_run(tmp_path / str(scale), scale=scale)) for scale in (1, 2))
+    assert one.logits_of is other.logits_of
+    ink = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    assert not np.allclose(one.logits(ink), other.logits(ink))
+
+
 @pytest.mark.parametrize("scale", [np.nan, np.inf, 1e30])
 def test_numbers_that_lead_to_none_are_refused(tmp_path, scale):
     run = save_run(tmp_path / "run", scale=scale)
