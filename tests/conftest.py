@@ -5,6 +5,7 @@ tests/ferretdb, started for the tests; otherwise the tests that need it are skip
 set, a skipped test fails.
 """
 
+import atexit
 import gc
 import os
 import shutil
@@ -48,10 +49,20 @@ settings.load_profile("gradejax")
 BUILT_SERVER = Path(__file__).parent / "ferretdb" / "ferretdb"
 
 
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    # Runs before JAX's own, which would forget ten minutes' programs one by one, for ten seconds.
+    atexit.register(os._exit, 0)
+
+
+def pytest_collection() -> None:
+    """What is there before the first test stays: garbage collection would walk through all of JAX and all tests."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What is there before the first test stays: each full collection would walk through all of JAX and all tests."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,7 +31,7 @@ GRADE_INDEX = LETTERS.index
 ALL = Query()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drawings():
     return list(write_drawings(60, writers=4))
 
