@@ -51,9 +51,10 @@ $(NAMED):
 	@touch $@
 
 # With uv in half the time; where only pip is set up for a mirror, with pip.
+COMPILE = --compile-bytecode
 define INSTALL
 .venv/bin/pip install --quiet uv && \
-	.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --editable '.$(EXTRAS)' || \
+	.venv/bin/uv pip install --quiet $(COMPILE) --python .venv/bin/python --editable '.$(EXTRAS)' || \
 	.venv/bin/pip install --quiet --editable '.$(EXTRAS)'
 endef
 

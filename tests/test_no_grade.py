@@ -32,7 +32,7 @@ GRADES = LETTERS.labels
 
 N_GRADES, N_OTHERS, N_WRITERS = 600, 300, 10
 QUICK = ["--config=mlp", "--config.data.size=16", "--config.model.hidden=(64,)", "--config.model.dropout=(0.1,)"]
-QUICK += ["--config.train.learning_rate=1e-2", "--config.train.epochs=30"]
+QUICK += ["--config.train.learning_rate=1e-2", "--config.train.epochs=30", "--config.train.checkpoint_every=30"]
 
 
 def command(folder: Path, module: str, *arguments: str) -> str:

@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     for name, n, seed in (("many", 600, 1), ("few", 150, 2)):
         with closing(open_store(f"sqlite:///{folder}/{name}.db")) as store:
             store.add(write_drawings(n, seed=seed, writers=10))
-    train(folder, "many", "source", {"train.epochs": 40, "train.start_from": ""})
+    train(folder, "many", "source", {"train.epochs": 40, "train.checkpoint_every": 40, "train.start_from": ""})
     return folder
 
 

@@ -100,7 +100,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.add(write_drawings(600, seed=1, writers=8))
     store.close()
     config = Path(__file__).parents[2] / "configs/mlp.py"
-    flags = [f"--config={config}", f"--config.data.store={uri}", f"--workdir={folder}/run", "--config.train.epochs=20"]
+    flags = [
+        f"--config={config}",
+        f"--config.data.store={uri}",
+        f"--workdir={folder}/run",
+        "--config.train.epochs=20",
+        "--config.train.checkpoint_every=20",
+    ]
     # Little dropout and a short average, so that it learns fast.
     flags += ["--config.data.others=600", "--config.model.dropout=(0.1,0.1)", "--config.train.ema_decay=0.9"]
     done = forked.run(folder, "main", *flags)
