@@ -128,14 +128,21 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
     Raises:
         UserError: when the folder cannot be written, or holds a run with another config.
     """
-    path = workdir / "config.json"
     with _writing_to(workdir):
         if not os.access(workdir, os.W_OK):
             raise PermissionError(13, "Permission denied")
         (workdir / "plots").mkdir(exist_ok=True)
-        kept = any(re.fullmatch("[1-9][0-9]*", checkpoint.name) for checkpoint in workdir.glob("checkpoints/*"))
-        if not kept and not (workdir / "summary.json").exists():
-            write_json(path, config)
+        if not _has_saved(workdir):
+            write_json(workdir / "config.json", config)
+    check(workdir, config)
+
+
+def check(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Raises UserError when a folder, which need not exist, holds a run with another config and a checkpoint."""
+    with _writing_to(workdir):
+        if not _has_saved(workdir):
+            return
+    path = workdir / "config.json"
     existing = read_json(path)
     if not isinstance(existing, Mapping):
         raise UserError(f"{path} is not a config: use another --workdir")
@@ -148,6 +155,11 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
             f"{workdir} holds a run of another config ({', '.join(differing[:5])}): "
             "use the same config to continue it, or another --workdir"
         )
+
+
+def _has_saved(workdir: Path) -> bool:
+    kept = any(re.fullmatch("[1-9][0-9]*", checkpoint.name) for checkpoint in workdir.glob("checkpoints/*"))
+    return kept or (workdir / "summary.json").exists()
 
 
 def read_history(workdir: Path) -> list[dict[str, Any]]:

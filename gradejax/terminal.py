@@ -34,7 +34,7 @@ def train(config: ConfigDict, store: str | None, workdir: Path | None, began: fl
     devices.start()
     if config.data.folds and jax.process_count() > 1:
         raise UserError("data.folds is for one process: leave it at 0, or train on one machine")
-    uri, prepared = _prepared(config, store)
+    uri, prepared = _prepared(config, store, workdir)
     if not devices.is_first():
         _follow(config, prepared)
         return
@@ -42,12 +42,12 @@ def train(config: ConfigDict, store: str | None, workdir: Path | None, began: fl
     print(_result_line(finished))
 
 
-def _prepared(config: ConfigDict, store: str | None) -> tuple[str, Prepared]:
+def _prepared(config: ConfigDict, store: str | None, workdir: Path | None) -> tuple[str, Prepared]:
     """The store's address without its credentials, and what the training starts from."""
     if not devices.is_first():
         devices.wait()  # until the first process has filled the store
     with closing(stores.open_store(stores.store_uri(store, config.data.store))) as opened:
-        return opened.uri, training.prepared(config, opened)
+        return opened.uri, training.prepared(config, opened, workdir)
 
 
 def _follow(config: ConfigDict, prepared: Prepared) -> None:

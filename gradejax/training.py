@@ -32,6 +32,7 @@ from gradejax.loop import Announce, Epoch
 from gradejax.prepare import Prepared
 from gradejax.progress import progress
 from gradejax.recogniser import Recogniser
+from gradejax.scales import Scale
 from gradejax.stores import Store
 
 log = logging.getLogger(__name__)
@@ -92,12 +93,13 @@ def train(
     named = {"data.tags": tags if isinstance(tags, str) else ",".join(tags), "train.epochs": epochs, "seed": seed}
     given = {name: value for name, value in named.items() if value not in (None, "")}
     config = _config(recipe, {**(settings or {}), **given})
+    folder = None if workdir is None else Path(workdir)
     if store is None or isinstance(store, str):
         with closing(stores.open_store(stores.store_uri(store, config.data.store))) as opened:
-            uri, start = opened.uri, prepared(config, opened)
+            uri, start = opened.uri, prepared(config, opened, folder)
     else:
-        uri, start = store.uri, prepared(config, store)
-    finished = run(config, uri, start, None if workdir is None else Path(workdir), began, _Listener(on_epoch))
+        uri, start = store.uri, prepared(config, store, folder)
+    finished = run(config, uri, start, folder, began, _Listener(on_epoch))
     interval = finished.summary["val_interval"]
     return Trained(
         run=finished.workdir,
@@ -151,12 +153,25 @@ class Finished(NamedTuple):
     summary: dict[str, Any]
 
 
-def prepared(config: ConfigDict, store: Store) -> Prepared:
-    """What a training starts from. The first process makes the store ready."""
+def prepared(config: ConfigDict, store: Store, workdir: Path | None) -> Prepared:
+    """What a training starts from. The first process makes the store ready.
+
+    Raises:
+        UserError: when `workdir` holds a run with another config, which is found before a drawing is read; or as
+            `prepare.prepare` does.
+    """
     if devices.is_first():
         prepare.ready(store, config)
+        if workdir:
+            runs.check(workdir, _settings(config, store.uri, store.scale))
         devices.wait()
     return prepare.prepare(config, store)
+
+
+def _settings(config: ConfigDict, store_uri: str, scale: Scale) -> dict[str, Any]:
+    """What a run's folder keeps of its recipe."""
+    kept = {"store": store_uri, "scale": scale.name}
+    return recipes.as_json(config) | {"data": recipes.as_json(config.data) | kept}
 
 
 def run(
@@ -175,8 +190,7 @@ def run(
     Raises:
         UserError: for whatever the user can put right.
     """
-    kept = {"store": store_uri, "scale": prepared.dataset.scale.name}
-    settings = recipes.as_json(config) | {"data": recipes.as_json(config.data) | kept}
+    settings = _settings(config, store_uri, prepared.dataset.scale)
     workdir = workdir or runs.new_workdir(config.model.name)
     with runs.held(workdir):
         runs.begin(workdir, settings)

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import forked
 import numpy as np
 import pytest
 
+import gradejax
 from gradejax import runs
+from gradejax.errors import UserError
 from gradejax.hands.synthetic import write_drawings
 from gradejax.ink import encode_png
 from gradejax.stores import open_store
@@ -467,6 +469,15 @@ def test_a_mistake_is_one_line(trained):
         done = command(folder, "main", *call)
         fails(done, reason)
         assert "secret" not in done.stderr + done.stdout
+
+
+def test_a_folder_of_another_recipe_is_refused_before_a_drawing_is_read(trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    with closing(open_store("sqlite:///some.db")) as store:
+        monkeypatch.setattr(store, "find", lambda *_, **__: pytest.fail("a drawing is read"))
+        with pytest.raises(UserError, match="run of another config"):
+            gradejax.train(store, recipe="mlp", workdir="run")
 
 
 CONFIG_MISTAKES = {
