@@ -55,11 +55,7 @@ def held(workdir: Path) -> Iterator[None]:
     """
     with _writing_to(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        for folder, names, files in os.walk(workdir):
-            for path in (Path(folder, name) for name in names + files):
-                # The folder may be a stranger's: nothing may be written through a link, or block on a pipe.
-                if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                    raise UserError(f"{path} is a link or a device: remove it, or use another --workdir")
+        _refuse_links(workdir)
         lock = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         with _writing_to(workdir):
@@ -76,6 +72,16 @@ def held(workdir: Path) -> Iterator[None]:
         raise
     finally:
         os.close(lock)
+
+
+def _refuse_links(workdir: Path) -> None:
+    """The folder may be a stranger's: nothing may be written through a link, or block on a pipe."""
+    for folder, names, files in os.walk(workdir):
+        for path in (Path(folder, name) for name in names + files):
+            with suppress(FileNotFoundError):  # another command may be writing there
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    raise UserError(f"{path} is a link or a device: remove it, or use another --workdir")
 
 
 def _lock(file: int, workdir: Path) -> None:
@@ -138,8 +144,9 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def check(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Raises UserError when a folder, which need not exist, holds a run with another config and a checkpoint."""
+    """Raises UserError when a folder, which need not exist, contains a link or a device, or another config's run."""
     with _writing_to(workdir):
+        _refuse_links(workdir)
         if not _has_saved(workdir):
             return
     path = workdir / "config.json"
