@@ -50,8 +50,10 @@ $(NAMED):
 	@$(MAKE_VENV)
 	@touch $@
 
-# With uv in half the time; where only pip is set up for a mirror, with pip.
+# The first command starts as fast as the next. CI leaves it out: it would compile much that no test imports.
 COMPILE = --compile-bytecode
+
+# With uv in half the time; where only pip is set up for a mirror, with pip.
 define INSTALL
 .venv/bin/pip install --quiet uv && \
 	.venv/bin/uv pip install --quiet $(COMPILE) --python .venv/bin/python --editable '.$(EXTRAS)' || \
