@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pymongo
@@ -138,12 +140,18 @@ class Slow:
 
     def find(self, *args: object, pictures: bool = True, **options: object) -> Iterator[Drawing]:
         self.pictures_asked += pictures
-        return self.__getattr__("find")(*args, pictures=pictures, **options)
+        return self._ask("find")(*args, pictures=pictures, **options)
 
-    def __getattr__(self, name: str) -> object:
+    def _ask(self, name: str) -> Any:
         self.asked.append(name)
         assert self.go_on.wait(60)
         return getattr(self._store, name)
+
+
+# Python 3.12 and later look for a protocol's members in the class.
+for member in {*vars(Store), *Store.__annotations__} - {"find"}:
+    if not member.startswith("_"):
+        setattr(Slow, member, property(partial(Slow._ask, name=member)))
 
 
 def test_an_unchanged_slow_store_is_not_asked_again(
