@@ -140,7 +140,8 @@ def begin(workdir: Path, config: Mapping[str, Any]) -> None:
         (workdir / "plots").mkdir(exist_ok=True)
         if not _has_saved(workdir):
             write_json(workdir / "config.json", config)
-    check(workdir, config)
+            return
+    _refuse_other_config(workdir, config)
 
 
 def check(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -149,6 +150,10 @@ def check(workdir: Path, config: Mapping[str, Any]) -> None:
         _refuse_links(workdir)
         if not _has_saved(workdir):
             return
+    _refuse_other_config(workdir, config)
+
+
+def _refuse_other_config(workdir: Path, config: Mapping[str, Any]) -> None:
     path = workdir / "config.json"
     existing = read_json(path)
     if not isinstance(existing, Mapping):

@@ -1,4 +1,4 @@
-"""Work done in other threads: items mapped in order, and an iterator that runs ahead of its consumer."""
+"""Work done in other threads: alone, mapped in order, and as an iterator that runs ahead of its consumer."""
 
 import os
 import queue
@@ -10,6 +10,13 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def start(work: Callable[..., object], *args: object) -> threading.Thread:
+    """Starts a thread that may run JAX. It is no daemon, not even of one: Python would crash if it ended inside XLA."""
+    thread = threading.Thread(target=work, args=args, daemon=False)
+    thread.start()
+    return thread
 
 
 def parallel_map(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:

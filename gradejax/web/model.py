@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice, takewhile
 from pathlib import Path
-from threading import Event, Lock, Thread, main_thread
+from threading import Event, Lock, main_thread
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from gradejax import choice, results, runs, shipped
+from gradejax import choice, results, runs, shipped, threads
 from gradejax.errors import BadDrawing, UserError
 from gradejax.recogniser import Chosen, Recogniser, load_chosen, load_first, load_own, of_run
 from gradejax.scales import LETTERS, NO_GRADE, Scale
@@ -77,7 +77,7 @@ class Model:
             chosen, before = self._look(), self._loaded
             if before is None:
                 # The server has just been started: whoever opens a page need not wait for it.
-                _start(_compile_meanwhile, chosen)
+                threads.start(_compile_meanwhile, chosen)
             elif chosen is not before:
                 _compile(chosen)
             self._loaded = chosen
@@ -99,7 +99,7 @@ class Model:
         if loaded is None:
             return self.get()
         if self._is_look_due() and not self._changing.locked():
-            _start(self.get)
+            threads.start(self.get)
         return loaded
 
     def about(self, chosen: Chosen) -> Text | None:
@@ -174,11 +174,6 @@ class Model:
     def wait_for_urgent(self) -> None:
         """Waits, at most a second, while something urgent is computed."""
         self._nobody_waits.wait(1.0)
-
-
-def _start(work: Callable[..., object], *args: object) -> None:
-    """Starts a thread that runs JAX. It is no daemon, not even of one: Python would crash if it ended inside XLA."""
-    Thread(target=work, args=args, daemon=False).start()
 
 
 def _compile(chosen: Chosen, sizes: Iterable[int] = BATCH_SIZES) -> None:

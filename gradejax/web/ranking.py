@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from gradejax import audits
+from gradejax import audits, threads
 from gradejax.errors import StoreError
 from gradejax.stores import Query, Store
 from gradejax.web.judgements import FOLDER, Judgements
@@ -215,9 +215,7 @@ class Rankings:
 
     def _start(self) -> None:
         if self._worker is None and not self._closing.is_set():
-            # No daemon, for it runs JAX: Python would crash if it ended inside XLA.
-            self._worker = threading.Thread(target=self._work, daemon=False)
-            self._worker.start()
+            self._worker = threads.start(self._work)
 
     def _work(self) -> None:
         while True:
